@@ -1,0 +1,186 @@
+"""Generators: v1 (AnimeGAN), v2 (AnimeGANv2) and lite (ours), built from stock Keras layers only.
+
+All are fully convolutional, take `(B, H, W, 3) float32 [-1, 1] RGB` with H and W multiples of `GeneratorConfig.stride`
+(see `pixels.pad` for other sizes) and return the same shape and range.
+
+Reference: Chen et al. 2019, "AnimeGAN: a novel lightweight GAN for photo animation"; AnimeGANv2 (2020).
+Differences from the references: bilinear resizing uses half-pixel centres (TF1 did not), and v2's layer norm has
+epsilon 1e-5 (TF1: 1e-12).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import keras
+
+Architecture = Literal["v1", "v2", "lite"]
+OWN_CHANNELS = {"v1": 64, "v2": 32, "lite": 32}
+STRIDES = {"v1": 4, "v2": 4, "lite": 8}
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Which generator to build.
+
+    Args:
+        architecture: v1 (3,956,096 parameters), v2 (2,143,552) or lite (0.7 M).
+        channels: output channels of the first layer, all others follow; 0 means the architecture's own.
+    """
+
+    architecture: Architecture = "v2"
+    channels: int = 0
+
+    def __post_init__(self) -> None:
+        if self.architecture not in get_args(Architecture):
+            raise ValueError(f"unknown generator {self.architecture!r}: choose one of {', '.join(get_args(Architecture))}")
+        if self.channels == 0:
+            object.__setattr__(self, "channels", OWN_CHANNELS[self.architecture])
+        if not 1 <= self.channels <= 512:
+            raise ValueError(f"generator channels must be from 1 to 512, got {self.channels}")
+
+    @property
+    def stride(self) -> int:
+        """Height and width of a picture must be multiples of this."""
+        return STRIDES[self.architecture]
+
+
+class _Blocks:
+    """The layers a generator is written in; `conv2d` is the convolution class, so that training can normalise kernels."""
+
+    def __init__(self, conv2d: Callable[..., Any], norm: str, initializer: str):
+        self.conv2d, self.norm_kind, self.initializer = conv2d, norm, initializer
+
+    def pad(self, x: Any, kernel: int, stride: int) -> Any:
+        """Reflect padding as the references have it: kernel//2 on every side, (0, 1) for stride 2."""
+        before, after = (0, 1) if stride == 2 else (kernel // 2, kernel // 2)
+        return keras.ops.pad(x, [(0, 0), (before, after), (before, after), (0, 0)], mode="reflect") if after else x
+
+    def conv(self, x: Any, filters: int, kernel: int = 3, stride: int = 1, use_bias: bool = False) -> Any:
+        x = self.pad(x, kernel, stride)
+        return self.conv2d(filters, kernel, stride, use_bias=use_bias, kernel_initializer=self.initializer)(x)
+
+    def depthwise(self, x: Any, stride: int = 1, use_bias: bool = False, initializer: Any = None) -> Any:
+        x = self.pad(x, 3, stride)
+        return keras.layers.DepthwiseConv2D(
+            3, stride, use_bias=use_bias, depthwise_initializer=initializer or self.initializer
+        )(x)
+
+    def norm(self, x: Any, epsilon: float = 1e-5) -> Any:
+        groups = {"instance": -1, "layer": 1}[self.norm_kind]
+        return keras.layers.GroupNormalization(groups, epsilon=epsilon, dtype="float32")(x)
+
+    def activate(self, x: Any) -> Any:
+        return keras.layers.LeakyReLU(negative_slope=0.2)(x)
+
+    def conv_norm(self, x: Any, filters: int, kernel: int = 3, stride: int = 1) -> Any:
+        return self.activate(self.norm(self.conv(x, filters, kernel, stride)))
+
+    def separable(self, x: Any, filters: int, stride: int = 1) -> Any:
+        """Depthwise 3x3, pointwise 1x1, then one norm with contrib's default epsilon."""
+        x = self.conv(self.depthwise(x, stride), filters, 1)
+        return self.activate(self.norm(x, 1e-6))
+
+    def upsample(self, x: Any) -> Any:
+        """Bilinear x2 with half-pixel centres for any size: nearest x2, then a [1,2,1] filter as two box filters.
+
+        `UpSampling2D(interpolation="bilinear")` fails in graph mode when height and width are dynamic.
+        """
+        x = keras.layers.UpSampling2D(2)(x)
+        x = keras.ops.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="symmetric")
+        for _ in range(2):
+            x = keras.layers.AveragePooling2D(2, 1)(x)
+        return x
+
+    def inverted_residual(self, x: Any, filters: int, bottleneck: int, depthwise: dict[str, Any]) -> Any:
+        y = self.conv_norm(x, bottleneck, 1)
+        y = self.activate(self.norm(self.depthwise(y, **depthwise)))
+        y = self.norm(self.conv(y, filters, 1))
+        return keras.layers.Add()([x, y]) if x.shape[-1] == filters else y
+
+
+def _v1(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
+    b = _Blocks(conv2d, "instance", "glorot_uniform")
+    depthwise = {"initializer": keras.initializers.TruncatedNormal(stddev=0.02)}
+
+    def down(x: Any, filters: int) -> Any:
+        half = keras.layers.AveragePooling2D(2)(x)  # bilinear x1/2 with half-pixel centres
+        return keras.layers.Add()([b.separable(x, filters, stride=2), b.separable(half, filters)])
+
+    x = b.conv_norm(b.conv_norm(photo, c), c)  # (B, H, W, c)
+    x = down(x, 2 * c)  # (B, H/2, W/2, 2c)
+    x = b.separable(b.conv_norm(x, 2 * c), 2 * c)
+    x = down(x, 4 * c)  # (B, H/4, W/4, 4c)
+    x = b.conv_norm(x, 4 * c)
+    for _ in range(8):
+        x = b.inverted_residual(x, 4 * c, 8 * c, depthwise)
+    x = b.conv_norm(x, 4 * c)
+    x = b.separable(b.upsample(x), 2 * c)  # (B, H/2, W/2, 2c)
+    x = b.conv_norm(b.separable(x, 2 * c), 2 * c)
+    x = b.separable(b.upsample(x), 2 * c)  # (B, H, W, 2c)
+    x = b.conv_norm(b.conv_norm(x, c), c)
+    return b.conv(x, 3, 1)
+
+
+def _v2(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
+    b = _Blocks(conv2d, "layer", "he_normal")
+    x = b.conv_norm(photo, c, 7)  # (B, H, W, c)
+    x = b.conv_norm(b.conv_norm(x, 2 * c, stride=2), 2 * c)  # (B, H/2, W/2, 2c)
+    x = b.conv_norm(b.conv_norm(x, 4 * c, stride=2), 4 * c)  # (B, H/4, W/4, 4c)
+    x = b.conv_norm(x, 4 * c)
+    for _ in range(4):
+        x = b.inverted_residual(x, 8 * c, 2 * x.shape[-1], {"use_bias": True})
+    x = b.conv_norm(x, 4 * c)
+    x = b.conv_norm(b.conv_norm(b.upsample(x), 4 * c), 4 * c)  # (B, H/2, W/2, 4c)
+    x = b.conv_norm(b.conv_norm(b.upsample(x), 2 * c), 2 * c)  # (B, H, W, 2c)
+    x = b.conv_norm(x, c, 7)
+    return b.conv(x, 3, 1)
+
+
+def _lite(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
+    """Ours: an encoder-decoder with additive skips at every scale and no normalisation.
+
+    The skips make the identity easy to learn, so a short warm-up suffices; without normalisation over the picture a
+    pixel depends only on its neighbourhood, which keeps large pictures free of seams and is fast on a CPU.
+    """
+    b = _Blocks(conv2d, "none", "he_normal")
+    add = keras.layers.Add
+
+    def conv(x: Any, filters: int, kernel: int = 3, stride: int = 1) -> Any:
+        return b.activate(b.conv(x, filters, kernel, stride, use_bias=True))
+
+    def residual(x: Any) -> Any:
+        y = conv(x, 2 * x.shape[-1], 1)
+        y = b.activate(b.depthwise(y, use_bias=True))
+        return add()([x, b.conv(y, x.shape[-1], 1, use_bias=True)])
+
+    def up(x: Any, skip: Any) -> Any:
+        x = b.conv(x, skip.shape[-1], 1, use_bias=True)
+        return add()([b.upsample(x), skip])
+
+    full = conv(photo, c)  # (B, H, W, c)
+    half = conv(conv(full, 2 * c, stride=2), 2 * c)  # (B, H/2, W/2, 2c)
+    quarter = residual(conv(half, 4 * c, stride=2))  # (B, H/4, W/4, 4c)
+    x = conv(quarter, 4 * c, stride=2)  # (B, H/8, W/8, 4c)
+    for _ in range(3):
+        x = residual(x)
+    x = residual(up(x, quarter))  # (B, H/4, W/4, 4c)
+    x = conv(up(x, half), 2 * c)  # (B, H/2, W/2, 2c)
+    x = conv(up(x, full), c)  # (B, H, W, c)
+    return b.conv(x, 3, 3, use_bias=True)
+
+
+def build_generator(config: GeneratorConfig, conv2d: Callable[..., Any] = keras.layers.Conv2D) -> keras.Model:
+    """Builds an untrained generator under the current Keras dtype policy.
+
+    Args:
+        config: which one.
+        conv2d: the convolution class; the default makes a model of stock Keras layers, as every checkpoint holds it.
+
+    Returns:
+        A Functional model `(B, H, W, 3) [-1, 1] -> (B, H, W, 3) float32 [-1, 1]`, any H, W that `config.stride` divides.
+    """
+    body = {"v1": _v1, "v2": _v2, "lite": _lite}[config.architecture]
+    photo = keras.Input((None, None, 3), name="photo")
+    anime = keras.layers.Activation("tanh", dtype="float32", name="anime")(body(photo, config.channels, conv2d))
+    return keras.Model(photo, anime, name=f"generator_{config.architecture}")

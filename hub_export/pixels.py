@@ -1,0 +1,56 @@
+"""The one place where pictures become model input and back.
+
+The pixel contract of every checkpoint: RGB, float32 in [-1, 1], height and width multiples of the generator's stride.
+NumPy only, so that reading a record or preparing a picture never loads TensorFlow.
+"""
+
+from typing import Any
+
+import numpy as np
+
+CONTRACT = {"order": "RGB", "range": [-1.0, 1.0]}
+MINIMUM_SIDE = 32
+"""Smallest side a generator is given: its deepest reflect padding needs more than one pixel at stride 8."""
+
+
+def to_model(pixels: Any) -> Any:
+    """Scales [0, 255] to [-1, 1].
+
+    Args:
+        pixels: uint8 or float array of any shape, or a float tensor in [0, 255].
+
+    Returns:
+        The same shape in [-1, 1]; float32 for an array, the tensor's own dtype for a tensor.
+    """
+    if isinstance(pixels, np.ndarray):
+        pixels = pixels.astype(np.float32)
+    return pixels / 127.5 - 1.0
+
+
+def to_bytes_range(values: Any) -> Any:
+    """Scales [-1, 1] to [0, 255] without rounding: the inverse of `to_model` for arrays and tensors."""
+    return (values + 1.0) * 127.5
+
+
+def from_model(values: Any) -> np.ndarray:
+    """Rounds and clips [-1, 1] of any shape to uint8 in [0, 255]."""
+    return np.clip(np.rint(to_bytes_range(np.asarray(values, np.float32))), 0, 255).astype(np.uint8)
+
+
+def pad(image: np.ndarray, multiple: int) -> np.ndarray:
+    """Reflects a picture at its right and lower border up to a size that a generator takes.
+
+    Args:
+        image: (H, W, C), any H and W from 1.
+        multiple: the generator's stride.
+
+    Returns:
+        (H', W', C) with H', W' multiples of `multiple`, at least `MINIMUM_SIDE`; `unpad` takes the border off again.
+    """
+    height, width = (max(-(-side // multiple) * multiple, MINIMUM_SIDE) for side in image.shape[:2])
+    return np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), mode="reflect")
+
+
+def unpad(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Cuts (H', W', C) back to the (height, width, C) it had before `pad`."""
+    return image[:height, :width]

