@@ -56,9 +56,11 @@ class _Blocks:
         before, after = (0, 1) if stride == 2 else (kernel // 2, kernel // 2)
         return keras.ops.pad(x, [(0, 0), (before, after), (before, after), (0, 0)], mode="reflect") if after else x
 
-    def conv(self, x: Any, filters: int, kernel: int = 3, stride: int = 1, use_bias: bool = False) -> Any:
+    def conv(
+        self, x: Any, filters: int, kernel: int = 3, stride: int = 1, use_bias: bool = False, initializer: Any = None
+    ) -> Any:
         x = self.pad(x, kernel, stride)
-        return self.conv2d(filters, kernel, stride, use_bias=use_bias, kernel_initializer=self.initializer)(x)
+        return self.conv2d(filters, kernel, stride, use_bias=use_bias, kernel_initializer=initializer or self.initializer)(x)
 
     def depthwise(self, x: Any, stride: int = 1, use_bias: bool = False, initializer: Any = None) -> Any:
         x = self.pad(x, 3, stride)
@@ -152,7 +154,7 @@ def _lite(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
     def residual(x: Any) -> Any:
         y = conv(x, 2 * x.shape[-1], 1)
         y = b.activate(b.depthwise(y, use_bias=True))
-        return add()([x, b.conv(y, x.shape[-1], 1, use_bias=True)])
+        return add()([x, b.conv(y, x.shape[-1], 1, use_bias=True, initializer="zeros")])  # starts as the identity
 
     def up(x: Any, skip: Any) -> Any:
         x = b.conv(x, skip.shape[-1], 1, use_bias=True)
@@ -167,7 +169,7 @@ def _lite(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
     x = residual(up(x, quarter))  # (B, H/4, W/4, 4c)
     x = conv(up(x, half), 2 * c)  # (B, H/2, W/2, 2c)
     x = conv(up(x, full), c)  # (B, H, W, c)
-    return b.conv(x, 3, 3, use_bias=True)
+    return b.conv(x, 3, 3, use_bias=True, initializer=keras.initializers.RandomNormal(stddev=0.01))  # starts gray
 
 
 def build_generator(config: GeneratorConfig, conv2d: Callable[..., Any] = keras.layers.Conv2D) -> keras.Model:

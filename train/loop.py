@@ -1,0 +1,293 @@
+"""One run from data to checkpoints, resumable at every save.
+
+    runs/NAME/
+        experiment.json   the configuration
+        history.jsonl     every loss term, one line for LOG_STEPS steps (their mean)
+        samples/          a grid of fixed photos for every checkpoint
+        epoch-004/ ...    checkpoints (hub_export/checkpoint.py): `runs/` is a FolderStore
+        state.npz         weights, optimizers, averages, power-iteration vectors, and the step
+
+Order of data, augmentation and noise are functions of (seed, step), so the step number is the whole position.
+"""
+
+import dataclasses
+import io
+import json
+import os
+import platform
+import shutil
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from tqdm import tqdm
+
+from hub_export import checkpoint, pixels
+from train.datasets import TrainingData
+from train.experiments import Experiment, changes, from_dict
+from train.trainer import Trainer, automatic_precision
+
+LOG_STEPS = 10
+SAMPLE_PHOTOS = 4
+COLLAPSE_STEPS = 300
+"""How many steps the discriminator's losses must stay below COLLAPSE_LOSS before the run is stopped."""
+COLLAPSE_LOSS = 1e-3
+
+
+class TrainingStopped(RuntimeError):
+    """The run cannot usefully go on; the message says why and what to try."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A schedule in steps."""
+
+    steps_per_epoch: int
+    warmup_steps: int
+    total_steps: int
+
+    def epoch(self, step: int) -> int:
+        """The epoch that step number `step` (from 1) belongs to, from 1."""
+        return -(-step // self.steps_per_epoch)
+
+
+def plan(experiment: Experiment, steps_per_epoch: int) -> Plan:
+    """Turns epochs into steps; `steps_per_epoch` is the data's own, used unless the experiment sets one."""
+    schedule = experiment.schedule
+    per_epoch = schedule.steps_per_epoch or steps_per_epoch
+    warmup = schedule.warmup_steps or schedule.warmup_epochs * per_epoch
+    total = schedule.steps or schedule.epochs * per_epoch
+    return Plan(per_epoch, min(warmup, total), total)
+
+
+class Run:
+    """A run folder and what is learnt in it.
+
+    Args:
+        experiment: what to run.
+        data: opened pictures.
+        folder: runs/NAME.
+        resume: go on from state.npz; without it the folder must be new.
+        on_checkpoint: called with the folder of every new checkpoint.
+
+    Raises:
+        ValueError: the folder exists and resume is off, or holds another experiment, or nothing to resume from.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        data: TrainingData,
+        folder: Path,
+        resume: bool = False,
+        on_checkpoint: Callable[[Path], None] = lambda folder: None,
+    ):
+        self.experiment, self.data, self.folder, self.on_checkpoint = experiment, data, folder, on_checkpoint
+        self.plan = plan(experiment, data.steps_per_epoch(experiment.schedule.batch))
+        self._open_folder(resume)
+        self.precision = automatic_precision() if experiment.precision == "auto" else experiment.precision
+        self.trainer = Trainer(experiment, self.precision)
+        self.step, self.seconds = 0, 0.0
+        self.history: list[dict[str, Any]] = []
+        if resume:
+            self._restore()
+        self.photos = data.fixed_photos(SAMPLE_PHOTOS)
+        self._stop = False
+        self._collapsed_steps = 0
+
+    def _open_folder(self, resume: bool) -> None:
+        config = self.folder / "experiment.json"
+        wanted = dataclasses.asdict(self.experiment)
+        if resume:
+            if not (self.folder / "state.npz").is_file():
+                raise ValueError(f"{self.folder} holds no state to resume from: run it without --resume")
+            if from_dict(json.loads(config.read_text("utf-8"))) != self.experiment:
+                raise ValueError(f"{self.folder} was started with other settings: resume with the same ones, or use --name")
+        elif config.exists() and (self.folder / "state.npz").exists():
+            raise ValueError(f"{self.folder} exists: go on with --resume, or choose another --name")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_aside(config, json.dumps(wanted, indent=1).encode())
+
+    def train(self) -> None:
+        """Trains to the end of the plan. Ctrl-C and SIGTERM finish the step, save the state and return.
+
+        Raises:
+            TrainingStopped: a loss is not finite, or the discriminator has collapsed.
+        """
+        batches = iter(self.data.batches(self.experiment.schedule.batch, self.experiment.seed, self.step))
+        handlers = {kind: signal.signal(kind, self._request_stop) for kind in (signal.SIGINT, signal.SIGTERM)}
+        writer = _tensorboard(self.folder / "tensorboard")
+        bar = tqdm(total=self.plan.total_steps, initial=self.step, unit="step", dynamic_ncols=True, smoothing=0.05)
+        pending: list[dict[str, float]] = []
+        try:
+            while self.step < self.plan.total_steps and not self._stop:
+                started = time.perf_counter()
+                batch = next(batches)
+                waited = time.perf_counter() - started
+                terms = self.trainer.step(batch, self.step, self.plan.warmup_steps, self.plan.total_steps)
+                self.step += 1
+                elapsed = time.perf_counter() - started
+                self.seconds += elapsed
+                self._check(terms)
+                pending.append({**terms, "seconds": elapsed, "data_wait": waited / elapsed})
+                bar.update()
+                last_of_phase = self.step in (self.plan.warmup_steps, self.plan.total_steps)
+                if len(pending) == LOG_STEPS or last_of_phase:
+                    self._log(pending, bar, writer)
+                    pending = []
+                if self._checkpoint_due():
+                    self._log(pending, bar, writer)
+                    pending = []
+                    self._save_checkpoint()
+                elif self.step % self.plan.steps_per_epoch == 0:
+                    self._save_state()
+            self._log(pending, bar, writer)
+            self._save_state()
+        finally:
+            bar.close()
+            for kind, handler in handlers.items():
+                signal.signal(kind, handler)
+
+    def _request_stop(self, *_: Any) -> None:
+        self._stop = True
+
+    def _checkpoint_due(self) -> bool:
+        interval = self.plan.steps_per_epoch * self.experiment.schedule.checkpoint_epochs
+        return self.step % interval == 0 or self.step in (self.plan.warmup_steps, self.plan.total_steps)
+
+    def _check(self, terms: Mapping[str, float]) -> None:
+        broken = [name for name, value in terms.items() if not np.isfinite(value)]
+        if broken:
+            raise TrainingStopped(
+                f"step {self.step}: {', '.join(broken)} is not a finite number. Try --precision float32, lower "
+                "schedule.generator_rate and schedule.discriminator_rate, or another seed; the last checkpoint is kept"
+            )
+        judged = [terms[name] for name in ("d_real", "d_fake") if name in terms]
+        if judged and self.experiment.loss.adversarial in ("gan", "lsgan", "dragan", "hinge"):
+            self._collapsed_steps = self._collapsed_steps + 1 if max(judged) < COLLAPSE_LOSS else 0
+        if self._collapsed_steps >= COLLAPSE_STEPS:
+            raise TrainingStopped(
+                f"step {self.step}: for {COLLAPSE_STEPS} steps the discriminator has told every fake from anime "
+                f"(losses below {COLLAPSE_LOSS}), so the generator learns nothing more from it. Try a lower "
+                "schedule.discriminator_rate, schedule.generator_steps=3, discriminator.dropout=0.3 or a lower loss.fake_weight"
+            )
+
+    def _log(self, pending: list[dict[str, float]], bar: Any, writer: Any) -> None:
+        if not pending:
+            return
+        names = sorted({name for terms in pending for name in terms})
+        means = {name: float(np.mean([terms[name] for terms in pending if name in terms])) for name in names}
+        phase = self._phase()
+        row = {"step": self.step, "epoch": self.plan.epoch(self.step), "phase": phase}
+        row |= {name: float(f"{value:.5g}") for name, value in means.items()}
+        self.history.append(row)
+        with open(self.folder / "history.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        bar.set_description(f"epoch {row['epoch']} {phase}")
+        bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
+        if writer:
+            with writer.as_default(step=self.step):
+                for name, value in means.items():
+                    tf.summary.scalar(name, value)
+
+    def _phase(self) -> str:
+        return "warm-up" if self.step <= self.plan.warmup_steps else "adversarial"
+
+    def _save_checkpoint(self) -> None:
+        epoch = self.plan.epoch(self.step)
+        name = f"epoch-{epoch:03d}"
+        generator = self.trainer.export()
+        samples = sample_grid(generator, self.photos, self.experiment.generator.stride)
+        record = checkpoint.Record(
+            experiment=self.folder.name,
+            checkpoint=name,
+            question=self.experiment.question,
+            base=self.experiment.base,
+            changes=changes(self.experiment),
+            config=dataclasses.asdict(self.experiment),
+            generator=dataclasses.asdict(self.experiment.generator),
+            phase=self._phase(),
+            epoch=epoch,
+            step=self.step,
+            seed=self.experiment.seed,
+            data=self.data.summary(),
+            compute={
+                "device": device_name(),
+                "seconds": round(self.seconds),
+                "images": self.step * self.experiment.schedule.batch,
+                "precision": self.precision,
+            },
+            libraries={name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
+        )
+        checkpoint.save_checkpoint(self.folder / name, generator, record, self.history, samples)
+        (self.folder / "samples").mkdir(exist_ok=True)
+        shutil.copyfile(self.folder / name / checkpoint.SAMPLES, self.folder / "samples" / f"{name}.jpg")
+        self._save_state()
+        self.on_checkpoint(self.folder / name)
+
+    def _save_state(self) -> None:
+        content = io.BytesIO()
+        np.savez(content, step=self.step, seconds=self.seconds, **self.trainer.state())
+        checkpoint.write_aside(self.folder / "state.npz", content.getvalue())
+
+    def _restore(self) -> None:
+        with np.load(self.folder / "state.npz", allow_pickle=False) as saved:
+            state = dict(saved)
+        self.step, self.seconds = int(state.pop("step")), float(state.pop("seconds"))
+        self.trainer.restore(state)
+        rows = (self.folder / "history.jsonl").read_text("utf-8").splitlines() if self.step else []
+        self.history = [row for row in map(_parse_row, rows) if row and row["step"] <= self.step]
+        text = "".join(json.dumps(row) + "\n" for row in self.history)
+        checkpoint.write_aside(self.folder / "history.jsonl", text.encode())
+
+
+def sample_grid(generator: Any, photos: list[np.ndarray], stride: int) -> np.ndarray:
+    """Photos above, what the generator makes of them below: uint8 (2·S, n·S, 3), central squares with S = 256 at most."""
+    side = min(256, *(min(photo.shape[:2]) for photo in photos))
+    squares = [_centre(photo, side) for photo in photos]
+    drawn = [
+        pixels.unpad(pixels.from_model(generator(pixels.to_model(pixels.pad(square, stride))[None])[0]), side, side)
+        for square in squares
+    ]
+    return np.concatenate([np.concatenate(squares, axis=1), np.concatenate(drawn, axis=1)], axis=0)
+
+
+def device_name() -> str:
+    """The GPU's name, or the CPU's with its core count."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        return ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus)
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
+    except OSError:
+        pass
+    return f"{model}, {os.cpu_count()} cores"
+
+
+def _centre(photo: np.ndarray, side: int) -> np.ndarray:
+    top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
+    return photo[top : top + side, left : left + side]
+
+
+def _parse_row(line: str) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(line))
+    except ValueError:  # a kill can cut the last line
+        return None
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        import tensorboard  # noqa: F401  tf.summary raises without it
+    except ImportError:
+        return None
+    return tf.summary.create_file_writer(str(folder))

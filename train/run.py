@@ -1,0 +1,125 @@
+"""The training command.
+
+    python -m train.run smoke                                  seconds, no data needed
+    python -m train.run fast-hayao --data DIR                  a laptop CPU, about an hour
+    python -m train.run official-v2-hayao --data official      a GPU; downloads the official release
+    python -m train.run repro-1 --data DIR --set loss.style_weight=10 --name style-10
+    python -m train.run fast-hayao --data DIR --resume         goes on where it was stopped or killed
+
+DIR (or a zip of it) has AnimeGAN's layout: STYLE/style and train_photo. Any two folders of pictures will do as well:
+`--photos DIR --anime DIR`.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+from train.experiments import EXPERIMENTS, Experiment, get_experiment, override
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="python -m train.run", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("experiment", nargs="?", help="name of an experiment; leave it out to list them")
+    data = p.add_argument_group("pictures")
+    data.add_argument("--data", metavar="PATH", help='folder or zip in AnimeGAN\'s layout, or "official" to download it')
+    data.add_argument("--photos", metavar="DIR", help="a folder of photos, with --anime")
+    data.add_argument("--anime", metavar="DIR", help="a folder of anime frames, with --photos")
+    data.add_argument("--cache", metavar="DIR", type=Path, help="where prepared pictures are kept (default: TFDS_DATA_DIR)")
+    change = p.add_argument_group("changes to the experiment")
+    change.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a setting; needs --name")
+    change.add_argument("--steps", metavar="W+A", help="steps of warm-up + adversarial phase, or a total like 600")
+    change.add_argument("--epochs", type=int, metavar="N", help="all epochs, the warm-up's included")
+    change.add_argument("--size", type=int, metavar="PIXELS", help="height and width of training pictures")
+    change.add_argument("--precision", choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"], help="default: auto")
+    change.add_argument("--name", help="name of the run; default: the experiment's, with the changes above appended")
+    p.add_argument("--runs", metavar="DIR", type=Path, default=Path("runs"), help="where run folders are (default: runs)")
+    p.add_argument("--resume", action="store_true", help="go on with a run that was stopped or killed")
+    p.add_argument("--dry-run", action="store_true", help="print the configuration and stop")
+    return p
+
+
+def configure(arguments: argparse.Namespace) -> Experiment:
+    """The experiment that the command line asks for. Raises ValueError with the cause and the remedy."""
+    from hub_export.checkpoint import NAME
+
+    experiment = get_experiment(arguments.experiment)
+    if arguments.set and not arguments.name:
+        raise ValueError("--set makes another experiment: give it a name with --name")
+    settings, suffix = list(arguments.set), ""
+    if arguments.steps is not None:
+        warmup, steps = _steps(arguments.steps, experiment)
+        settings += [f"schedule.warmup_steps={warmup}", f"schedule.steps={steps}"]
+        suffix += f"-{arguments.steps.replace('+', '-')}-steps"
+    if arguments.epochs is not None:
+        settings.append(f"schedule.epochs={arguments.epochs}")
+        suffix += f"-{arguments.epochs}-epochs"
+    if arguments.size is not None:
+        settings.append(f"data.size={arguments.size}")
+        suffix += f"-{arguments.size}px"
+    name = arguments.name or arguments.experiment + suffix
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{name!r} cannot name a run: use letters, digits, dot, dash and underscore")
+    if settings:
+        experiment = override(experiment, settings, name)
+    if arguments.precision:
+        experiment = dataclasses.replace(experiment, precision=arguments.precision)
+    if experiment.data.size < 32 or experiment.data.size % 8:
+        raise ValueError(f"data.size must be a multiple of 8 from 32, got {experiment.data.size}")
+    for key in ("batch", "epochs", "generator_steps", "checkpoint_epochs"):
+        if getattr(experiment.schedule, key) < 1:
+            raise ValueError(f"schedule.{key} must be at least 1, got {getattr(experiment.schedule, key)}")
+    return experiment
+
+
+def _steps(text: str, experiment: Experiment) -> tuple[int, int]:
+    """ "300+300" -> (300, 600); a single total is split as the experiment's epochs are."""
+    parts = text.split("+")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts) or sum(map(int, parts)) < 1:
+        raise ValueError(f"--steps takes a total like 600, or warm-up + adversarial like 300+300, got {text!r}")
+    schedule = experiment.schedule
+    total = sum(map(int, parts))
+    return (int(parts[0]) if len(parts) == 2 else round(total * schedule.warmup_epochs / schedule.epochs)), total
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Runs the command. Raises ValueError or TrainingStopped with a sentence for the user."""
+    if not arguments.experiment:
+        width = max(map(len, EXPERIMENTS))
+        print("\n".join(f"{name:{width}}  {experiment.question}" for name, experiment in EXPERIMENTS.items()))
+        return
+    experiment = configure(arguments)
+    folder = arguments.runs / (arguments.name or experiment.name)
+    if arguments.dry_run:
+        print(json.dumps(dataclasses.asdict(experiment), indent=1))
+        return
+
+    import tensorflow as tf
+
+    from train.datasets import Source, open_data
+    from train.loop import Run, device_name
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    source = Source.of(arguments.data, arguments.photos, arguments.anime)
+    data = open_data(experiment.data, source, arguments.cache)
+    run = Run(experiment, data, folder, arguments.resume)
+    plan = run.plan
+    print(
+        f"{experiment.name}: {data.photo_count} photos, {data.anime_count} anime frames, {plan.warmup_steps} warm-up and "
+        f"{plan.total_steps - plan.warmup_steps} adversarial steps in {run.precision} on {device_name()}"
+    )
+    run.train()
+    if run.step < plan.total_steps:
+        print(f"stopped at step {run.step} of {plan.total_steps}; go on with --resume")
+    else:
+        print(f"{folder} is done: see it with `python app.py`, publish it with `python -m hub_export.publish {folder} you/NAME`")
+
+
+if __name__ == "__main__":
+    try:
+        main(parser().parse_args())
+    except (ValueError, RuntimeError) as error:
+        sys.exit(f"train.run: {error}")

@@ -1,0 +1,236 @@
+"""The models, the optimizers and the training steps of the two phases.
+
+Warm-up: the generator learns to reproduce the photo (content loss, optionally pixels). Adversarial: a discriminator
+step, then a generator step against the discriminator just updated, both on one set of fakes: the generator does not
+change in between, so computing them once is the references' mathematics. Likewise the discriminator sees its four kinds
+of pictures in one call, since its normalisation is per sample.
+
+Reference: AnimeGAN.py, build_model and train.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from hub_export.generator import build_generator
+from train import losses
+from train.discriminator import SpectralConv2D, advance_power_iterations, build_discriminator, fold_spectral_norm
+from train.experiments import Experiment, ScheduleConfig
+from train.features import build_features
+
+
+def automatic_precision() -> str:
+    """mixed_bfloat16 where the device computes in it, else float32."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        capability = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+        return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        flags = ""
+    return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+
+
+class Trainer:
+    """Everything that learns, and how.
+
+    Args:
+        experiment: what to build.
+        precision: a Keras dtype policy; normalisation, σ, Gram matrices, losses and optimizers stay float32 in all.
+    """
+
+    def __init__(self, experiment: Experiment, precision: str):
+        self.experiment, self.precision = experiment, precision
+        keras.utils.set_random_seed(experiment.seed)
+        keras.config.set_dtype_policy(precision)
+        conv2d = SpectralConv2D if experiment.spectral_norm else keras.layers.Conv2D
+        self.features = build_features(experiment.features)
+        self.generator = build_generator(experiment.generator, conv2d)
+        self.averaged = build_generator(experiment.generator, conv2d) if experiment.schedule.ema else None
+        if self.averaged:
+            self.averaged.set_weights(self.generator.get_weights())
+        self.discriminator = build_discriminator(experiment.discriminator)
+        self.warmup_optimizer = self._optimizer(self.generator)
+        self.generator_optimizer = self._optimizer(self.generator)
+        self.discriminator_optimizer = self._optimizer(self.discriminator)
+        self.noise_seed = tf.Variable([experiment.seed, 0], dtype=tf.int32, trainable=False)
+
+    def _optimizer(self, model: keras.Model) -> Any:
+        schedule = self.experiment.schedule
+        optimizer = keras.optimizers.Adam(1.0, schedule.beta_1, schedule.beta_2, schedule.epsilon)
+        if self.precision == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer.build(model.trainable_variables)
+        return optimizer
+
+    def step(self, batch: Mapping[str, Any], step: int, warmup_steps: int, total_steps: int) -> dict[str, float]:
+        """Trains on one batch.
+
+        Args:
+            batch: photo, anime, anime_gray, smooth_gray, each (B, S, S, 3) float32 [-1, 1].
+            step: number of steps taken before this one; with the seed it determines noise and learning rates.
+            warmup_steps, total_steps: the schedule in steps.
+
+        Returns:
+            Unweighted terms by name ("content", "d_real", ...) and the weighted sums "generator", "discriminator".
+        """
+        schedule = self.experiment.schedule
+        self.noise_seed.assign([self.experiment.seed, step])
+        if step < warmup_steps:
+            self.warmup_optimizer.learning_rate = schedule.warmup_rate
+            terms = self._warmup_step(batch)
+        else:
+            done = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
+            factor = decay_factor(schedule, done)
+            self.generator_optimizer.learning_rate = schedule.generator_rate * factor
+            self.discriminator_optimizer.learning_rate = schedule.discriminator_rate * factor
+            both = (step - warmup_steps) % schedule.generator_steps == 0
+            terms = self._adversarial_step(batch) if both else self._generator_step(batch)
+        if self.averaged:
+            self._average(min(schedule.ema, (1 + step) / (10 + step)))
+        return {name: float(value) for name, value in terms.items()}
+
+    @tf.function
+    def _warmup_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        loss = self.experiment.loss
+        photo = batch["photo"]
+        photo_features = self.features(photo)
+        advance_power_iterations(self.generator)
+        with tf.GradientTape() as tape:
+            fake = self.generator(photo, training=True)
+            terms = {"content": losses.content_loss(photo_features, self.features(fake))}
+            weights = {"content": loss.content_weight}
+            if loss.pixel_weight:
+                terms["pixel"] = losses.pixel_loss(photo, fake)
+                weights["pixel"] = loss.pixel_weight
+            total = weighted_sum(terms, weights)
+            scaled = self.warmup_optimizer.scale_loss(total)
+        self._apply(tape, scaled, self.warmup_optimizer, self.generator)
+        return {**terms, "generator": total}
+
+    @tf.function
+    def _adversarial_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        return self._train_on(batch, update_discriminator=True)
+
+    @tf.function
+    def _generator_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        return self._train_on(batch, update_discriminator=False)
+
+    def _train_on(self, batch: Mapping[str, Any], update_discriminator: bool) -> dict[str, Any]:
+        loss = self.experiment.loss
+        photo = batch["photo"]
+        style = batch["anime_gray"] if loss.style_target == "gray" else batch["anime"]
+        photo_features, style_features = tf.split(self.features(tf.concat([photo, style], axis=0)), 2)
+        style_gram = losses.gram_matrix(style_features)
+        advance_power_iterations(self.generator)
+        with tf.GradientTape() as tape:
+            fake = self.generator(photo, training=True)
+            with tape.stop_recording():
+                discriminator_terms = self._update_discriminator(batch, fake) if update_discriminator else {}
+            fake_features = self.features(fake)
+            terms = {
+                "content": losses.content_loss(photo_features, fake_features),
+                "style": losses.style_loss(style_gram, fake_features),
+                "colour": losses.colour_loss(photo, fake, loss.colour_range, loss.colour_uv),
+                "tv": losses.total_variation_loss(fake),
+                "adversarial": losses.generator_adversarial_loss(loss.adversarial, self.discriminator(fake, training=True)),
+            }
+            weights = {
+                "content": loss.content_weight,
+                "style": loss.style_weight,
+                "colour": loss.colour_weight * loss.colour_count,
+                "tv": loss.tv_weight,
+                "adversarial": loss.generator_weight,
+            }
+            total = weighted_sum(terms, weights)
+            scaled = self.generator_optimizer.scale_loss(total)
+        self._apply(tape, scaled, self.generator_optimizer, self.generator)
+        return {**terms, "generator": total, **discriminator_terms}
+
+    def _update_discriminator(self, batch: Mapping[str, Any], fake: Any) -> dict[str, Any]:
+        loss = self.experiment.loss
+        kinds = [batch["anime"], fake, batch["anime_gray"], batch["smooth_gray"]]
+        advance_power_iterations(self.discriminator)
+        with tf.GradientTape() as tape:
+            logits = tf.split(self.discriminator(tf.concat(kinds, axis=0), training=True), 4)
+            terms = losses.discriminator_losses(loss.adversarial, *logits)
+            weights = {
+                "real": loss.real_weight,
+                "fake": loss.fake_weight,
+                "gray": loss.gray_weight,
+                "smooth": loss.smooth_weight,
+            }
+            total = loss.discriminator_weight * weighted_sum(terms, weights)
+            if loss.adversarial in losses.PENALTY_KINDS:
+                terms["penalty"] = self._penalty(batch["anime"], fake)
+                total += loss.penalty_weight * terms["penalty"]
+            scaled = self.discriminator_optimizer.scale_loss(total)
+        self._apply(tape, scaled, self.discriminator_optimizer, self.discriminator)
+        return {**{f"d_{name}": value for name, value in terms.items()}, "discriminator": total}
+
+    def _penalty(self, anime: Any, fake: Any) -> Any:
+        alpha = tf.random.stateless_uniform((anime.shape[0], 1, 1, 1), self.noise_seed)
+        noise = tf.random.stateless_uniform(anime.shape, self.noise_seed + 1)
+        judge = lambda pictures: self.discriminator(pictures, training=True)  # noqa: E731
+        return losses.gradient_penalty(self.experiment.loss.adversarial, judge, anime, fake, alpha, noise)
+
+    def _apply(self, tape: tf.GradientTape, loss: Any, optimizer: Any, model: keras.Model) -> None:
+        variables = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+
+    @tf.function
+    def _average_by(self, decay: Any) -> None:
+        for average, variable in zip(self.averaged.variables, self.generator.variables, strict=True):
+            average.assign(decay * average + (1.0 - decay) * variable)
+
+    def _average(self, decay: float) -> None:
+        self._average_by(tf.constant(decay, tf.float32))
+
+    def export(self) -> keras.Model:
+        """The generator as a checkpoint holds it: averaged if the experiment says so, plain stock layers, float32."""
+        keras.config.set_dtype_policy("float32")
+        plain = build_generator(self.experiment.generator)
+        keras.config.set_dtype_policy(self.precision)
+        fold_spectral_norm(self.averaged or self.generator, plain)
+        return plain
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Every variable that resuming needs, by name: weights, power-iteration vectors, optimizers, dropout seeds."""
+        return {f"{name}/{index}": variable.numpy() for name, index, variable in self._variables()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes back what `state` gave. Raises ValueError if it is of another experiment."""
+        variables = {f"{name}/{index}": variable for name, index, variable in self._variables()}
+        if variables.keys() != set(state) or any(variable.shape != state[key].shape for key, variable in variables.items()):
+            raise ValueError("the saved state is of another experiment or version: start again under another --name")
+        for key, variable in variables.items():
+            variable.assign(state[key])
+
+    def _variables(self) -> list[tuple[str, int, Any]]:
+        owners = {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "warmup_optimizer": self.warmup_optimizer,
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
+        if self.averaged:
+            owners["averaged"] = self.averaged
+        return [(name, index, variable) for name, owner in owners.items() for index, variable in enumerate(owner.variables)]
+
+
+def weighted_sum(terms: Mapping[str, Any], weights: Mapping[str, float]) -> Any:
+    """Σ weight · term; a term of weight 0 is left out, so that its gradient costs nothing."""
+    return sum((weights[name] * terms[name] for name in terms if weights[name]), tf.constant(0.0))
+
+
+def decay_factor(schedule: ScheduleConfig, done: float) -> float:
+    """Factor on the adversarial learning rates after the share `done` of that phase, in [0, 1]."""
+    if schedule.decay == "constant":
+        return 1.0
+    return 0.05 + 0.95 * (1.0 + math.cos(math.pi * min(done, 1.0))) / 2.0
