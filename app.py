@@ -10,7 +10,7 @@ from pathlib import Path
 from animegan_app.catalog import open_catalog
 from animegan_app.ui import build_demo, launch
 
-parser = argparse.ArgumentParser(description="Hold checkpoints of different experiments against each other on your own photo.")
+parser = argparse.ArgumentParser(description="Hold checkpoints against each other on your own photo.")
 parser.add_argument("--host", help="address to listen on (default: this machine only)")
 parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
 parser.add_argument("--runs", type=Path, help="folder of local training (default: $ANIMEGAN_RUNS, or runs beside this file)")

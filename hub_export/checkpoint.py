@@ -4,9 +4,10 @@
     checkpoint.json                                the record: what it is, where it came from, sha256 of every file, a probe
     history.jsonl  samples.jpg  README.md          every loss term so far, fixed photos, the model card
 
-Writing is aside, fsync, rename: a folder with the final name is complete. Reading trusts nothing: names and sizes are
-checked, the generator is rebuilt from `GeneratorConfig` and takes only numbers from the weights file, and a probe
-(fixed input, known output) shows that it draws what it drew when it was saved. Keras loads only when weights do.
+Writing is aside, fsync, rename: a folder with the final name is complete. Reading trusts nothing: names, sizes and
+hashes are checked, the generator is rebuilt from `GeneratorConfig`, takes only numbers from the weights file (weights.py)
+and none of the classes that config.json names, and a probe (fixed input, known output) shows that it draws what it drew
+when it was saved. Keras loads only when weights do.
 """
 
 import contextlib
@@ -14,7 +15,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import math
 import os
 import re
 import shutil
@@ -27,6 +27,7 @@ import numpy as np
 from PIL import Image
 
 from hub_export import pixels
+from hub_export.weights import assign_weights, read_weights
 
 if TYPE_CHECKING:
     import keras
@@ -39,13 +40,22 @@ CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 SIZE_LIMITS = {
     RECORD: 2**20,
     CARD: 2**20,
-    HISTORY: 2**26,
+    HISTORY: 2**25,
     SAMPLES: 2**24,
     CONFIG: 2**22,
     METADATA: 2**16,
     WEIGHTS: 2**28,
 }
-"""Every file a checkpoint may hold and its largest size in bytes."""
+"""Every file of a checkpoint and its largest size in bytes."""
+MAX_HISTORY_ROWS, MAX_HISTORY_ROW = 50_000, 2**14
+"""Longer histories are thinned when saved; a row has at most this many characters."""
+MAX_SAMPLES_SIDE = 4096
+STOCK_CLASSES = {
+    *("Functional", "InputLayer", "Conv2D", "DepthwiseConv2D", "GroupNormalization", "LeakyReLU", "Activation", "Add"),
+    *("UpSampling2D", "AveragePooling2D", "Pad", "DTypePolicy", "__keras_tensor__"),
+    *("HeNormal", "GlorotUniform", "TruncatedNormal", "RandomNormal", "Zeros", "Ones"),
+}
+"""The only classes that config.json may name, all of Keras itself, so that stock Keras runs no code of a stranger."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 PROBE_TOLERANCE = 0.02
 """Largest deviation of the probe in [-1, 1]: 2.5 of 255 levels, room for other hardware's rounding."""
@@ -119,7 +129,7 @@ def read_record(folder: Path) -> Record:
     """
     path = Path(folder) / RECORD
     try:
-        if path.stat().st_size > SIZE_LIMITS[RECORD]:
+        if path.is_file() and path.stat().st_size > SIZE_LIMITS[RECORD]:
             raise CheckpointError(f"{path}: larger than any checkpoint record")
         return parse_record(path.read_text("utf-8"), str(path))
     except FileNotFoundError:
@@ -138,34 +148,68 @@ def parse_record(text: str, origin: str) -> Record:
         raise CheckpointError(f"{origin}: not a checkpoint record")
     if values.get("schema") != SCHEMA:
         found = values.get("schema")
-        raise CheckpointError(f"{origin}: schema version {found!r}, this program reads {SCHEMA}; update the older of the two")
-    types = {field.name: field.type for field in dataclasses.fields(Record)}
-    missing = [name for name in types if name not in values]
+        raise CheckpointError(
+            f"{origin}: schema version {found!r}, this program reads {SCHEMA}; update the older of the two"
+        )
+    missing = [name for name in _FIELDS if name not in values]
     if missing:
         raise CheckpointError(f"{origin}: the record lacks {', '.join(missing)}")
-    record = Record(**{name: values[name] for name in types})
-    plain = {str: (str,), int: (int,), str | None: (str, type(None))}
-    for name, declared in types.items():
-        allowed = plain.get(declared) or ((list,) if str(declared).startswith("list") else (dict,))  # type: ignore[call-overload]
-        if not isinstance(values[name], allowed) or isinstance(values[name], bool):
+    for name, kind in _FIELDS.items():
+        if not _is(values[name], kind):
             raise CheckpointError(f"{origin}: {name} has the wrong type")
+    record = Record(**{name: values[name] for name in _FIELDS})
     for name in (record.experiment, record.checkpoint):
         if not NAME.fullmatch(name):
             raise CheckpointError(f"{origin}: {name!r} is not a valid name")
+    if odd := sorted(set(record.files) ^ (set(SIZE_LIMITS) - {RECORD})):
+        fault = "names" if odd[0] in record.files else "does not name"
+        raise CheckpointError(f"{origin}: the record {fault} a file {odd[0]!r}")
     for name, entry in record.files.items():
-        if name not in SIZE_LIMITS or name == RECORD:
-            raise CheckpointError(f"{origin}: a checkpoint holds no file named {name!r}")
-        if not isinstance(entry, dict) or not isinstance(entry.get("size"), int) or not isinstance(entry.get("sha256"), str):
-            raise CheckpointError(f"{origin}: no size and sha256 for {name}")
         if not 0 <= entry["size"] <= SIZE_LIMITS[name]:
             raise CheckpointError(f"{origin}: {name} is larger than the limit of {SIZE_LIMITS[name]} bytes")
-    if WEIGHTS not in record.files:
-        raise CheckpointError(f"{origin}: the record names no {WEIGHTS}")
     if record.pixels != pixels.CONTRACT:
         raise CheckpointError(f"{origin}: pixel contract {record.pixels}, this program knows {pixels.CONTRACT}")
-    if not record.probe or not all(isinstance(value, float | int) and math.isfinite(value) for value in record.probe):
-        raise CheckpointError(f"{origin}: the probe is not a list of numbers")
     return record
+
+
+_NUMBER = (int, float)
+_FIELDS: dict[str, Any] = {
+    "experiment": str,
+    "checkpoint": str,
+    "question": str,
+    "base": (str, type(None)),
+    "changes": {str: [object]},
+    "config": {str: object},
+    "generator": {str: object},
+    "phase": str,
+    "epoch": int,
+    "step": int,
+    "seed": int,
+    "data": {"anime": int, "photos": int, "source": str, "terms": str},
+    "compute": {"device": str, "seconds": _NUMBER, "images": int, "precision": str},
+    "libraries": {str: str},
+    "metrics": {str: _NUMBER},
+    "pixels": {str: object},
+    "probe": [_NUMBER],
+    "files": {str: {"sha256": str, "size": int}},
+    "schema": int,
+}
+"""What a record holds, as types; {str: ...} is any dict of such values, [...] any list, {"name": ...} at least these."""
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a value from JSON is of a kind as `_FIELDS` writes it; numbers are finite and below 2**53."""
+    if isinstance(kind, dict):
+        if not isinstance(value, dict):
+            return False
+        if str in kind:
+            return all(_is(item, kind[str]) for item in value.values())
+        return all(name in value and _is(value[name], inner) for name, inner in kind.items())
+    if isinstance(kind, list):
+        return isinstance(value, list) and all(_is(item, kind[0]) for item in value)
+    if isinstance(value, bool) or not isinstance(value, kind):
+        return kind is object
+    return not isinstance(value, int | float) or abs(value) < 2**53  # NaN is not
 
 
 def verify_files(folder: Path, record: Record) -> None:
@@ -179,7 +223,7 @@ def verify_files(folder: Path, record: Record) -> None:
 
 
 def load_generator(folder: Path) -> "keras.Model":
-    """Rebuilds the generator of a checkpoint and verifies it.
+    """Rebuilds the generator of a checkpoint and verifies the whole checkpoint.
 
     Returns:
         A Functional model of stock layers, float32, see `hub_export.generator`.
@@ -190,6 +234,8 @@ def load_generator(folder: Path) -> "keras.Model":
     folder = Path(folder)
     record = read_record(folder)
     verify_files(folder, record)
+    read_history(folder)
+    read_samples(folder)
     config = record.generator_config
 
     import keras
@@ -198,15 +244,47 @@ def load_generator(folder: Path) -> "keras.Model":
 
     with _float32_policy(keras):
         generator = build_generator(config)
-    _check_weights_file(folder / WEIGHTS, generator)
+    _check_config(folder, [type(operation).__name__ for operation in generator.operations])
     try:
-        generator.load_weights(folder / WEIGHTS)
-    except Exception as error:  # h5py and Keras raise many kinds for a malformed file
-        raise CheckpointError(f"{folder}: the weights do not fit generator {config.architecture} ({type(error).__name__})") from None
-    difference = np.max(np.abs(probe_values(generator) - np.asarray(record.probe)), initial=0.0)
-    if len(record.probe) != len(PROBE_POINTS) * 3 or not difference <= PROBE_TOLERANCE:
-        raise CheckpointError(f"{folder}: the generator does not draw what its record says (probe differs by {difference:.3f})")
+        assign_weights(generator, (folder / WEIGHTS).read_bytes())
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: {error}") from None
+    if len(record.probe) != 3 * len(PROBE_POINTS):
+        raise CheckpointError(f"{folder}: the probe has {len(record.probe)} values, not {3 * len(PROBE_POINTS)}")
+    difference = float(np.max(np.abs(probe_values(generator) - np.asarray(record.probe))))
+    if not difference <= PROBE_TOLERANCE:
+        raise CheckpointError(
+            f"{folder}: the generator does not draw what its record says (probe differs by {difference:.3f})"
+        )
     return generator
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Every loss term so far, a row per logged step: {"step": 10, "epoch": 1, "phase": "warm-up", "g_content": 0.2, ...}.
+
+    Raises:
+        CheckpointError: missing, or not what `save_checkpoint` writes.
+    """
+    lines = _read(folder, HISTORY).splitlines()
+    if len(lines) > MAX_HISTORY_ROWS or any(len(line) > MAX_HISTORY_ROW for line in lines):
+        raise CheckpointError(f"{folder}: {HISTORY} is longer than any training")
+    rows = [_parse_json(folder, HISTORY, line) for line in lines]
+    if not all(_is(row, {"step": int}) and _is(row, {str: (str, *_NUMBER)}) for row in rows):
+        raise CheckpointError(f"{folder}: {HISTORY} is not a list of loss terms")
+    return rows
+
+
+def read_samples(folder: Path) -> np.ndarray:
+    """The picture of fixed photos, uint8 RGB (H, W, 3). Raises CheckpointError for anything but a JPEG of a sane size."""
+    try:
+        with Image.open(io.BytesIO(_read(folder, SAMPLES)), formats=["JPEG"]) as image:
+            if max(image.size) > MAX_SAMPLES_SIDE:
+                raise CheckpointError(f"{folder}: {SAMPLES} has {image.width} x {image.height} pixels")
+            return np.asarray(image.convert("RGB"))
+    except CheckpointError:
+        raise
+    except Exception:  # Pillow raises many kinds for a malformed file
+        raise CheckpointError(f"{folder}: {SAMPLES} is not a JPEG picture") from None
 
 
 def save_checkpoint(
@@ -239,33 +317,44 @@ def save_checkpoint(
         for name in (CONFIG, METADATA, WEIGHTS):
             (aside / "keras" / name).rename(aside / name)
         shutil.rmtree(aside / "keras")
-        (aside / HISTORY).write_text("".join(json.dumps(dict(row)) + "\n" for row in history), "utf-8")
+        read_weights((aside / WEIGHTS).read_bytes())
+        rows = history[:: -(-len(history) // MAX_HISTORY_ROWS) or 1]
+        (aside / HISTORY).write_text("".join(json.dumps(dict(row)) + "\n" for row in rows), "utf-8")
         picture = io.BytesIO()
         Image.fromarray(samples).save(picture, "JPEG", quality=90)
         (aside / SAMPLES).write_bytes(picture.getvalue())
-        record = dataclasses.replace(record, probe=[round(float(value), 6) for value in probe_values(generator)])
-        write_record(aside, record)
+        probe = [round(float(value), 6) for value in probe_values(generator)]
+        record = dataclasses.replace(record, probe=probe, files=_measure(aside))
         (aside / CARD).write_text(model_card(record), "utf-8")
         record = write_record(aside, record)
         for path in aside.iterdir():
             _fsync(path)
         _fsync(aside)
         replace_folder(aside, folder)
+    except ValueError as error:
+        raise CheckpointError(f"{folder} cannot be saved: {error}") from None
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        for leftover in folder.parent.glob(f".{folder.name}-*"):  # this one's, and those of saves that were killed
+            shutil.rmtree(leftover, ignore_errors=True)
     return record
 
 
 def write_record(folder: Path, record: Record) -> Record:
-    """Writes checkpoint.json with the sizes and hashes of the files now in `folder`; returns the record written."""
-    files = {
-        path.name: {"sha256": _sha256(path), "size": path.stat().st_size}
-        for path in sorted(Path(folder).iterdir())
-        if path.name in SIZE_LIMITS and path.name != RECORD
-    }
-    record = dataclasses.replace(record, files=files)
-    write_aside(Path(folder) / RECORD, json.dumps(dataclasses.asdict(record), indent=1).encode())
+    """Writes checkpoint.json with the sizes and hashes of the files now in `folder`; returns the record written.
+
+    Raises:
+        CheckpointError: `read_record` would not take it.
+    """
+    record = dataclasses.replace(record, files=_measure(folder))
+    text = record_text(record)
+    parse_record(text, str(Path(folder) / RECORD))
+    write_aside(Path(folder) / RECORD, text.encode())
     return record
+
+
+def record_text(record: Record) -> str:
+    """checkpoint.json of a record."""
+    return json.dumps(dataclasses.asdict(record), indent=1)
 
 
 def write_aside(path: Path, content: bytes) -> None:
@@ -305,37 +394,53 @@ def probe_values(generator: "keras.Model") -> np.ndarray:
     return np.concatenate([drawn[row, column] for row, column in PROBE_POINTS])
 
 
-def _check_weights_file(path: Path, generator: "keras.Model") -> None:
-    """Refuses an h5 file that links outside itself or is larger in memory than the model it is for."""
-    import h5py
-
-    limit = 2 * sum(math.prod(weight.shape) for weight in generator.weights) + 2**20
+def _check_config(folder: Path, layers: list[str]) -> None:
+    """Refuses files that stock Keras should not be given: config.json names other classes or layers than the generator's."""
+    _parse_json(folder, METADATA, _read(folder, METADATA))
+    config = _parse_json(folder, CONFIG, _read(folder, CONFIG))
+    pending: list[Any] = [config]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            name, module = item.get("class_name"), str(item.get("module") or "keras")
+            own = module == "keras" or module.startswith("keras.")
+            if "class_name" in item and not (name in STOCK_CLASSES and own and item.get("registered_name") in (None, name)):
+                raise CheckpointError(f"{folder}: {CONFIG} names {module}.{name}, which is no part of a generator")
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
     try:
-        with h5py.File(path, "r") as file:
-            total = sum(math.prod(dataset.shape) for dataset in _datasets(file))
-    except CheckpointError:
-        raise
-    except Exception as error:
-        raise CheckpointError(f"{path}: not a readable weights file ({type(error).__name__})") from None
-    if total > limit:
-        raise CheckpointError(f"{path}: holds {total} numbers, the generator has {limit // 2}")
+        found = [layer["class_name"] for layer in config["config"]["layers"]]
+    except (KeyError, TypeError):
+        found = []
+    if config.get("class_name") != "Functional" or found != layers:
+        raise CheckpointError(f"{folder}: {CONFIG} describes another network than the record")
 
 
-def _datasets(group: Any, depth: int = 0) -> Iterator[Any]:
-    import h5py
+def _read(folder: Path, name: str) -> bytes:
+    path = Path(folder) / name
+    if not path.is_file() or path.stat().st_size > SIZE_LIMITS[name]:
+        raise CheckpointError(f"{folder}: {name} is missing or larger than the limit of {SIZE_LIMITS[name]} bytes")
+    return path.read_bytes()
 
-    if depth > 12:
-        raise CheckpointError(f"{group.file.filename}: nested too deeply")
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise CheckpointError(f"{group.file.filename}: {name} is a link, which a checkpoint may not hold")
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            yield from _datasets(item, depth + 1)
-        elif isinstance(item, h5py.Dataset):
-            if item.external or item.is_virtual or item.dtype.kind not in "fiubSO":
-                raise CheckpointError(f"{group.file.filename}: {name} is stored outside the file")
-            yield item
+
+def _parse_json(folder: Path, name: str, content: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError):
+        raise CheckpointError(f"{folder}: {name} is not valid JSON") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{folder}: {name} holds no JSON object")
+    return values
+
+
+def _measure(folder: Path) -> dict[str, dict[str, Any]]:
+    """Name to {"sha256", "size"} of a checkpoint's files, without the record."""
+    return {
+        path.name: {"sha256": _sha256(path), "size": path.stat().st_size}
+        for path in sorted(Path(folder).iterdir())
+        if path.name in SIZE_LIMITS and path.name != RECORD
+    }
 
 
 @contextlib.contextmanager

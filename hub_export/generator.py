@@ -8,6 +8,7 @@ Differences from the references: bilinear resizing uses half-pixel centres (TF1 
 epsilon 1e-5 (TF1: 1e-12).
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -16,6 +17,8 @@ import keras
 
 Architecture = Literal["v1", "v2", "lite"]
 OWN_CHANNELS = {"v1": 64, "v2": 32, "lite": 32}
+MAX_CHANNELS = {"v1": 64, "v2": 128, "lite": 128}
+"""At most 128 channels at full size: a stranger's checkpoint needs no more memory than v1 itself."""
 STRIDES = {"v1": 4, "v2": 4, "lite": 8}
 
 
@@ -36,8 +39,9 @@ class GeneratorConfig:
             raise ValueError(f"unknown generator {self.architecture!r}: choose one of {', '.join(get_args(Architecture))}")
         if self.channels == 0:
             object.__setattr__(self, "channels", OWN_CHANNELS[self.architecture])
-        if not 1 <= self.channels <= 512:
-            raise ValueError(f"generator channels must be from 1 to 512, got {self.channels}")
+        most = MAX_CHANNELS[self.architecture]
+        if type(self.channels) is not int or not 1 <= self.channels <= most:
+            raise ValueError(f"channels of generator {self.architecture} must be from 1 to {most}, got {self.channels!r}")
 
     @property
     def stride(self) -> int:
@@ -46,9 +50,13 @@ class GeneratorConfig:
 
 
 class _Blocks:
-    """The layers a generator is written in; `conv2d` is the convolution class, so that training can normalise kernels."""
+    """The layers a generator is written in.
 
-    def __init__(self, conv2d: Callable[..., Any], norm: str, initializer: str):
+    `conv2d` is the convolution class, so that training can normalise kernels. An `initializer` is called for every layer:
+    one Keras initializer gives all layers of a shape the same numbers.
+    """
+
+    def __init__(self, conv2d: Callable[..., Any], norm: str, initializer: Callable[[], Any]):
         self.conv2d, self.norm_kind, self.initializer = conv2d, norm, initializer
 
     def pad(self, x: Any, kernel: int, stride: int) -> Any:
@@ -60,13 +68,13 @@ class _Blocks:
         self, x: Any, filters: int, kernel: int = 3, stride: int = 1, use_bias: bool = False, initializer: Any = None
     ) -> Any:
         x = self.pad(x, kernel, stride)
-        return self.conv2d(filters, kernel, stride, use_bias=use_bias, kernel_initializer=initializer or self.initializer)(x)
+        start = (initializer or self.initializer)()
+        return self.conv2d(filters, kernel, stride, use_bias=use_bias, kernel_initializer=start)(x)
 
     def depthwise(self, x: Any, stride: int = 1, use_bias: bool = False, initializer: Any = None) -> Any:
         x = self.pad(x, 3, stride)
-        return keras.layers.DepthwiseConv2D(
-            3, stride, use_bias=use_bias, depthwise_initializer=initializer or self.initializer
-        )(x)
+        start = (initializer or self.initializer)()
+        return keras.layers.DepthwiseConv2D(3, stride, use_bias=use_bias, depthwise_initializer=start)(x)
 
     def norm(self, x: Any, epsilon: float = 1e-5) -> Any:
         groups = {"instance": -1, "layer": 1}[self.norm_kind]
@@ -102,8 +110,8 @@ class _Blocks:
 
 
 def _v1(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
-    b = _Blocks(conv2d, "instance", "glorot_uniform")
-    depthwise = {"initializer": keras.initializers.TruncatedNormal(stddev=0.02)}
+    b = _Blocks(conv2d, "instance", keras.initializers.GlorotUniform)
+    depthwise = {"initializer": functools.partial(keras.initializers.TruncatedNormal, stddev=0.02)}
 
     def down(x: Any, filters: int) -> Any:
         half = keras.layers.AveragePooling2D(2)(x)  # bilinear x1/2 with half-pixel centres
@@ -125,7 +133,7 @@ def _v1(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
 
 
 def _v2(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
-    b = _Blocks(conv2d, "layer", "he_normal")
+    b = _Blocks(conv2d, "layer", keras.initializers.HeNormal)
     x = b.conv_norm(photo, c, 7)  # (B, H, W, c)
     x = b.conv_norm(b.conv_norm(x, 2 * c, stride=2), 2 * c)  # (B, H/2, W/2, 2c)
     x = b.conv_norm(b.conv_norm(x, 4 * c, stride=2), 4 * c)  # (B, H/4, W/4, 4c)
@@ -145,8 +153,11 @@ def _lite(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
     The skips make the identity easy to learn, so a short warm-up suffices; without normalisation over the picture a
     pixel depends only on its neighbourhood, which keeps large pictures free of seams and is fast on a CPU.
     """
-    b = _Blocks(conv2d, "none", "he_normal")
+    b = _Blocks(conv2d, "none", keras.initializers.HeNormal)
     add = keras.layers.Add
+    small = functools.partial(
+        keras.initializers.RandomNormal, stddev=0.01
+    )  # blocks start near the identity, the output near gray
 
     def conv(x: Any, filters: int, kernel: int = 3, stride: int = 1) -> Any:
         return b.activate(b.conv(x, filters, kernel, stride, use_bias=True))
@@ -154,7 +165,7 @@ def _lite(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
     def residual(x: Any) -> Any:
         y = conv(x, 2 * x.shape[-1], 1)
         y = b.activate(b.depthwise(y, use_bias=True))
-        return add()([x, b.conv(y, x.shape[-1], 1, use_bias=True, initializer="zeros")])  # starts as the identity
+        return add()([x, b.conv(y, x.shape[-1], 1, use_bias=True, initializer=small)])
 
     def up(x: Any, skip: Any) -> Any:
         x = b.conv(x, skip.shape[-1], 1, use_bias=True)
@@ -169,7 +180,7 @@ def _lite(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
     x = residual(up(x, quarter))  # (B, H/4, W/4, 4c)
     x = conv(up(x, half), 2 * c)  # (B, H/2, W/2, 2c)
     x = conv(up(x, full), c)  # (B, H, W, c)
-    return b.conv(x, 3, 3, use_bias=True, initializer=keras.initializers.RandomNormal(stddev=0.01))  # starts gray
+    return b.conv(x, 3, 3, use_bias=True, initializer=small)
 
 
 def build_generator(config: GeneratorConfig, conv2d: Callable[..., Any] = keras.layers.Conv2D) -> keras.Model:

@@ -54,7 +54,9 @@ def test_gradient_passes_through_sigma() -> None:
         return float((kernel / sigma * target).sum())
 
     numeric = (value_at(start + step * direction) - value_at(start - step * direction)) / (2 * step)
-    assert float((gradient.numpy() * direction).sum()) == pytest.approx(numeric, rel=2e-2, abs=1e-2 * float(tf.norm(gradient)))
+    assert float((gradient.numpy() * direction).sum()) == pytest.approx(
+        numeric, rel=2e-2, abs=1e-2 * float(tf.norm(gradient))
+    )
 
 
 def test_a_call_does_not_advance_the_power_iteration() -> None:
@@ -106,7 +108,7 @@ def test_sigma_stays_float32_in_mixed_precision() -> None:
 def test_generator_spectral_norm_folds_into_plain_kernels(architecture: str) -> None:
     config = GeneratorConfig(architecture, channels=8)
     trained, plain = build_generator(config, SpectralConv2D), build_generator(config)
-    for weight in trained.trainable_weights:  # lite starts with kernels of zero
+    for weight in trained.trainable_weights:  # biases start at zero
         weight.assign(np.random.default_rng(0).normal(size=weight.shape, scale=0.3))
     settled(trained)
     fold_spectral_norm(trained, plain)

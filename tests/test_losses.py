@@ -77,7 +77,9 @@ def test_total_variation(rng: np.random.Generator) -> None:
 
 
 def numpy_terms(kind: str) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    softplus = lambda x: np.log1p(np.exp(x))  # noqa: E731
+    def softplus(x: Any) -> Any:
+        return np.log1p(np.exp(x))
+
     return {
         "gan": (lambda x: softplus(-x).mean(), lambda x: softplus(x).mean()),
         "dragan": (lambda x: softplus(-x).mean(), lambda x: softplus(x).mean()),
@@ -129,7 +131,9 @@ def test_gradient_penalty_second_order(rng: np.random.Generator, kind: str) -> N
 
     def penalty() -> Any:
         def judge(x: Any) -> Any:
-            return tf.nn.conv2d(tf.tanh(tf.nn.conv2d(x, weights, 1, "VALID")) ** 2, tf.ones((2, 2, 1, 1), tf.float64), 1, "VALID")
+            return tf.nn.conv2d(
+                tf.tanh(tf.nn.conv2d(x, weights, 1, "VALID")) ** 2, tf.ones((2, 2, 1, 1), tf.float64), 1, "VALID"
+            )
 
         return losses.gradient_penalty(kind, judge, anime, fake, alpha, noise)
 
@@ -162,7 +166,9 @@ def test_first_order_gradients(rng: np.random.Generator, name: str) -> None:
     check_gradient(lambda: LOSSES[name](photo, fake), fake, tape.gradient(value, fake), step=2e-3, tolerance=2e-2)
 
 
-def check_gradient(function: Callable[[], Any], variable: Any, gradient: Any, step: float = 1e-5, tolerance: float = 1e-4) -> None:
+def check_gradient(
+    function: Callable[[], Any], variable: Any, gradient: Any, step: float = 1e-5, tolerance: float = 1e-4
+) -> None:
     """Compares directional derivatives along random directions with central differences."""
     rng = np.random.default_rng(2)
     start = variable.numpy()

@@ -26,6 +26,9 @@ class DiscriminatorConfig:
         norm: instance (v1) or layer (v2) normalisation.
         spectral_norm: divide every kernel by its largest singular value.
         dropout: rate before each normalised convolution, 0 for none.
+        colour_jitter: before it judges, every picture's red, green and blue are scaled by random factors in 1 ± this,
+            its saturation likewise and its brightness shifted, so that a colour cast tells nothing (after Zhao et al.
+            2020, "Differentiable Augmentation"); 0 in the references.
     """
 
     channels: int = 64
@@ -33,6 +36,7 @@ class DiscriminatorConfig:
     norm: Literal["instance", "layer"] = "instance"
     spectral_norm: bool = True
     dropout: float = 0.0
+    colour_jitter: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ class DataConfig:
         size: height and width of a training picture, a multiple of 8.
         augment: none (resize to size), flip (and mirror at random), crop (random size x size window at the picture's
             own scale, and mirror) or enlarge-crop (resize to 1.12 x size, random window, and mirror).
+        flatten: strength (sigma_r) of the edge-preserving filter that makes the flat version of a photo, which content,
+            colour and pixels are then held to; 0 holds them to the photo itself, as the references do.
         holdout: how many photos and how many frames are kept out of training, for judging.
     """
 
@@ -106,6 +112,7 @@ class DataConfig:
     resolution: int = 256
     size: int = 256
     augment: Literal["none", "flip", "crop", "enlarge-crop"] = "none"
+    flatten: float = 0.0
     holdout: int = 0
 
 

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 from tqdm import tqdm
 
 from hub_export import checkpoint, pixels
@@ -175,8 +174,9 @@ class Run:
         if self._collapsed_steps >= COLLAPSE_STEPS:
             raise TrainingStopped(
                 f"step {self.step}: for {COLLAPSE_STEPS} steps the discriminator has told every fake from anime "
-                f"(losses below {COLLAPSE_LOSS}), so the generator learns nothing more from it. Try a lower "
-                "schedule.discriminator_rate, schedule.generator_steps=3, discriminator.dropout=0.3 or a lower loss.fake_weight"
+                f"(losses below {COLLAPSE_LOSS}), so the generator learns nothing more from it. Try "
+                "schedule.generator_steps=3, discriminator.dropout=0.3, or a lower schedule.discriminator_rate or "
+                "loss.fake_weight"
             )
 
     def _log(self, pending: list[dict[str, float]], bar: Any, writer: Any) -> None:

@@ -21,7 +21,8 @@ from train.experiments import EXPERIMENTS, Experiment, get_experiment, override
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m train.run", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    raw = argparse.RawTextHelpFormatter
+    p = argparse.ArgumentParser(prog="python -m train.run", description=__doc__, formatter_class=raw)
     p.add_argument("experiment", nargs="?", help="name of an experiment; leave it out to list them")
     data = p.add_argument_group("pictures")
     data.add_argument("--data", metavar="PATH", help='folder or zip in AnimeGAN\'s layout, or "official" to download it')
@@ -115,7 +116,7 @@ def main(arguments: argparse.Namespace) -> None:
     if run.step < plan.total_steps:
         print(f"stopped at step {run.step} of {plan.total_steps}; go on with --resume")
     else:
-        print(f"{folder} is done: see it with `python app.py`, publish it with `python -m hub_export.publish {folder} you/NAME`")
+        print(f"{folder} is done: see it with `python app.py`")
 
 
 if __name__ == "__main__":

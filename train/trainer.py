@@ -8,6 +8,7 @@ of pictures in one call, since its normalisation is per sample.
 Reference: AnimeGAN.py, build_model and train.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -72,7 +73,8 @@ class Trainer:
         """Trains on one batch.
 
         Args:
-            batch: photo, anime, anime_gray, smooth_gray, each (B, S, S, 3) float32 [-1, 1].
+            batch: photo, target, anime, anime_gray, smooth_gray, each (B, S, S, 3) float32 [-1, 1]; target is what
+                content and colour are held to, the photo or its flat version.
             step: number of steps taken before this one; with the seed it determines noise and learning rates.
             warmup_steps, total_steps: the schedule in steps.
 
@@ -98,15 +100,15 @@ class Trainer:
     @tf.function
     def _warmup_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         loss = self.experiment.loss
-        photo = batch["photo"]
-        photo_features = self.features(photo)
+        photo, target = batch["photo"], batch["target"]
+        target_features = self.features(target)
         advance_power_iterations(self.generator)
         with tf.GradientTape() as tape:
             fake = self.generator(photo, training=True)
-            terms = {"content": losses.content_loss(photo_features, self.features(fake))}
+            terms = {"content": losses.content_loss(target_features, self.features(fake))}
             weights = {"content": loss.content_weight}
             if loss.pixel_weight:
-                terms["pixel"] = losses.pixel_loss(photo, fake)
+                terms["pixel"] = losses.pixel_loss(target, fake)
                 weights["pixel"] = loss.pixel_weight
             total = weighted_sum(terms, weights)
             scaled = self.warmup_optimizer.scale_loss(total)
@@ -123,9 +125,9 @@ class Trainer:
 
     def _train_on(self, batch: Mapping[str, Any], update_discriminator: bool) -> dict[str, Any]:
         loss = self.experiment.loss
-        photo = batch["photo"]
+        photo, target = batch["photo"], batch["target"]
         style = batch["anime_gray"] if loss.style_target == "gray" else batch["anime"]
-        photo_features, style_features = tf.split(self.features(tf.concat([photo, style], axis=0)), 2)
+        target_features, style_features = tf.split(self.features(tf.concat([target, style], axis=0)), 2)
         style_gram = losses.gram_matrix(style_features)
         advance_power_iterations(self.generator)
         with tf.GradientTape() as tape:
@@ -133,12 +135,13 @@ class Trainer:
             with tape.stop_recording():
                 discriminator_terms = self._update_discriminator(batch, fake) if update_discriminator else {}
             fake_features = self.features(fake)
+            fake_logits = self.discriminator(self._jitter(fake, 0), training=True)
             terms = {
-                "content": losses.content_loss(photo_features, fake_features),
+                "content": losses.content_loss(target_features, fake_features),
                 "style": losses.style_loss(style_gram, fake_features),
-                "colour": losses.colour_loss(photo, fake, loss.colour_range, loss.colour_uv),
+                "colour": losses.colour_loss(target, fake, loss.colour_range, loss.colour_uv),
                 "tv": losses.total_variation_loss(fake),
-                "adversarial": losses.generator_adversarial_loss(loss.adversarial, self.discriminator(fake, training=True)),
+                "adversarial": losses.generator_adversarial_loss(loss.adversarial, fake_logits),
             }
             weights = {
                 "content": loss.content_weight,
@@ -157,7 +160,8 @@ class Trainer:
         kinds = [batch["anime"], fake, batch["anime_gray"], batch["smooth_gray"]]
         advance_power_iterations(self.discriminator)
         with tf.GradientTape() as tape:
-            logits = tf.split(self.discriminator(tf.concat(kinds, axis=0), training=True), 4)
+            pictures = self._jitter(tf.concat(kinds, axis=0), 1)
+            logits = tf.split(self.discriminator(pictures, training=True), 4)
             terms = losses.discriminator_losses(loss.adversarial, *logits)
             weights = {
                 "real": loss.real_weight,
@@ -174,10 +178,24 @@ class Trainer:
         return {**{f"d_{name}": value for name, value in terms.items()}, "discriminator": total}
 
     def _penalty(self, anime: Any, fake: Any) -> Any:
-        alpha = tf.random.stateless_uniform((anime.shape[0], 1, 1, 1), self.noise_seed)
-        noise = tf.random.stateless_uniform(anime.shape, self.noise_seed + 1)
-        judge = lambda pictures: self.discriminator(pictures, training=True)  # noqa: E731
+        alpha = self._uniform((anime.shape[0], 1, 1, 1), 2)
+        noise = self._uniform(anime.shape, 3)
+        judge = functools.partial(self.discriminator, training=True)
         return losses.gradient_penalty(self.experiment.loss.adversarial, judge, anime, fake, alpha, noise)
+
+    def _jitter(self, picture: Any, stream: int) -> Any:
+        """Random white balance, saturation and brightness per sample; see DiscriminatorConfig.colour_jitter."""
+        strength = self.experiment.discriminator.colour_jitter
+        if not strength:
+            return picture
+        factors = 1.0 + strength * (2.0 * self._uniform((picture.shape[0], 1, 1, 5), 10 + stream) - 1.0)
+        gains, saturation, brightness = factors[..., :3], factors[..., 3:4], factors[..., 4:] - 1.0
+        gray = tf.reduce_mean(picture, axis=-1, keepdims=True)
+        return (gray + saturation * (picture - gray) + 1.0) * gains - 1.0 + brightness
+
+    def _uniform(self, shape: Any, stream: int) -> Any:
+        """Uniform in [0, 1), a function of the experiment's seed, the step and the stream's number."""
+        return tf.random.stateless_uniform(shape, self.noise_seed + tf.constant([1_000_003 * stream, 0]))
 
     def _apply(self, tape: tf.GradientTape, loss: Any, optimizer: Any, model: keras.Model) -> None:
         variables = model.trainable_variables

@@ -1,0 +1,1 @@
+"""Checkpoints of different experiments, held against each other on a person's own photo."""

@@ -1,0 +1,197 @@
+"""One photo's way: file -> bounded RGB uint8 -> generator -> RGB uint8 of the same size.
+
+TensorFlow loads with the first generator, never with this module, so that the app's first page does not wait for it.
+"""
+
+import io
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from hub_export import pixels
+from hub_export.checkpoint import CheckpointError, load_generator, read_record
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on its own build are not for a person with a photo
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+"""What a photo may be; Pillow's other readers, some of which start programs, never see the file."""
+MAX_FILE_PIXELS = 80_000_000
+"""A larger picture is refused from its header alone: decoded, this one already takes 240 MB."""
+SCALE_DOWN = f"scale it down to at most {MAX_FILE_PIXELS // 10**6} megapixels"
+MAX_RATIO = 32
+"""Longest side by shortest side; at the smallest size limit the short side then still has 16 pixels."""
+LONGEST_SIDES = (512, 768, 1024, 1536)
+DEFAULT_LONGEST_SIDE = 1024
+MAX_PIXELS = max(LONGEST_SIDES) ** 2
+"""What a generator is given at most: v2 takes about 2 kB a pixel, 4.7 GB for this many."""
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+
+class PhotoError(ValueError):
+    """A picture cannot be used; the message is one sentence that names the cause and the remedy."""
+
+
+@dataclass(frozen=True)
+class Stylized:
+    """A photo and its anime version.
+
+    Args:
+        photo, anime: uint8 RGB (H, W, 3) of one size.
+        seconds: what the generator took, loading not counted.
+    """
+
+    photo: np.ndarray
+    anime: np.ndarray
+    seconds: float
+
+
+def read_photo(source: Path | bytes) -> np.ndarray:
+    """Decodes a picture file as a person sees it: upright, over white, in sRGB, the first frame of several.
+
+    Args:
+        source: path or content of a file of any of `FORMATS`.
+
+    Returns:
+        uint8 RGB (H, W, 3), H * W at most `MAX_FILE_PIXELS`.
+
+    Raises:
+        PhotoError: no picture, too large, too narrow, damaged.
+    """
+    try:
+        with open(source, "rb") if isinstance(source, Path) else io.BytesIO(source) as file:
+            head = file.read(12)
+            file.seek(0)
+            with Image.open(file, formats=FORMATS) as image:
+                _check_size(*image.size)
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except PhotoError:
+        raise
+    except FileNotFoundError:
+        raise PhotoError("The photo is no longer here: choose it again.") from None
+    except Image.DecompressionBombError:
+        raise PhotoError(f"The picture has too many pixels: {SCALE_DOWN}.") from None
+    except UnidentifiedImageError:
+        raise PhotoError(_unknown(head)) from None
+    except Exception:  # Pillow raises many kinds for a malformed file
+        raise PhotoError("The picture file is damaged or cut off: open it in a picture viewer and save it again.") from None
+
+
+def limit_size(photo: np.ndarray, longest_side: int = DEFAULT_LONGEST_SIDE) -> np.ndarray:
+    """Scales (H, W, 3) uint8 down, antialiased, until no side is longer than `longest_side`; never up."""
+    height, width = photo.shape[:2]
+    scale = longest_side / max(height, width)
+    if scale >= 1:
+        return photo
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS))
+
+
+class Stylizer:
+    """Draws with generators from checkpoint folders and keeps the last few loaded.
+
+    May be called from many threads; one generator draws at a time, on all cores, so that memory stays bounded.
+
+    Args:
+        capacity: how many generators stay loaded.
+    """
+
+    def __init__(self, capacity: int = 4):
+        self._capacity = capacity
+        self._loaded: OrderedDict[tuple[Path, str], tuple[Callable[[np.ndarray], Any], int]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._warming: threading.Thread | None = None
+
+    def stylize(self, photo: np.ndarray, folder: Path) -> Stylized:
+        """Draws a photo.
+
+        Args:
+            photo: uint8 RGB (H, W, 3), H * W at most `MAX_PIXELS`.
+            folder: a checkpoint, see `hub_export.checkpoint`.
+
+        Raises:
+            PhotoError: more than `MAX_PIXELS`.
+            CheckpointError: missing, damaged or tampered with.
+        """
+        height, width = photo.shape[:2]
+        if height * width > MAX_PIXELS:
+            raise PhotoError(f"{width} × {height} pixels are too many to draw at once: scale the photo down.")
+        with self._lock:
+            draw, stride = self._generator(folder)
+            start = time.perf_counter()
+            drawn = pixels.from_model(draw(pixels.to_model(pixels.pad(photo, stride))[np.newaxis])[0])
+            return Stylized(photo, pixels.unpad(drawn, height, width), time.perf_counter() - start)
+
+    def warm_up(self, folder: Path) -> None:
+        """Loads TensorFlow and a generator in a background thread; the first call counts, later ones do nothing."""
+        if self._warming is None:
+            self._warming = threading.Thread(target=self._warm_up, args=(folder,), daemon=True)
+            self._warming.start()
+
+    def _warm_up(self, folder: Path) -> None:
+        try:
+            self.stylize(np.zeros((pixels.MINIMUM_SIDE, pixels.MINIMUM_SIDE, 3), np.uint8), folder)
+        except CheckpointError:
+            return  # who chooses this checkpoint is told
+
+    def _generator(self, folder: Path) -> tuple[Callable[[np.ndarray], Any], int]:
+        """The drawing function `(1, H, W, 3) -> (1, H, W, 3)` and stride of a checkpoint, loaded at most once."""
+        record = read_record(folder)
+        key = folder, record.sha256
+        if key not in self._loaded:
+            import tensorflow as tf
+
+            generator = load_generator(folder)
+            # One trace for every size; autograph has nothing to convert in a Functional model.
+            draw = tf.function(generator, input_signature=[tf.TensorSpec((1, None, None, 3), tf.float32)], autograph=False)
+            self._loaded[key] = draw, record.generator_config.stride
+        self._loaded.move_to_end(key)
+        while len(self._loaded) > self._capacity:
+            self._loaded.popitem(last=False)
+        return self._loaded[key]
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_FILE_PIXELS:
+        raise PhotoError(f"The picture has {width} × {height} pixels, which is too many: {SCALE_DOWN}.")
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise PhotoError(f"The picture is a strip of {width} × {height} pixels: crop it to at most {MAX_RATIO} : 1.")
+
+
+def _unknown(head: bytes) -> str:
+    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
+        return "HEIC photos cannot be read here: save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible)."
+    return "This file is not a picture that can be read: choose a photo saved as JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF."
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8 from an opened picture of any mode."""
+    if image.mode.startswith("I;16"):
+        gray = (np.asarray(image) >> 8).astype(np.uint8)  # the upper byte, as Pillow does with 16-bit colour
+        return np.repeat(gray[..., np.newaxis], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise PhotoError("The picture has 32-bit gray values of unknown range: save it with 8 or 16 bits.")
+    profile = image.info.get("icc_profile")
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
+    if profile and image.mode in ("RGB", "CMYK"):
+        image = _to_srgb(image, profile)
+    return np.asarray(image.convert("RGB"))
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Converts wide-gamut and print colours to those the screen shows; without a usable profile nothing changes."""
+    try:
+        source = ImageCms.getOpenProfile(io.BytesIO(profile))
+        if image.mode == "RGB" and "sRGB" in ImageCms.getProfileDescription(source):
+            return image
+        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
+    except ImageCms.PyCMSError:
+        return image

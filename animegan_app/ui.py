@@ -1,0 +1,323 @@
+"""The page: a photo, a checkpoint, and a slider between photo and anime. The only module that imports Gradio.
+
+Nothing that a person uploads leaves the machine or stays on it: no analytics, no run history, temporary files removed.
+"""
+
+import html
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+os.environ["GRADIO_RUN_HISTORY"] = "False"  # read at launch, also where a Space launches
+
+import gradio as gr
+from gradio.processing_utils import save_pil_to_cache
+from PIL import Image
+
+from animegan_app.catalog import Catalog, Offer, open_catalog
+from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, PhotoError, Stylizer, limit_size, read_photo
+from hub_export.checkpoint import WEIGHTS, CheckpointError, Record
+
+EXAMPLES = [str(path) for path in sorted((Path(__file__).parent / "examples").glob("*.jpg"))]
+SOURCES = {"bundled": "bundled", "local": "local runs"}
+"""Store names in words."""
+TRAIN = "python -m train.run fast-hayao"
+QUEUE_SIZE = 32
+ERROR_SECONDS = 20
+KEPT_SECONDS = 3600
+"""Uploads and results older than this are deleted four times as often; until then a page left open still works."""
+
+CSS = """
+.gradio-container { max-width: 1180px !important; width: 100%; margin: 0 auto !important; }
+#title h1 { font-size: 1.9rem; line-height: 1.2; margin: .2rem 0; letter-spacing: -.01em; }
+#title p, #facts { color: var(--body-text-color-subdued); margin: 0; }
+#result { align-items: center; }
+#facts { font-size: .92rem; overflow-wrap: anywhere; }
+#slider, #slider .empty { min-height: min(400px, 60vw); }
+#examples .gallery { display: grid; grid-template-columns: repeat(5, 1fr); gap: .5rem; }
+#examples .gallery span, #examples .gallery .container { display: block; width: 100%; height: auto; max-height: none; }
+#examples img { width: 100%; height: auto; aspect-ratio: 1; max-width: none; object-fit: cover; }
+#about h2 { font-size: 1.05rem; font-weight: 600; margin: 0 0 .6rem; }
+#about dl { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.2rem; margin: 0; }
+#about dt { color: var(--body-text-color-subdued); }
+#about dd { margin: 0; overflow-wrap: anywhere; }
+.notice { border-left: 4px solid var(--color-accent); padding: .6rem .9rem; background: var(--background-fill-secondary);
+          overflow-wrap: anywhere; }
+@media (max-width: 640px) {
+  #title h1 { font-size: 1.5rem; }
+  #result { flex-direction: column; align-items: stretch; }
+  #download { width: 100% !important; }
+  #about dl { grid-template-columns: 1fr; }
+  #about dd { margin-bottom: .4rem; }
+}
+"""
+
+
+def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
+    """The whole app. Reads records only: TensorFlow loads after the first page is up.
+
+    Args:
+        catalog: what to offer; None for `open_catalog()`.
+    """
+    catalog = catalog or open_catalog()
+    stylizer = Stylizer()
+
+    def refresh() -> tuple[Any, ...]:
+        """What is on offer now, for a page that was just opened; then TensorFlow starts to load behind it."""
+        offer = catalog.default()
+        if offer:
+            stylizer.warm_up(catalog.fetch(offer))
+        return (_missing(offer), *_choices(catalog, offer), _about(offer), _damaged(catalog))
+
+    def choose_experiment(experiment: str) -> Any:
+        offers = catalog.experiments().get(experiment)
+        if not offers:
+            raise _error(f"{experiment} is not on offer: reload the page to see what is")
+        return gr.Dropdown(choices=_checkpoint_choices(offers), value=offers[-1].key)
+
+    def describe(key: str | None) -> str:
+        try:
+            return _about(catalog.find(key) if key else None)
+        except CheckpointError as error:
+            raise _error(error) from None
+
+    def stylise(
+        photo: dict[str, Any] | None,
+        checkpoint: str | None,
+        longest_side: int,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
+    ) -> tuple[Any, ...]:
+        """Draws a photo with one checkpoint.
+
+        Returns the photo as it was drawn and its anime version, the anime version as a PNG file, and a line of facts.
+        """
+        if photo is None:
+            return None, None, ""
+        try:
+            if not checkpoint:
+                raise CheckpointError(f"There is no checkpoint to draw with: train one with {TRAIN}, then reload the page")
+            if longest_side not in LONGEST_SIDES:
+                raise PhotoError(f"The longest side must be one of {', '.join(map(str, LONGEST_SIDES))} pixels.")
+            progress(0.1, desc="Reading the photo")
+            offer = catalog.find(checkpoint)
+            path = Path(photo["path"] or "")
+            original = read_photo(path)
+            small = limit_size(original, longest_side)
+            progress(0.3, desc=f"Drawing {_size(small)} with {offer.record.checkpoint}")
+            result = stylizer.stylize(small, catalog.fetch(offer))
+        except (PhotoError, CheckpointError) as error:
+            raise _error(error) from None
+        progress(0.9, desc="Saving the picture")
+        name = _file_name(path.stem, offer.record)
+        anime = save_pil_to_cache(Image.fromarray(result.anime), download.GRADIO_CACHE, name, "png")
+        size = _size(small) if small is original else f"{_size(small)}, reduced from {_size(original)}"
+        record = offer.record
+        line = f"{size} · {result.seconds:.1f} s · {record.experiment} {record.checkpoint} · weights {record.sha256[:12]}"
+        return (result.photo, anime), anime, html.escape(line)
+
+    with gr.Blocks(title="AnimeGAN laboratory", delete_cache=(KEPT_SECONDS // 4, KEPT_SECONDS)) as demo:
+        gr.HTML(
+            "<h1>AnimeGAN laboratory</h1><p>Your photo, redrawn by generators from different experiments and moments of "
+            "their training. It is sent nowhere else and deleted within two hours.</p>",
+            elem_id="title",
+        )
+        offer = catalog.default()
+        missing = _missing(offer)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                photo = gr.Image(
+                    label="Photo",
+                    type="filepath",
+                    image_mode=None,
+                    sources=["upload", "clipboard", "webcam"],
+                    height=360,
+                    buttons=["fullscreen"],
+                    placeholder="Drop or paste a photo\n- or -\nclick to choose one",
+                    elem_id="photo",
+                )
+                with gr.Column(elem_id="examples"):
+                    gr.Examples(EXAMPLES, photo, label="Or try one of these", api_visibility="private")
+            with gr.Column(scale=3, min_width=300):
+                slider = gr.ImageSlider(
+                    label="Photo ⇄ anime",
+                    type="numpy",
+                    format="png",
+                    interactive=False,
+                    max_height=440,
+                    buttons=["fullscreen"],
+                    elem_id="slider",
+                )
+                with gr.Row(elem_id="result"):
+                    facts = gr.HTML(elem_id="facts")
+                    download = gr.DownloadButton(
+                        "Download PNG", variant="primary", interactive=False, scale=0, min_width=180, elem_id="download"
+                    )
+        with gr.Row():
+            experiment, checkpoint = _choices(catalog, offer)
+            longest_side = gr.Radio(
+                [(f"{side}", side) for side in LONGEST_SIDES],
+                value=DEFAULT_LONGEST_SIDE,
+                label="Longest side at most, in pixels",
+                min_width=260,
+                elem_id="longest-side",
+            )
+        about = gr.HTML(_about(offer), elem_id="about")
+        damaged = _damaged(catalog)
+
+        results = [slider, download, facts]
+        drawing = gr.on(
+            [photo.change, checkpoint.change, longest_side.change],
+            stylise,
+            [photo, checkpoint, longest_side],
+            results,
+            preprocess=False,  # Pillow reads the file in `read_photo` alone, whose errors are sentences
+            trigger_mode="always_last",
+            show_progress_on=slider,
+            api_name="stylise",
+        )
+        drawing.failure(lambda: (None, None, ""), None, results, queue=False, api_visibility="private")
+        download.change(
+            lambda file: gr.DownloadButton(interactive=file is not None),
+            download,
+            download,
+            preprocess=False,
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        experiment.input(choose_experiment, experiment, checkpoint, preprocess=False, queue=False, api_visibility="private")
+        checkpoint.change(describe, checkpoint, about, preprocess=False, queue=False, api_visibility="private")
+        demo.load(refresh, None, [missing, experiment, checkpoint, about, damaged], queue=False, api_visibility="private")
+    demo.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1)
+    return demo
+
+
+def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None) -> None:
+    """Serves the app until it is interrupted or terminated, then removes all temporary files.
+
+    Args:
+        host, port: None for Gradio's own, GRADIO_SERVER_NAME and GRADIO_SERVER_PORT or this machine only and from 7860.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a plain termination would leave uploads behind
+    _, url, _ = demo.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        ssr_mode=False,
+        max_file_size="50mb",
+        footer_links=["api", "settings"],
+        theme=_theme(),
+        css=CSS,
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    print(f"AnimeGAN laboratory: {url} (Ctrl+C ends it)", flush=True)
+    demo.block_thread()
+
+
+def _theme() -> gr.themes.Base:
+    """Fonts of the system only: the page must look the same without a network."""
+    theme = gr.themes.Soft(
+        primary_hue="teal",
+        secondary_hue="teal",
+        neutral_hue="stone",
+        font=("system-ui", "sans-serif"),
+        font_mono=("ui-monospace", "monospace"),
+    )
+    return theme.set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        block_title_background_fill="transparent",
+        block_title_background_fill_dark="transparent",
+        block_title_text_color="*neutral_600",
+        block_title_text_color_dark="*neutral_300",
+        block_title_padding="0",
+    )
+
+
+def _choices(catalog: Catalog, offer: Offer | None) -> tuple[gr.Dropdown, gr.Dropdown]:
+    """Both dropdowns with everything on offer and `offer` chosen."""
+    experiments = catalog.experiments()
+    labels = [(f"{offers[0].record.experiment} · {SOURCES[offers[0].source]}", key) for key, offers in experiments.items()]
+    return (
+        gr.Dropdown(
+            labels,
+            value=offer.experiment if offer else None,
+            label="Experiment",
+            min_width=260,
+            elem_id="experiment",
+        ),
+        gr.Dropdown(
+            _checkpoint_choices(experiments.get(offer.experiment, []) if offer else []),
+            value=offer.key if offer else None,
+            label="Checkpoint",
+            min_width=260,
+            elem_id="checkpoint",
+        ),
+    )
+
+
+def _checkpoint_choices(offers: list[Offer]) -> list[tuple[str, str]]:
+    return [(f"{offer.record.checkpoint} · {offer.record.phase}", offer.key) for offer in reversed(offers)]
+
+
+def _about(offer: Offer | None) -> str:
+    """What a checkpoint is, in words, from its record alone; every value escaped, for a record may come from a stranger."""
+    if offer is None:
+        return ""
+    record = offer.record
+    data, compute = record.data, record.compute
+    rows = {
+        "Question": record.question,
+        "Taken at": f"epoch {record.epoch}, {record.phase} phase, step {record.step:,}",
+        "Data": f"{_count(data.get('photos'))} photos, {_count(data.get('anime'))} anime frames. {data.get('source', '')}",
+        "Terms": str(data.get("terms", "")),
+        "Compute": f"{_duration(compute.get('seconds'))} on {compute.get('device', 'an unnamed device')}",
+        "Generator": f"{record.generator.get('architecture', '')}, {record.files[WEIGHTS]['size'] / 1e6:.1f} MB of weights",
+    }
+    if record.base:
+        changes = [f"{key} {' → '.join(map(str, values))}" for key, values in record.changes.items()]
+        rows["Differs"] = f"from {record.base}: {', '.join(changes) or 'in nothing'}"
+    items = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows.items() if text)
+    return f"<h2>{html.escape(record.experiment)} {html.escape(record.checkpoint)}</h2><dl>{items}</dl>"
+
+
+def _missing(offer: Offer | None) -> gr.HTML:
+    text = f"There is no checkpoint yet. Train one with <code>{TRAIN}</code>, then reload this page."
+    return gr.HTML(f"<p class='notice'>{text}</p>", visible=offer is None)
+
+
+def _damaged(catalog: Catalog) -> gr.HTML:
+    lines = [f"<p class='notice'>Not offered: {html.escape(problem)}</p>" for problem in catalog.problems()]
+    return gr.HTML("".join(lines), visible=bool(lines))
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else "an unknown number of"
+
+
+def _duration(seconds: Any) -> str:
+    if not isinstance(seconds, int | float):
+        return "An unknown time"
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _size(image: Any) -> str:
+    return f"{image.shape[1]} × {image.shape[0]} px"
+
+
+def _file_name(photo: str, record: Record) -> str:
+    """Tells photo and checkpoint, e.g. "pagoda-fast-hayao-epoch-060"."""
+    plain = re.sub(r"[^\w.-]+", "-", photo)[:60]
+    return f"{plain}-{record.experiment}-{record.checkpoint}"
+
+
+def _error(message: object) -> gr.Error:
+    """Gradio renders messages as HTML, so names from files are escaped."""
+    return gr.Error(html.escape(str(message)), duration=ERROR_SECONDS, print_exception=False)

@@ -1,0 +1,183 @@
+"""Reads numbers from a stranger's model.weights.h5, and nothing but numbers.
+
+The HDF5 library trusts its files: one altered byte can make it loop for ever, links and external storage read other
+files, chunks and filters unfold to any size. A generator needs none of that, so this reads only what Keras writes for
+one: groups as symbol tables, float32 datasets stored contiguously inside the file. Everything else is refused, every
+object is visited once, and no array is larger than the file it lies in.
+
+Reference: HDF5 File Format Specification 3.0, sections II.A, III.A-D, IV.A.
+"""
+
+import math
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+
+SUPERBLOCK = b"\x89HDF\r\n\x1a\n" + bytes([0, 0, 0, 0, 0, 8, 8, 0])
+"""Signature, version 0 of everything, 8-byte offsets and lengths."""
+FLOAT32 = bytes.fromhex("11201f00 04000000 00002000 1708 0017 7f000000")
+"""The datatype message of little-endian IEEE float32."""
+DATASPACE, DATATYPE, LAYOUT, CONTINUATION, SYMBOL_TABLE = 0x1, 0x3, 0x8, 0x10, 0x11
+HARMLESS = {0x0, 0x4, 0x5, 0xC, 0x12}
+"""Messages that say nothing about where numbers are: nil, fill values, attributes, modification time."""
+MAX_OBJECTS, MAX_DEPTH, MAX_MESSAGES, MAX_NAMES = 10_000, 6, 64, 2**18
+"""Several times what the largest generator needs: objects, nesting, messages of an object, bytes of names in a group."""
+VARIABLE_NAMES = {"Conv2D": "conv2d", "DepthwiseConv2D": "depthwise_conv2d", "GroupNormalization": "group_normalization"}
+"""How Keras names the layers that have weights in the file."""
+
+
+def read_weights(content: bytes) -> dict[str, np.ndarray]:
+    """Reads every dataset of a weights file.
+
+    Args:
+        content: the whole file.
+
+    Returns:
+        Path in the file, e.g. "layers/conv2d_1/vars/0", to a read-only float32 array.
+
+    Raises:
+        ValueError: not HDF5, any feature that Keras' weights files do not need, or a number that is not finite.
+    """
+    try:
+        return dict(_Reader(content).datasets())
+    except (struct.error, IndexError, UnicodeDecodeError):
+        raise ValueError("the weights file is damaged") from None
+
+
+def assign_weights(generator: "keras.Model", content: bytes) -> None:
+    """Puts the numbers of a weights file into a generator of stock layers.
+
+    Raises:
+        ValueError: see `read_weights`; or other layers or shapes than the generator's.
+    """
+    found = read_weights(content)
+    wanted = {}
+    used: Counter[str] = Counter()
+    for layer in generator.layers:
+        if layer.weights:
+            name = VARIABLE_NAMES[type(layer).__name__]
+            group = f"{name}_{used[name]}" if used[name] else name
+            used[name] += 1
+            wanted.update({f"layers/{group}/vars/{index}": variable for index, variable in enumerate(layer.weights)})
+    if set(found) != set(wanted):
+        odd = sorted(set(found) ^ set(wanted))[0]
+        raise ValueError(f"{odd} is {'too much' if odd in found else 'missing'} in the weights file")
+    for path, variable in wanted.items():
+        if found[path].shape != tuple(variable.shape):
+            raise ValueError(f"{path} has shape {found[path].shape}, the generator needs {tuple(variable.shape)}")
+    for path, variable in wanted.items():
+        variable.assign(found[path])
+
+
+class _Reader:
+    def __init__(self, content: bytes):
+        self.content = content
+        self.visited: set[int] = set()
+
+    def unpack(self, layout: str, offset: int) -> tuple[int, ...]:
+        """Little-endian integers at an offset; beyond the end is an error like any other damage."""
+        if offset > len(self.content):  # also keeps 64-bit offsets out of C
+            raise IndexError
+        return struct.unpack_from("<" + layout, self.content, offset)
+
+    def datasets(self) -> Iterator[tuple[str, np.ndarray]]:
+        if not self.content.startswith(SUPERBLOCK):
+            raise ValueError("the weights file is not HDF5 as Keras writes it")
+        (base,) = self.unpack("Q", 24)
+        if base:
+            raise ValueError("the weights file does not start at its beginning")
+        yield from self.walk("", self.unpack("Q", 64)[0], 0)
+
+    def walk(self, path: str, address: int, depth: int) -> Iterator[tuple[str, np.ndarray]]:
+        self.visit(path, address, depth)
+        messages = self.messages(path, address)
+        if SYMBOL_TABLE not in messages:
+            yield path, self.array(path, messages)
+            return
+        tree, heap = self.unpack("QQ", messages[SYMBOL_TABLE])
+        names: set[str] = set()
+        for name, child in self.children(path, tree, self.heap(heap), 0):
+            if name in names or not name or "/" in name:
+                raise ValueError(f"{path} holds {name!r}, which is no name for one thing")
+            names.add(name)
+            yield from self.walk(f"{path}/{name}" if path else name, child, depth + 1)
+
+    def visit(self, path: str, address: int, depth: int) -> None:
+        if address in self.visited:
+            raise ValueError(f"{path} holds a link, which a checkpoint may not hold")
+        self.visited.add(address)
+        if len(self.visited) > MAX_OBJECTS or depth > MAX_DEPTH:
+            raise ValueError("the weights file holds too many objects")
+
+    def messages(self, path: str, address: int) -> dict[int, int]:
+        """Offsets of an object's header messages by type."""
+        version, count, _, size = self.unpack("BxHII", address)
+        if version != 1 or count > MAX_MESSAGES:
+            raise ValueError(f"{path} has an object header that Keras does not write")
+        found: dict[int, int] = {}
+        blocks = [(address + 16, size)]
+        for start, length in blocks:
+            offset = start
+            while offset + 8 <= start + length and count > 0:
+                kind, size, flags = self.unpack("HHB", offset)
+                offset, count = offset + 8, count - 1
+                if kind == CONTINUATION:
+                    where, length_there = self.unpack("QQ", offset)
+                    blocks.append((where, length_there))
+                elif kind not in HARMLESS:
+                    if kind not in (DATASPACE, DATATYPE, LAYOUT, SYMBOL_TABLE) or kind in found or flags & 2:
+                        raise ValueError(f"{path} is stored in a way that a checkpoint may not use (message {kind:#x})")
+                    found[kind] = offset
+                offset += size
+        return found
+
+    def array(self, path: str, messages: dict[int, int]) -> np.ndarray:
+        if set(messages) != {DATASPACE, DATATYPE, LAYOUT}:
+            raise ValueError(f"{path} is neither a group nor an array")
+        if not self.content.startswith(FLOAT32, messages[DATATYPE]):
+            raise ValueError(f"{path} does not hold float32 numbers")
+        version, rank = self.unpack("BB", messages[DATASPACE])
+        if version != 1 or not 1 <= rank <= 4:
+            raise ValueError(f"{path} has a shape that no layer has")
+        shape = self.unpack(f"{rank}Q", messages[DATASPACE] + 8)
+        version, kind = self.unpack("BB", messages[LAYOUT])
+        if (version, kind) != (3, 1):
+            raise ValueError(f"{path} is compressed, chunked or stored outside the file")
+        start, size = self.unpack("QQ", messages[LAYOUT] + 2)
+        if size != 4 * math.prod(shape) or not size or start + size > len(self.content):
+            raise ValueError(f"{path} is cut off")
+        numbers = np.frombuffer(self.content, "<f4", size // 4, start).reshape(shape)
+        if not np.isfinite(numbers).all():
+            raise ValueError(f"{path} holds numbers that are not finite")
+        return numbers
+
+    def heap(self, address: int) -> bytes:
+        """The names of a group, each ended by a zero byte."""
+        (size,) = self.unpack("Q", address + 8)
+        (start,) = self.unpack("Q", address + 24)
+        if not self.content.startswith(b"HEAP\0", address) or size > MAX_NAMES:
+            raise IndexError
+        return self.content[start : start + size]
+
+    def children(self, path: str, address: int, heap: bytes, depth: int) -> Iterator[tuple[str, int]]:
+        """Names and header addresses in a group's B-tree."""
+        self.visit(path, address, depth)
+        if self.content.startswith(b"SNOD\1", address):
+            (count,) = self.unpack("H", address + 6)
+            for index in range(count):
+                name, header, kind = self.unpack("QQI", address + 8 + 40 * index)
+                if kind > 1:
+                    raise ValueError(f"{path} holds a link, which a checkpoint may not hold")
+                yield heap[name : heap.find(b"\0", name)].decode("ascii"), header
+        elif self.content.startswith(b"TREE\0", address):
+            (count,) = self.unpack("H", address + 6)
+            for index in range(count):
+                yield from self.children(path, self.unpack("Q", address + 32 + 16 * index)[0], heap, depth + 1)
+        else:
+            raise IndexError

@@ -1,0 +1,107 @@
+"""The three generators: sizes, shapes, bilinear resizing, stock layers only."""
+
+import inspect
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hub_export import pixels
+from hub_export.generator import Architecture, GeneratorConfig, _Blocks, build_generator
+
+ARCHITECTURES: list[Architecture] = ["v1", "v2", "lite"]
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def tiny(request: pytest.FixtureRequest) -> tuple[keras.Model, GeneratorConfig]:
+    keras.utils.set_random_seed(0)
+    config = GeneratorConfig(request.param, channels=4)
+    return build_generator(config), config
+
+
+@pytest.mark.parametrize(("architecture", "parameters"), [("v1", 3_956_096), ("v2", 2_143_552)])
+def test_parameters_as_published(architecture: Architecture, parameters: int) -> None:
+    assert build_generator(GeneratorConfig(architecture)).count_params() == parameters
+
+
+def test_lite_is_small() -> None:
+    assert build_generator(GeneratorConfig("lite")).count_params() < 800_000
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 97), (33, 64), (40, 200)])
+def test_any_size_through_padding(tiny: tuple[keras.Model, GeneratorConfig], size: tuple[int, int]) -> None:
+    generator, config = tiny
+    photo = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    padded = pixels.pad(photo, config.stride)
+    drawn = np.asarray(generator(pixels.to_model(padded)[None]))[0]
+    assert drawn.shape == padded.shape and drawn.dtype == np.float32
+    assert np.isfinite(drawn).all() and np.abs(drawn).max() <= 1
+    assert pixels.unpad(pixels.from_model(drawn), *size).shape == photo.shape
+
+
+def test_one_trace_draws_every_size_and_batch(tiny: tuple[keras.Model, GeneratorConfig]) -> None:
+    generator, _ = tiny
+    draw = tf.function(generator, input_signature=[tf.TensorSpec((None, None, None, 3))], autograph=False)
+    for shape in [(1, 32, 32, 3), (2, 64, 40, 3), (1, 48, 96, 3)]:
+        batch = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+        np.testing.assert_allclose(draw(batch), generator(batch), atol=1e-4)
+    assert draw.experimental_get_tracing_count() == 1
+
+
+def test_built_of_stock_keras_only(tiny: tuple[keras.Model, GeneratorConfig]) -> None:
+    assert {inspect.getmodule(type(part)).__name__.split(".")[0] for part in tiny[0].operations} == {"keras"}  # type: ignore[union-attr]
+
+
+def test_a_float32_model_whatever_its_policy(tiny: tuple[keras.Model, GeneratorConfig]) -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        mixed = build_generator(tiny[1])
+    finally:
+        keras.config.set_dtype_policy(before)
+    drawn = mixed(np.zeros((1, 32, 32, 3), np.float32))
+    assert drawn.dtype == tf.float32
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 8)])
+def test_upsampling_is_bilinear_with_half_pixel_centres(size: tuple[int, int]) -> None:
+    photo = keras.Input((None, None, 2))
+    double = keras.Model(photo, _Blocks(keras.layers.Conv2D, "none", "zeros").upsample(photo))
+    image = np.random.default_rng(0).normal(size=(2, *size, 2)).astype(np.float32)
+    reference = tf.image.resize(image, (2 * size[0], 2 * size[1]), "bilinear")
+    np.testing.assert_allclose(double(image), reference, atol=1e-6)
+
+
+def test_v1_halves_bilinearly() -> None:
+    image = np.random.default_rng(0).normal(size=(1, 8, 6, 2)).astype(np.float32)
+    np.testing.assert_allclose(keras.layers.AveragePooling2D(2)(image), tf.image.resize(image, (4, 3), "bilinear"), atol=1e-6)
+
+
+def test_lite_starts_near_gray_and_sees_only_a_neighbourhood() -> None:
+    """Without normalisation over the picture, a far pixel has no say: large pictures may be drawn in tiles."""
+    generator = build_generator(GeneratorConfig("lite", channels=4))
+    photo = np.random.default_rng(0).uniform(-1, 1, (1, 32, 320, 3)).astype(np.float32)
+    other = photo.copy()
+    other[:, :, 256:] = 0.0
+    drawn, changed = np.asarray(generator(photo)), np.asarray(generator(other))
+    assert np.abs(drawn).mean() < 0.5
+    np.testing.assert_allclose(drawn[:, :, :64], changed[:, :, :64], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"architecture": "v9"}, "unknown generator 'v9'"),
+        ({"architecture": ["v1"]}, "unknown generator"),
+        ({"architecture": "v1", "channels": 65}, "from 1 to 64"),
+        ({"architecture": "v2", "channels": 129}, "from 1 to 128"),
+        ({"architecture": "v2", "channels": -1}, "from 1 to 128"),
+        ({"architecture": "v2", "channels": 8.5}, "from 1 to 128"),
+        ({"architecture": "v2", "channels": True}, "from 1 to 128"),
+    ],
+)
+def test_what_cannot_be_built_says_why(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        GeneratorConfig(**values)

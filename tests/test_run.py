@@ -1,0 +1,149 @@
+"""The training command itself, as a person types it: run folder, kill -9 and resume, errors in words."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hub_export.checkpoint import load_generator, read_record
+from hub_export.store import FolderStore
+
+ROOT = Path(__file__).parents[1]
+
+
+def command(tmp_path: Path, *words: str) -> list[str]:
+    cache = os.environ.get("TFDS_DATA_DIR") or str(tmp_path / "cache")
+    return [sys.executable, "-m", "train.run", *words, "--runs", str(tmp_path / "runs"), "--cache", cache]
+
+
+def run(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(tmp_path, *words), cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def state(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / "state.npz") as saved:
+        return {name: value for name, value in saved.items() if name != "seconds"}
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text("utf-8").splitlines()]
+    return [{key: value for key, value in row.items() if key not in ("seconds", "data_wait")} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished smoke run, timed: the promise is two minutes on a laptop."""
+    tmp_path = tmp_path_factory.mktemp("smoke")
+    started = time.monotonic()
+    finished = run(tmp_path, "smoke", "--precision", "float32")
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    assert time.monotonic() - started < 120
+    assert "is done" in finished.stdout
+    return tmp_path / "runs" / "smoke"
+
+
+def test_smoke_leaves_a_whole_run_folder(smoke: Path) -> None:
+    store = FolderStore(smoke.parent)
+    records = store.checkpoints("smoke")
+    assert not store.problems()
+    assert [(record.checkpoint, record.phase) for record in records] == [
+        ("epoch-001", "warm-up"),
+        ("epoch-002", "adversarial"),
+        ("epoch-003", "adversarial"),
+    ]
+    last = records[-1]
+    assert (last.step, last.epoch, last.base) == (30, 3, "fast-hayao")
+    assert last.compute["images"] == 60 and last.compute["seconds"] > 0 and last.compute["precision"] == "float32"
+    assert last.changes["generator.channels"] == [32, 8]
+    rows = history(smoke)
+    assert [row["step"] for row in rows] == [10, 20, 30]
+    adversarial = {"content", "style", "colour", "tv", "adversarial", "d_real", "d_fake", "d_gray", "d_smooth"}
+    assert adversarial <= rows[-1].keys() and "pixel" in rows[0] and "style" not in rows[0]
+    assert all(np.isfinite(value) for row in rows for value in row.values() if isinstance(value, float))
+    folder = smoke / "epoch-003"
+    samples = Image.open(folder / "samples.jpg")
+    assert samples.size[1] == 2 * 96 and (smoke / "samples" / "epoch-003.jpg").is_file()
+    drawn = np.asarray(load_generator(folder)(np.zeros((1, 64, 64, 3), np.float32)))
+    assert drawn.shape == (1, 64, 64, 3) and np.abs(drawn).max() <= 1
+    card = (folder / "README.md").read_text("utf-8")
+    assert "generator.channels" in card and read_record(folder).question in card
+
+
+def test_kill_9_and_resume_end_as_an_undisturbed_run_to_the_last_bit(smoke: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(tmp_path, "smoke", "--precision", "float32"), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    folder = tmp_path / "runs" / "smoke"
+    deadline = time.monotonic() + 120
+    while not (folder / "epoch-002" / "checkpoint.json").exists() or not (folder / "state.npz").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with open(folder / "history.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"step": 29, "gener')  # as a kill in the middle of a write leaves it
+    again = run(tmp_path, "smoke", "--precision", "float32")
+    assert again.returncode != 0 and "--resume" in again.stderr
+    resumed = run(tmp_path, "smoke", "--precision", "float32", "--resume")
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    expected, found = state(smoke), state(folder)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert history(folder) == history(smoke)
+    weights = [read_record(path / "epoch-003").sha256 for path in (smoke, folder)]
+    assert np.array_equal(*[load_generator(path / "epoch-003")(np.ones((1, 32, 32, 3))) for path in (smoke, folder)]), weights
+
+
+def test_interrupt_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(tmp_path, "smoke", "--epochs", "1000", "--name", "long"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    folder = tmp_path / "runs" / "long"
+    deadline = time.monotonic() + 120
+    while not (folder / "epoch-001" / "checkpoint.json").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "go on with --resume" in output
+    assert int(state(folder)["step"]) >= history(folder)[-1]["step"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["smok"], "did you mean smoke"),
+        (["fast-hayao", "--data", "/nowhere"], "/nowhere"),
+        (["fast-hayao"], "--data"),
+        (["smoke", "--resume"], "no state to resume from"),
+        (["smoke", "--photos", "/tmp"], "--anime"),
+    ],
+)
+def test_errors_are_one_sentence(tmp_path: Path, words: list[str], message: str) -> None:
+    failed = run(tmp_path, *words)
+    lines = [line for line in failed.stderr.splitlines() if line.startswith("train.run:")]
+    assert failed.returncode == 1 and len(lines) == 1 and message in lines[0]
+    assert "Traceback" not in failed.stderr
+
+
+def test_nan_stops_with_advice(tmp_path: Path) -> None:
+    failed = run(tmp_path, "smoke", "--set", "schedule.warmup_rate=1e30", "--name", "explodes")
+    assert failed.returncode == 1 and "not a finite number. Try --precision float32" in failed.stderr
+
+
+def test_dry_run_prints_and_writes_nothing(tmp_path: Path) -> None:
+    printed = run(tmp_path, "repro-1", "--dry-run")
+    assert json.loads(printed.stdout)["loss"]["colour_range"] == "byte"
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,48 @@
+"""The import rule: who may import whom, and what the first page never loads."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FORBIDDEN = {
+    "hub_export": {"train", "animegan_app", "gradio", "app"},
+    "train": {"animegan_app", "gradio", "app"},
+    "animegan_app": {"train", "app"},
+    "app.py": {"train"},
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level names that a module imports anywhere, functions included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_import_direction(room: str) -> None:
+    files = [ROOT / room] if room.endswith(".py") else sorted((ROOT / room).rglob("*.py"))
+    assert files
+    for path in files:
+        assert not imports(path) & FORBIDDEN[room], path
+
+
+def test_only_the_page_imports_gradio() -> None:
+    users = {path.name for path in (ROOT / "animegan_app").rglob("*.py") if "gradio" in imports(path)}
+    assert users == {"ui.py"}
+
+
+def test_records_are_read_without_keras() -> None:
+    """The app's first page lists checkpoints, so these must not load TensorFlow or Keras."""
+    modules = "hub_export.checkpoint, hub_export.store, hub_export.card, animegan_app.catalog, animegan_app.stylize"
+    code = f"import sys, {modules}; sys.exit(bool({{'keras', 'tensorflow'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -1,0 +1,186 @@
+"""The training step against a plainly written one, phases and ratios, mixed precision, exact state."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from train import losses
+from train.discriminator import advance_power_iterations
+from train.experiments import Experiment, get_experiment, override
+from train.trainer import Trainer, decay_factor
+
+SIZE, BATCH = 32, 2
+
+
+@pytest.fixture(autouse=True)
+def float32_after() -> Iterator[None]:
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def tiny(*settings: str) -> Experiment:
+    return override(get_experiment("smoke"), ["discriminator.channels=8", f"data.size={SIZE}", *settings], "tiny")
+
+
+def batch(seed: int = 0) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    names = ("photo", "target", "anime", "anime_gray", "smooth_gray")
+    return {name: tf.constant(rng.uniform(-1, 1, (BATCH, SIZE, SIZE, 3)), tf.float32) for name in names}
+
+
+def plain_step(trainer: Trainer, pictures: dict[str, Any]) -> None:
+    """One adversarial step as the references write it: four discriminator calls, fakes drawn twice, no shared work."""
+    loss, d = trainer.experiment.loss, trainer.discriminator
+    advance_power_iterations(d)
+    with tf.GradientTape() as tape:
+        fake = tf.stop_gradient(trainer.generator(pictures["photo"], training=True))
+        terms = losses.discriminator_losses(
+            loss.adversarial, d(pictures["anime"]), d(fake), d(pictures["anime_gray"]), d(pictures["smooth_gray"])
+        )
+        value = loss.discriminator_weight * (
+            loss.real_weight * terms["real"]
+            + loss.fake_weight * terms["fake"]
+            + loss.gray_weight * terms["gray"]
+            + loss.smooth_weight * terms["smooth"]
+        )
+    variables = d.trainable_variables
+    trainer.discriminator_optimizer.apply(tape.gradient(value, variables), variables)
+
+    style = pictures["anime_gray"] if loss.style_target == "gray" else pictures["anime"]
+    with tf.GradientTape() as tape:
+        fake = trainer.generator(pictures["photo"], training=True)
+        value = (
+            loss.content_weight * losses.content_loss(trainer.features(pictures["target"]), trainer.features(fake))
+            + loss.style_weight * losses.style_loss(losses.gram_matrix(trainer.features(style)), trainer.features(fake))
+            + loss.colour_weight
+            * loss.colour_count
+            * losses.colour_loss(pictures["target"], fake, loss.colour_range, loss.colour_uv)
+            + loss.tv_weight * losses.total_variation_loss(fake)
+            + loss.generator_weight * losses.generator_adversarial_loss(loss.adversarial, d(fake))
+        )
+    variables = trainer.generator.trainable_variables
+    trainer.generator_optimizer.apply(tape.gradient(value, variables), variables)
+
+
+@pytest.mark.parametrize("target", ["gray", "colour"])
+def test_step_equals_the_plain_step_gradient_by_gradient(target: str) -> None:
+    """With plain gradient descent at rate 1 the change of a weight is its gradient."""
+    experiment = tiny(f"loss.style_target={target}", "loss.tv_weight=1", "schedule.ema=0", "features.network=vgg19")
+    trainers = [Trainer(experiment, "float32") for _ in range(2)]
+    before = trainers[0].state()
+    for trainer in trainers:
+        trainer.restore(before)
+        trainer.generator_optimizer = keras.optimizers.SGD(1.0)
+        trainer.discriminator_optimizer = keras.optimizers.SGD(1.0)
+    rates = ["schedule.generator_rate=1", "schedule.discriminator_rate=1", "schedule.decay=constant"]
+    trainers[0].experiment = override(experiment, rates, "tiny")
+    trainers[0].step(batch(), 0, 0, 1)
+    plain_step(trainers[1], batch())
+    for model in ("generator", "discriminator"):
+        fast, plain = (getattr(trainer, model).trainable_variables for trainer in trainers)
+        for index, (a, b) in enumerate(zip(fast, plain, strict=True)):
+            start = before[f"{model}/{[v is a for v in getattr(trainers[0], model).variables].index(True)}"]
+            gradient = np.abs(b.numpy() - start).max()
+            np.testing.assert_allclose(
+                a.numpy(), b.numpy(), atol=2e-3 * gradient + 1e-6, err_msg=f"{model} {index} {a.path}"
+            )
+
+
+def test_warm_up_touches_the_generator_only_and_learns_the_photo() -> None:
+    trainer = Trainer(tiny("schedule.warmup_rate=0.003"), "float32")
+    judge = [value.numpy() for value in trainer.discriminator.variables]
+    pictures = {name: value * 0.3 for name, value in batch().items()}
+    pictures["target"] = pictures["photo"]
+    first, *_, last = [trainer.step(pictures, step, 100, 100)["pixel"] for step in range(60)]
+    assert last < 0.6 * first
+    for value, variable in zip(judge, trainer.discriminator.variables, strict=True):
+        np.testing.assert_array_equal(value, variable.numpy())
+
+
+def test_three_generator_steps_for_each_discriminator_step() -> None:
+    trainer = Trainer(tiny("schedule.generator_steps=3"), "float32")
+    updated = ["d_real" in trainer.step(batch(step), step, 2, 20) for step in range(9)]
+    assert updated == [False, False, True, False, False, True, False, False, True]
+
+
+@pytest.mark.parametrize("kind", ["gan", "lsgan", "wgan-gp", "wgan-lp", "dragan", "hinge"])
+def test_every_adversarial_loss_trains(kind: str) -> None:
+    trainer = Trainer(tiny(f"loss.adversarial={kind}"), "float32")
+    terms = [trainer.step(batch(step), step, 0, 10) for step in range(2)][-1]
+    assert all(np.isfinite(value) for value in terms.values())
+    assert ("d_penalty" in terms) == (kind in losses.PENALTY_KINDS)
+    kernels = [variable for variable in trainer.discriminator.trainable_variables if variable.path.endswith("kernel")]
+    gradients_seen = [np.abs(m.numpy()).max() for m in trainer.discriminator_optimizer._momentums]
+    assert len(kernels) == 7 and min(gradients_seen) > 0
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_keeps_float32_where_it_matters(precision: str) -> None:
+    trainer = Trainer(tiny("spectral_norm=true"), precision)
+    terms = trainer.step(batch(), 0, 0, 10)
+    assert all(np.isfinite(value) for value in terms.values())
+    assert {variable.dtype for variable in trainer.generator.variables + trainer.discriminator.variables} == {"float32"}
+    norms = [layer for layer in trainer.discriminator.layers if isinstance(layer, keras.layers.GroupNormalization)]
+    assert norms and {layer.compute_dtype for layer in norms} == {"float32"}
+    convolutions = [layer for layer in trainer.generator.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert {layer.compute_dtype for layer in convolutions} == {precision.removeprefix("mixed_")}
+    assert (precision == "mixed_float16") == isinstance(trainer.generator_optimizer, keras.optimizers.LossScaleOptimizer)
+    exported = trainer.export()
+    assert {layer.compute_dtype for layer in exported.layers} == {"float32"}
+
+
+@pytest.mark.parametrize("settings", [["discriminator.dropout=0.3"], ["loss.adversarial=dragan", "spectral_norm=true"]])
+def test_restored_state_goes_on_to_the_last_bit(settings: list[str]) -> None:
+    experiment = tiny("discriminator.colour_jitter=0.3", *settings)
+    straight = Trainer(experiment, "float32")
+    for step in range(3):
+        straight.step(batch(step), step, 1, 6)
+    state = straight.state()
+    other = Trainer(dataclasses.replace(experiment, seed=0), "float32")
+    other.restore(state)
+    for step in range(3, 6):
+        assert straight.step(batch(step), step, 1, 6) == other.step(batch(step), step, 1, 6)
+    for key, value in straight.state().items():
+        np.testing.assert_array_equal(value, other.state()[key], err_msg=key)
+
+
+def test_state_of_another_experiment_is_refused() -> None:
+    state = Trainer(tiny(), "float32").state()
+    with pytest.raises(ValueError, match="another experiment"):
+        Trainer(tiny("generator.channels=16"), "float32").restore(state)
+
+
+def test_export_is_the_average() -> None:
+    trainer = Trainer(tiny("schedule.ema=0.9"), "float32")
+    weights = [trainer.generator.get_weights()]
+    expected = [weight.copy() for weight in weights[0]]
+    for step in range(3):
+        trainer.step(batch(step), step, 0, 3)
+        decay = np.float32(min(0.9, (1 + step) / (10 + step)))
+        expected = [decay * a + (1 - decay) * b for a, b in zip(expected, trainer.generator.get_weights(), strict=True)]
+    for a, b in zip(trainer.export().get_weights(), expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert not np.allclose(trainer.generator.get_weights()[0], expected[0], atol=1e-6)
+
+
+def test_colour_jitter_keeps_gray_monochrome_and_hides_casts() -> None:
+    trainer = Trainer(tiny("discriminator.colour_jitter=0.4"), "float32")
+    gray = tf.repeat(tf.random.stateless_uniform((64, 8, 8, 1), [1, 2], -1, 1), 3, axis=-1)
+    jittered = trainer._jitter(gray, 0).numpy()
+    for sample in jittered:  # each channel stays an affine function of the gray value
+        assert abs(np.corrcoef(sample[..., 0].ravel(), sample[..., 2].ravel())[0, 1]) > 0.9999
+    casts = jittered.mean(axis=(1, 2))
+    assert np.abs(casts[:, 0] - casts[:, 2]).max() > 0.1
+    assert abs(np.mean(jittered) - np.mean(gray)) < 0.05
+    assert Trainer(tiny(), "float32")._jitter(gray, 0) is gray
+
+
+def test_cosine_decay() -> None:
+    schedule = dataclasses.replace(tiny().schedule, decay="cosine")
+    assert [round(decay_factor(schedule, done), 4) for done in (0.0, 0.5, 1.0, 2.0)] == [1.0, 0.525, 0.05, 0.05]
+    assert decay_factor(dataclasses.replace(schedule, decay="constant"), 0.7) == 1.0
