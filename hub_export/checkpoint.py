@@ -127,15 +127,12 @@ def read_record(folder: Path) -> Record:
     Raises:
         CheckpointError: no record, unreadable, another schema version, or values of the wrong type.
     """
-    path = Path(folder) / RECORD
+    if not (Path(folder) / RECORD).exists():
+        raise CheckpointError(f"{folder}: no checkpoint here ({RECORD} is missing)")
     try:
-        if path.is_file() and path.stat().st_size > SIZE_LIMITS[RECORD]:
-            raise CheckpointError(f"{path}: larger than any checkpoint record")
-        return parse_record(path.read_text("utf-8"), str(path))
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder}: no checkpoint here ({RECORD} is missing)") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from None
+        return parse_record(_read(folder, RECORD).decode(), str(Path(folder) / RECORD))
+    except UnicodeDecodeError:
+        raise CheckpointError(f"{folder}: {RECORD} is not text") from None
 
 
 def parse_record(text: str, origin: str) -> Record:
@@ -404,7 +401,8 @@ def _check_config(folder: Path, layers: list[str]) -> None:
         if isinstance(item, dict):
             name, module = item.get("class_name"), str(item.get("module") or "keras")
             own = module == "keras" or module.startswith("keras.")
-            if "class_name" in item and not (name in STOCK_CLASSES and own and item.get("registered_name") in (None, name)):
+            own = own and str(name) in STOCK_CLASSES and item.get("registered_name") in (None, name)
+            if "class_name" in item and not own:
                 raise CheckpointError(f"{folder}: {CONFIG} names {module}.{name}, which is no part of a generator")
             pending.extend(item.values())
         elif isinstance(item, list):
@@ -419,9 +417,12 @@ def _check_config(folder: Path, layers: list[str]) -> None:
 
 def _read(folder: Path, name: str) -> bytes:
     path = Path(folder) / name
-    if not path.is_file() or path.stat().st_size > SIZE_LIMITS[name]:
-        raise CheckpointError(f"{folder}: {name} is missing or larger than the limit of {SIZE_LIMITS[name]} bytes")
-    return path.read_bytes()
+    try:
+        if not path.is_file() or path.stat().st_size > SIZE_LIMITS[name]:
+            raise CheckpointError(f"{folder}: {name} is no file, or larger than the limit of {SIZE_LIMITS[name]} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{folder}: {name} cannot be read ({error.strerror})") from None
 
 
 def _parse_json(folder: Path, name: str, content: bytes) -> dict[str, Any]:

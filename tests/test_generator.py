@@ -76,7 +76,9 @@ def test_upsampling_is_bilinear_with_half_pixel_centres(size: tuple[int, int]) -
 
 def test_v1_halves_bilinearly() -> None:
     image = np.random.default_rng(0).normal(size=(1, 8, 6, 2)).astype(np.float32)
-    np.testing.assert_allclose(keras.layers.AveragePooling2D(2)(image), tf.image.resize(image, (4, 3), "bilinear"), atol=1e-6)
+    np.testing.assert_allclose(
+        keras.layers.AveragePooling2D(2)(image), tf.image.resize(image, (4, 3), "bilinear"), atol=1e-6
+    )
 
 
 def test_lite_starts_near_gray_and_sees_only_a_neighbourhood() -> None:

@@ -94,7 +94,7 @@ def numpy_terms(kind: str) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
 def test_adversarial_terms(rng: np.random.Generator, kind: str) -> None:
     anime, fake, gray, smooth = rng.normal(size=(4, 2, 3, 3, 1)).astype(np.float32)
     real, not_real = numpy_terms(kind)
-    found = losses.discriminator_losses(kind, anime, fake, gray, smooth)
+    found = losses.discriminator_losses(kind, {"real": anime, "fake": fake, "gray": gray, "smooth": smooth})
     expected = {"real": real(anime), "fake": not_real(fake), "gray": not_real(gray), "smooth": not_real(smooth)}
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -151,7 +151,7 @@ LOSSES: dict[str, Callable[[Any, Any], Any]] = {
     "tv": lambda a, b: losses.total_variation_loss(b),
     **{f"G {kind}": lambda a, b, kind=kind: losses.generator_adversarial_loss(kind, b) for kind in KINDS},
     **{
-        f"D {kind}": lambda a, b, kind=kind: sum(losses.discriminator_losses(kind, a, b, b * 0.5, b * 0.7).values())
+        f"D {kind}": lambda a, b, kind=kind: sum(losses.discriminator_losses(kind, {"real": a, "fake": b}).values())
         for kind in KINDS
     },
 }

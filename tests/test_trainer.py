@@ -39,9 +39,8 @@ def plain_step(trainer: Trainer, pictures: dict[str, Any]) -> None:
     advance_power_iterations(d)
     with tf.GradientTape() as tape:
         fake = tf.stop_gradient(trainer.generator(pictures["photo"], training=True))
-        terms = losses.discriminator_losses(
-            loss.adversarial, d(pictures["anime"]), d(fake), d(pictures["anime_gray"]), d(pictures["smooth_gray"])
-        )
+        judged = {"real": pictures["anime"], "fake": fake, "gray": pictures["anime_gray"], "smooth": pictures["smooth_gray"]}
+        terms = losses.discriminator_losses(loss.adversarial, {name: d(picture) for name, picture in judged.items()})
         value = loss.discriminator_weight * (
             loss.real_weight * terms["real"]
             + loss.fake_weight * terms["fake"]

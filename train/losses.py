@@ -4,7 +4,7 @@ Pictures are `(B, H, W, 3) float32 [-1, 1] RGB`, features `(B, h, w, C)`, logits
 scalar. Reference: AnimeGAN and AnimeGANv2, tools/ops.py; the six adversarial losses as listed there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -70,8 +70,8 @@ def generator_adversarial_loss(kind: str, fake_logits: Any) -> Any:
     }[kind]()
 
 
-def discriminator_losses(kind: str, anime: Any, fake: Any, anime_gray: Any, smooth_gray: Any) -> dict[str, Any]:
-    """The four terms from logits: anime is real; fake, gray anime and smoothed gray anime are not."""
+def discriminator_losses(kind: str, logits: Mapping[str, Any]) -> dict[str, Any]:
+    """The discriminator's terms by name from its logits: "real" should be taken for anime, all others should not."""
     real, not_real = {
         "gan": (lambda x: _cross_entropy(x, 1.0), lambda x: _cross_entropy(x, 0.0)),
         "dragan": (lambda x: _cross_entropy(x, 1.0), lambda x: _cross_entropy(x, 0.0)),
@@ -80,7 +80,7 @@ def discriminator_losses(kind: str, anime: Any, fake: Any, anime_gray: Any, smoo
         "wgan-lp": (lambda x: -tf.reduce_mean(x), tf.reduce_mean),
         "hinge": (lambda x: tf.reduce_mean(tf.nn.relu(1.0 - x)), lambda x: tf.reduce_mean(tf.nn.relu(1.0 + x))),
     }[kind]
-    return {"real": real(anime), "fake": not_real(fake), "gray": not_real(anime_gray), "smooth": not_real(smooth_gray)}
+    return {name: real(values) if name == "real" else not_real(values) for name, values in logits.items()}
 
 
 def gradient_penalty(kind: str, discriminator: Callable[[Any], Any], anime: Any, fake: Any, alpha: Any, noise: Any) -> Any:

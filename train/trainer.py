@@ -3,7 +3,7 @@
 Warm-up: the generator learns to reproduce the photo (content loss, optionally pixels). Adversarial: a discriminator
 step, then a generator step against the discriminator just updated, both on one set of fakes: the generator does not
 change in between, so computing them once is the references' mathematics. Likewise the discriminator sees its four kinds
-of pictures in one call, since its normalisation is per sample.
+of pictures in one call, since its normalisation is per sample. What has weight 0 is not computed.
 
 Reference: AnimeGAN.py, build_model and train.
 """
@@ -157,19 +157,19 @@ class Trainer:
 
     def _update_discriminator(self, batch: Mapping[str, Any], fake: Any) -> dict[str, Any]:
         loss = self.experiment.loss
-        kinds = [batch["anime"], fake, batch["anime_gray"], batch["smooth_gray"]]
+        judged = {
+            "real": (batch["anime"], loss.real_weight),
+            "fake": (fake, loss.fake_weight),
+            "gray": (batch["anime_gray"], loss.gray_weight),
+            "smooth": (batch["smooth_gray"], loss.smooth_weight),
+        }
+        pictures = {name: picture for name, (picture, weight) in judged.items() if weight}
+        stacked = self._jitter(tf.concat(list(pictures.values()), axis=0), 1)
         advance_power_iterations(self.discriminator)
         with tf.GradientTape() as tape:
-            pictures = self._jitter(tf.concat(kinds, axis=0), 1)
-            logits = tf.split(self.discriminator(pictures, training=True), 4)
-            terms = losses.discriminator_losses(loss.adversarial, *logits)
-            weights = {
-                "real": loss.real_weight,
-                "fake": loss.fake_weight,
-                "gray": loss.gray_weight,
-                "smooth": loss.smooth_weight,
-            }
-            total = loss.discriminator_weight * weighted_sum(terms, weights)
+            logits = tf.split(self.discriminator(stacked, training=True), len(pictures))
+            terms = losses.discriminator_losses(loss.adversarial, dict(zip(pictures, logits, strict=True)))
+            total = loss.discriminator_weight * weighted_sum(terms, {name: weight for name, (_, weight) in judged.items()})
             if loss.adversarial in losses.PENALTY_KINDS:
                 terms["penalty"] = self._penalty(batch["anime"], fake)
                 total += loss.penalty_weight * terms["penalty"]
