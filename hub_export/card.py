@@ -8,8 +8,13 @@ TAG = "animegan-lab"
 """The Hub tag by which experiments are found."""
 
 
-def model_card(record: Record) -> str:
-    """README.md of a checkpoint: what was asked and changed, data and terms, compute, metrics, picture, how to load."""
+def model_card(record: Record, repo: str | None = None) -> str:
+    """README.md of a checkpoint: what was asked and changed, data and terms, compute, metrics, picture, how to load.
+
+    Args:
+        record: with `files` measured.
+        repo: "you/animegan-hayao" where it is published, None for a folder on disk.
+    """
     front = ModelCardData(
         library_name="keras",
         pipeline_tag="image-to-image",
@@ -36,25 +41,47 @@ def model_card(record: Record) -> str:
 {data["terms"]}
 
 ## Compute
-{_duration(compute["seconds"])} on {compute["device"]}, {compute["precision"]}: {record.step:,} steps, {compute["images"]:,} photos
-seen, epoch {record.epoch}, {record.phase} phase, seed {record.seed}. Nothing was pretrained except the feature network named in
-the configuration.
+{_duration(compute["seconds"])} on {compute["device"]}, {compute["precision"]}: {record.step:,} steps, \
+{compute["images"]:,} photos seen, epoch {record.epoch}, {record.phase} phase, seed {record.seed}. \
+Nothing was pretrained except the feature network named in the configuration.
 
 ## Measured
 {_table(["figure", "value"], [[name, f"{value:.4g}"] for name, value in record.metrics.items()])}
 
 ## Load it
-Stock Keras, none of our code:
-
-```python
-import keras, numpy as np
-generator = keras.saving.load_model("path/to/this/folder")  # or "hf://namespace/name"
-photo = np.zeros((1, 256, 256, 3), "float32")  # RGB in [-1, 1], height and width multiples of 8
-anime = generator(photo)
-```
+{_load_it(record, repo)}
 
 Weights sha256 `{record.sha256}`, {", ".join(f"{name} {version}" for name, version in record.libraries.items())}.
 """
+
+
+def _load_it(record: Record, repo: str | None) -> str:
+    get = ""
+    if repo is not None:
+        get = f"# main is the recommended one; this is snapshot_download({repo!r}, revision={record.checkpoint!r})\n"
+    stock = f"""Stock Keras, none of our code:
+
+```python
+import keras, numpy as np
+{get}generator = keras.saving.load_model("{"path/to/this/folder" if repo is None else f"hf://{repo}"}")
+photo = np.zeros((1, 256, 256, 3), "float32")  # RGB in [-1, 1], height and width multiples of 8
+anime = generator(photo)
+```"""
+    if repo is None:
+        return stock
+    return f"""{stock}
+
+The laboratory's app, beside other checkpoints on your own photo:
+
+```
+ANIMEGAN_HUB={repo} python app.py
+```
+
+Train on from here:
+
+```
+python -m train.run EXPERIMENT --init hub:{repo}@{record.checkpoint}
+```"""
 
 
 def _changes(record: Record) -> str:
@@ -67,7 +94,8 @@ def _changes(record: Record) -> str:
 def _table(head: list[str], rows: list[list[str]]) -> str:
     if not rows:
         return "Nothing yet."
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
+    plain = [[cell.replace("|", "\\|") for cell in cells] for cells in rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *plain])
 
 
 def _duration(seconds: float) -> str:

@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +164,8 @@ def parse_record(text: str, origin: str) -> Record:
     for name, entry in record.files.items():
         if not 0 <= entry["size"] <= SIZE_LIMITS[name]:
             raise CheckpointError(f"{origin}: {name} is larger than the limit of {SIZE_LIMITS[name]} bytes")
+    if any(len(values) != 2 for values in record.changes.values()):
+        raise CheckpointError(f"{origin}: changes has the wrong type")
     if record.pixels != pixels.CONTRACT:
         raise CheckpointError(f"{origin}: pixel contract {record.pixels}, this program knows {pixels.CONTRACT}")
     return record
@@ -177,7 +179,7 @@ _FIELDS: dict[str, Any] = {
     "base": (str, type(None)),
     "changes": {str: [object]},
     "config": {str: object},
-    "generator": {str: object},
+    "generator": {"architecture": str, "channels": int},
     "phase": str,
     "epoch": int,
     "step": int,
@@ -209,10 +211,12 @@ def _is(value: Any, kind: Any) -> bool:
     return not isinstance(value, int | float) or abs(value) < 2**53  # NaN is not
 
 
-def verify_files(folder: Path, record: Record) -> None:
-    """Compares size and sha256 of every file with the record. Raises CheckpointError naming the first that differs."""
-    for name, entry in record.files.items():
-        path = Path(folder) / name
+def verify_files(folder: Path, record: Record, names: Iterable[str] | None = None) -> None:
+    """Compares size and sha256 of every file, or of those named, with the record. Raises CheckpointError for the first."""
+    for name in record.files if names is None else names:
+        if name == RECORD:
+            continue
+        path, entry = Path(folder) / name, record.files[name]
         if not path.is_file():
             raise CheckpointError(f"{folder}: {name} is missing")
         if path.stat().st_size != entry["size"] or _sha256(path) != entry["sha256"]:

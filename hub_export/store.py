@@ -1,9 +1,40 @@
-"""Where checkpoints are kept: a folder on disk."""
+"""Where checkpoints are kept: a folder on disk, or the Hugging Face Hub."""
 
-from dataclasses import dataclass
+import contextvars
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from hub_export.checkpoint import NAME, RECORD, CheckpointError, Record, read_record
+from huggingface_hub import HfApi, constants, try_to_load_from_cache
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils.tqdm import tqdm
+
+from hub_export.card import TAG
+from hub_export.checkpoint import NAME, RECORD, SIZE_LIMITS, CheckpointError, Record, read_record, verify_files
+from hub_export.hub import (
+    HUB_ERRORS,
+    NAMESPACE,
+    REPO,
+    connect,
+    explain,
+    parse_reference,
+    time_left,
+    within,
+)
+
+CHECKPOINT = re.compile(r"epoch-[0-9]{1,6}")
+"""Git tags that are checkpoints."""
+SETTING, SOURCES_FILE = "ANIMEGAN_HUB", "hub.txt"
+LIST_SECONDS, FETCH_SECONDS = 15.0, 600.0
+MAX_REPOS, MAX_CHECKPOINTS, MAX_FILES = 100, 500, 1000
+"""How many a namespace, a repo and a commit may have at most; more are not asked for."""
+CONNECTIONS = 8
+CACHED = "; showing what is cached"
 
 
 @dataclass(frozen=True)
@@ -48,3 +79,338 @@ class FolderStore:
 
 def _named(record: Path) -> bool:
     return bool(NAME.fullmatch(record.parent.name) and NAME.fullmatch(record.parent.parent.name))
+
+
+def hub_sources() -> list[str]:
+    """Namespaces and repos in $ANIMEGAN_HUB, e.g. "you,them/animegan-hayao"; without it, in hub.txt beside app.py."""
+    text = os.environ.get(SETTING)
+    if text is None:
+        try:
+            text = (Path(__file__).parents[1] / SOURCES_FILE).read_text("utf-8")
+        except OSError:
+            text = ""
+    return [part for line in text.splitlines() for part in re.split(r"[,\s]+", line.partition("#")[0]) if part]
+
+
+def parse_source(text: str) -> str:
+    """A namespace or repo from "you", "you/animegan-hayao", "hub:you/..." or its address. Raises ValueError."""
+    name = re.sub(r"^(hub:|https?://[^/]+/)", "", text.strip()).rstrip("/")
+    if not (NAMESPACE.fullmatch(name) or REPO.fullmatch(name)) or ".." in name or "--" in name:
+        raise ValueError(f"{text!r} is no place on the Hub: write a name like you, or a repo like you/animegan-hayao")
+    return name
+
+
+@dataclass(frozen=True)
+class _Repo:
+    """What is known of a repo: name to (commit sha, record), and the name of the recommended one."""
+
+    checkpoints: dict[str, tuple[str, Record]] = field(default_factory=dict)
+    recommended: str | None = None
+
+
+class HubStore:
+    """Checkpoints on the Hub: an experiment is a repo, "you/animegan-hayao", a checkpoint one of its tags, "epoch-060".
+
+    Only `refresh` and `fetch` use the network; everything else answers at once, from what the last refresh found or,
+    before it and where the Hub cannot be asked, from the standard cache. May be called from many threads.
+
+    Args:
+        sources: namespaces, whose repos are found by `TAG`, and single repos; see `parse_source`.
+        cache: the cache folder; None for the standard one.
+        list_seconds, fetch_seconds: how long a refresh and a fetch may take.
+
+    Raises:
+        ValueError: a source is neither a namespace nor a repo.
+    """
+
+    def __init__(
+        self,
+        sources: Iterable[str] = (),
+        cache: Path | None = None,
+        list_seconds: float = LIST_SECONDS,
+        fetch_seconds: float = FETCH_SECONDS,
+    ):
+        self.cache = Path(cache or constants.HF_HUB_CACHE)
+        self.list_seconds, self.fetch_seconds = list_seconds, fetch_seconds
+        self._lock = threading.Lock()
+        self._repos: dict[str, _Repo] = {}
+        self._problems: list[str] = []
+        self._sources: list[str] = []
+        self._background: threading.Thread | None = None
+        for source in sources:
+            self.add(source)
+
+    @property
+    def sources(self) -> list[str]:
+        """Namespaces and repos, in the order in which they were added."""
+        return list(self._sources)
+
+    def add(self, source: str) -> str:
+        """Adds a namespace or repo; what is cached of it shows at once. Returns its name. Raises ValueError."""
+        name = parse_source(source)
+        cached = _cached_repos(self.cache, name)
+        with self._lock:
+            if name not in self._sources:
+                self._sources.append(name)
+            self._repos = cached | self._repos
+        return name
+
+    def refresh(self) -> None:
+        """Asks the Hub what there is, for `list_seconds` at most. Never raises: see `problems` for what went wrong."""
+        problems: list[str] = []
+        try:
+            within(self.list_seconds, self._refresh, problems)
+        except TimeoutError as error:
+            problems.append(f"the Hub {explain(error)}; the list may be incomplete")
+        with self._lock:
+            self._problems = list(dict.fromkeys(problems))
+
+    def refresh_in_background(self) -> threading.Thread:
+        """Starts a refresh, unless one is running, and returns its thread."""
+        with self._lock:
+            if self._background is None or not self._background.is_alive():
+                self._background = threading.Thread(target=self.refresh, daemon=True)
+                self._background.start()
+            return self._background
+
+    def experiments(self) -> list[str]:
+        """Repos that hold at least one checkpoint, sorted."""
+        with self._lock:
+            return sorted(name for name, repo in self._repos.items() if repo.checkpoints)
+
+    def checkpoints(self, experiment: str) -> list[Record]:
+        """Readable checkpoints of a repo in training order; others are left out, see `problems`."""
+        records = [record for _, record in self._repo(experiment).checkpoints.values()]
+        return sorted(records, key=lambda record: record.step)
+
+    def recommended(self, experiment: str) -> str | None:
+        """The checkpoint that a repo's main branch holds, as far as is known."""
+        return self._repo(experiment).recommended
+
+    def problems(self) -> list[str]:
+        """One sentence for each source, repo or checkpoint that the last refresh could not offer or ask about."""
+        with self._lock:
+            return list(self._problems)
+
+    def commit(self, experiment: str, checkpoint: str) -> str:
+        """The commit sha of a checkpoint. Raises CheckpointError if it is not on offer."""
+        known = self._repo(experiment).checkpoints
+        if checkpoint not in known:
+            why = "".join(f"; {problem}" for problem in self.problems() if problem.startswith(experiment))
+            raise CheckpointError(f"{experiment} has no checkpoint {checkpoint} that is known here{why}")
+        return known[checkpoint][0]
+
+    def missing_bytes(self, experiment: str, checkpoint: str) -> int:
+        """What `fetch` would download, in bytes; 0 if all is cached. Raises CheckpointError if it is not on offer."""
+        sha = self.commit(experiment, checkpoint)
+        files = self._repo(experiment).checkpoints[checkpoint][1].files
+        return sum(entry["size"] for name, entry in files.items() if not _cached(self.cache, experiment, sha, name))
+
+    def fetch(self, experiment: str, checkpoint: str) -> Path:
+        """The folder of a checkpoint, downloaded into the cache by commit sha if it is not there yet, and verified.
+
+        Raises:
+            CheckpointError: unknown, not to be had now, or its files are not what its record says; names the repo.
+        """
+        sha = self.commit(experiment, checkpoint)
+        try:
+            return within(self.fetch_seconds, _pull, experiment, checkpoint, sha, self.cache)
+        except CheckpointError as error:
+            raise CheckpointError(f"{experiment}@{checkpoint}: {error}") from None
+        except HUB_ERRORS as error:
+            raise CheckpointError(f"{experiment}@{checkpoint} {explain(error)}") from None
+
+    def _repo(self, experiment: str) -> _Repo:
+        with self._lock:
+            return self._repos.get(experiment, _Repo())
+
+    def _refresh(self, problems: list[str]) -> None:
+        api = connect()
+
+        def find(source: str) -> list[str]:
+            if "/" in source:
+                return [source]
+            models = islice(api.list_models(author=source, filter=TAG, limit=MAX_REPOS), MAX_REPOS)
+            return [model.id for model in models if REPO.fullmatch(model.id)]
+
+        def ask(repo: str) -> None:
+            found = _ask(api, repo, self.cache, problems)
+            with self._lock:
+                self._repos = self._repos | {repo: found}
+
+        names = _in_parallel(find, self.sources, lambda source: source, problems)
+        _in_parallel(ask, list(dict.fromkeys(repo for found in names for repo in found)), lambda repo: repo, problems)
+
+
+def resolve(reference: str, cache: Path | None = None) -> Path:
+    """The verified folder of "hub:you/animegan-hayao@epoch-060", or of the recommended checkpoint without "@...".
+
+    Raises:
+        ValueError: not a reference.
+        CheckpointError: missing, private, damaged, or neither to be reached nor cached.
+    """
+    wanted = parse_reference(reference)
+    store = HubStore([wanted.repo], cache)
+    store.refresh()
+    newest = [record.checkpoint for record in store.checkpoints(wanted.repo)][-1:]
+    checkpoint = wanted.checkpoint or store.recommended(wanted.repo) or "".join(newest) or "at all"
+    return store.fetch(wanted.repo, checkpoint)
+
+
+def _ask(api: HfApi, repo: str, cache: Path, problems: list[str]) -> _Repo:
+    """What a repo holds now. Raises one of HUB_ERRORS if it cannot be asked; lone damaged checkpoints are problems."""
+    refs = api.list_repo_refs(repo)
+    tags = [(tag.name, tag.target_commit) for tag in refs.tags if CHECKPOINT.fullmatch(tag.name)][:MAX_CHECKPOINTS]
+    found: dict[str, tuple[str, Record]] = {}
+
+    def read(tag: tuple[str, str]) -> None:
+        name, sha = tag
+        found[name] = sha, _read_record(download(api, repo, sha, RECORD, cache).parent, name)
+
+    _in_parallel(read, tags, lambda tag: f"{repo}@{tag[0]}", problems)
+    recommended = None
+    if found and any(branch.name == "main" for branch in refs.branches):
+        try:  # by name, so that the cache remembers what main was
+            recommended = read_record(download(api, repo, "main", RECORD, cache).parent).checkpoint
+        except HUB_ERRORS:
+            recommended = None
+    return _Repo(found, recommended if recommended in found else None)
+
+
+def _read_record(folder: Path, name: str) -> Record:
+    """The record in a snapshot, which must be of checkpoint `name`; the message of a CheckpointError says no path."""
+    try:
+        record = read_record(folder)
+    except CheckpointError as error:
+        raise CheckpointError(_without(folder, error)) from None
+    if record.checkpoint != name:
+        raise CheckpointError(f"its record is of {record.experiment}/{record.checkpoint}")
+    return record
+
+
+def _without(folder: Path, error: CheckpointError) -> str:
+    return str(error).removeprefix(f"{folder}: ").removeprefix(f"{folder}{os.sep}")
+
+
+def download(api: HfApi, repo: str, revision: str, name: str, cache: Path, force: bool = False) -> Path:
+    """One file of a repo in the cache; nothing is asked if `revision` is a commit sha and the file is there."""
+
+    class Meter(tqdm):
+        """Stops a download that grows beyond the file's limit, or takes beyond the task's."""
+
+        def __init__(self, *arguments: Any, total: int | None = None, **options: Any):
+            super().__init__(*arguments, total=total, **options | {"disable": True})
+            self.received = 0
+            self.update(0)
+            if (total or 0) > SIZE_LIMITS[name]:
+                raise CheckpointError(f"{name} has {total} bytes, a checkpoint's may have {SIZE_LIMITS[name]}")
+
+        def update(self, n: float | None = 1) -> None:
+            time_left()
+            self.received += int(n or 0)
+            if self.received > SIZE_LIMITS[name]:
+                raise CheckpointError(f"{name} is larger than {SIZE_LIMITS[name]} bytes")
+
+    options: Any = {"revision": revision, "cache_dir": cache, "force_download": force, "tqdm_class": Meter}
+    return Path(api.hf_hub_download(repo, name, **options))
+
+
+def _pull(repo: str, checkpoint: str, sha: str, cache: Path) -> Path:
+    """Fills the snapshot of a commit with a checkpoint's files and verifies them; a damaged one is fetched once more."""
+    missing = [name for name in SIZE_LIMITS if not _cached(cache, repo, sha, name)]
+    api = connect()
+    if missing:
+        api.model_info(repo, revision=sha, timeout=time_left())  # fails at once where what follows retries for 23 seconds
+        _check_tree(api, repo, sha)
+        for name in missing:
+            download(api, repo, sha, name, cache)
+    folder = _snapshots(cache, repo) / sha
+    record = _read_record(folder, checkpoint)
+    for name in record.files:
+        try:
+            verify_files(folder, record, [name])
+        except CheckpointError as damage:
+            try:
+                download(api, repo, sha, name, cache, force=True)
+                verify_files(folder, record, [name])
+            except CheckpointError as error:
+                raise CheckpointError(_without(folder, error)) from None
+            except HUB_ERRORS as error:
+                raise CheckpointError(f"{_without(folder, damage)}, and it {explain(error)}") from None
+    return folder
+
+
+def _check_tree(api: HfApi, repo: str, sha: str) -> None:
+    """Refuses a commit before anything is downloaded: unsafe names, files missing or too large. Others are left alone."""
+    entries = list(islice(api.list_repo_tree(repo, recursive=True, revision=sha), MAX_FILES + 1))
+    if len(entries) > MAX_FILES:
+        raise CheckpointError(f"holds more than {MAX_FILES} files, which no checkpoint does")
+    sizes = {entry.path: entry.size for entry in entries if isinstance(entry, RepoFile)}
+    for path in sizes:
+        if path.startswith("/") or "\\" in path or ".." in path.split("/"):
+            raise CheckpointError(f"holds a file named {path[:80]!r}")
+    for name, limit in SIZE_LIMITS.items():
+        if name not in sizes:
+            raise CheckpointError(f"{name} is missing")
+        if sizes[name] > limit:
+            raise CheckpointError(f"{name} has {sizes[name]} bytes, a checkpoint's may have {limit}")
+
+
+def _in_parallel(
+    task: Callable[[Any], Any], items: Sequence[Any], name: Callable[[Any], str], problems: list[str]
+) -> list[Any]:
+    """Results of a task for each item, on daemon threads under this thread's time limit; failures become problems."""
+    pending, results = list(reversed(items)), []
+
+    def work() -> None:
+        while pending:
+            try:
+                item = pending.pop()
+            except IndexError:
+                return
+            try:
+                results.append(task(item))
+            except CheckpointError as error:
+                problems.append(f"{name(item)}: {error}")
+            except HUB_ERRORS as error:
+                problems.append(f"{name(item)} {explain(error)}" + ("" if "@" in name(item) else CACHED))
+
+    threads = []
+    for _ in range(min(CONNECTIONS, len(items))):
+        threads.append(threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def _snapshots(cache: Path, repo: str) -> Path:
+    return cache / f"models--{repo.replace('/', '--')}" / "snapshots"
+
+
+def _cached(cache: Path, repo: str, revision: str, name: str) -> Path | None:
+    path = try_to_load_from_cache(repo, name, cache_dir=cache, revision=revision)
+    return Path(path) if isinstance(path, str) else None
+
+
+def _cached_repos(cache: Path, source: str) -> dict[str, _Repo]:
+    """Checkpoints of a namespace or repo that are complete in the cache; of one name, the one that came last."""
+    found: dict[str, _Repo] = {}
+    pattern = f"models--{source.replace('/', '--')}" + ("" if "/" in source else "--*")
+    for snapshots in sorted(cache.glob(f"{pattern}/snapshots")):
+        repo = "/".join(snapshots.parent.name.split("--")[1:])
+        checkpoints: dict[str, tuple[str, Record]] = {}
+        for folder in sorted(snapshots.iterdir(), key=lambda folder: folder.stat().st_mtime):
+            if all((folder / name).is_file() for name in SIZE_LIMITS):
+                try:
+                    record = read_record(folder)
+                except CheckpointError:
+                    continue
+                checkpoints[record.checkpoint] = folder.name, record
+        main = _cached(cache, repo, "main", RECORD)
+        try:
+            recommended = read_record(main.parent).checkpoint if main else None
+        except CheckpointError:
+            recommended = None
+        found[repo] = _Repo(checkpoints, recommended if recommended in checkpoints else None)
+    return found

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hub_server import HubServer
 from PIL import Image
 
 from hub_export.checkpoint import load_generator, read_record
@@ -23,8 +24,8 @@ def command(tmp_path: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "train.run", *words, "--runs", str(tmp_path / "runs"), "--cache", cache]
 
 
-def run(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(tmp_path, *words), cwd=ROOT, capture_output=True, text=True, timeout=300)
+def run(tmp_path: Path, *words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(tmp_path, *words), cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
 
 
 def state(folder: Path) -> dict[str, np.ndarray]:
@@ -99,7 +100,9 @@ def test_kill_9_and_resume_end_as_an_undisturbed_run_to_the_last_bit(smoke: Path
         np.testing.assert_array_equal(found[name], value, err_msg=name)
     assert history(folder) == history(smoke)
     weights = [read_record(path / "epoch-003").sha256 for path in (smoke, folder)]
-    assert np.array_equal(*[load_generator(path / "epoch-003")(np.ones((1, 32, 32, 3))) for path in (smoke, folder)]), weights
+    assert np.array_equal(*[load_generator(path / "epoch-003")(np.ones((1, 32, 32, 3))) for path in (smoke, folder)]), (
+        weights
+    )
 
 
 def test_interrupt_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
@@ -147,3 +150,30 @@ def test_dry_run_prints_and_writes_nothing(tmp_path: Path) -> None:
     printed = run(tmp_path, "repro-1", "--dry-run")
     assert json.loads(printed.stdout)["loss"]["colour_range"] == "byte"
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_is_published_as_it_goes_and_started_from_in_another(tmp_path: Path) -> None:
+    """One process trains and publishes, a second one pulls into an empty cache and trains on, first with the Hub failing."""
+    short = ("smoke", "--precision", "float32", "--epochs", "2", "--name", "small")
+    with HubServer() as hub:
+        environment = hub.environment(HF_HOME=str(tmp_path / "hub-1"))
+        hub.fail("/commit/", status=500, times=1)
+        trained = run(tmp_path, *short, "--publish", "you/animegan-small", environment=environment)
+        assert trained.returncode == 0 and "is done" in trained.stdout, trained.stderr[-2000:]
+        assert sorted(hub.repo("you/animegan-small").tags) == ["epoch-001", "epoch-002"]
+        assert hub.token not in trained.stdout + trained.stderr
+        words = ("smoke", "--precision", "float32", "--steps", "1+0", "--name", "further")
+        words += ("--set", "schedule.warmup_rate=0", "--init", "hub:you/animegan-small@epoch-002")
+        further = run(tmp_path, *words, environment=hub.environment(HF_HOME=str(tmp_path / "hub-2")))
+        assert further.returncode == 0, further.stderr[-2000:]
+    runs = tmp_path / "runs"
+    photo = np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 3)).astype(np.float32)
+    before, after = (load_generator(runs / name)(photo) for name in ("small/epoch-002", "further/epoch-001"))
+    np.testing.assert_allclose(after, before, atol=1e-5)
+    assert read_record(runs / "further/epoch-001").changes["init"] == ["", "hub:you/animegan-small@epoch-002"]
+
+
+def test_init_of_another_generator_is_refused(smoke: Path, tmp_path: Path) -> None:
+    words = ("smoke", "--set", "generator.channels=16", "--name", "wide", "--init", str(smoke / "epoch-003"))
+    failed = run(tmp_path, *words)
+    assert failed.returncode == 1 and "of other sizes than" in failed.stderr and "Traceback" not in failed.stderr

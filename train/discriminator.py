@@ -72,6 +72,15 @@ def fold_spectral_norm(trained: keras.Model, plain: keras.Model) -> None:
         target.set_weights(weights)
 
 
+def unfold(plain: keras.Model, trained: keras.Model) -> None:
+    """The opposite of `fold_spectral_norm`: starts a model in training from a plain one of the same structure."""
+    sources = [layer for layer in plain.layers if layer.weights]
+    targets = [layer for layer in trained.layers if layer.weights]
+    for source, target in zip(sources, targets, strict=True):
+        for weight, value in zip(target.trainable_weights, source.get_weights(), strict=True):
+            weight.assign(value)
+
+
 def build_discriminator(config: DiscriminatorConfig) -> keras.Model:
     """Builds the discriminator under the current Keras dtype policy.
 

@@ -159,6 +159,7 @@ class Experiment:
         name: as given to `train.run`.
         question: what it asks, in a sentence.
         base: name of the experiment it differs from, None for a base of its own.
+        init: where the generator starts from, "hub:you/animegan-hayao@epoch-060" or a checkpoint folder; "" for random.
         spectral_norm: spectral normalisation on the generator too (the diary); folded into plain kernels on export.
         precision: float32, mixed_bfloat16, mixed_float16, or auto (mixed_bfloat16 where the device has it).
         seed: of weights, order of data, augmentation and noise.
@@ -168,6 +169,7 @@ class Experiment:
     question: str
     base: str | None = None
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    init: str = ""
     spectral_norm: bool = False
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
@@ -423,8 +425,9 @@ def override(experiment: Experiment, settings: list[str], name: str) -> Experime
         section, _, inner = key.rpartition(".")
         owner = getattr(derived, section) if section else derived
         value = _parse(text, get_type_hints(type(owner))[inner], key)
-        changed = replace(owner, **{inner: value})
-        derived = replace(derived, **{section: changed}) if section else changed
+        changed: Any = replace(owner, **{inner: value})
+        sections: dict[str, Any] = {section: changed}
+        derived = replace(derived, **sections) if section else changed
     return replace(derived, name=name, base=experiment.name, question=f"{experiment.name}, changed: {', '.join(settings)}.")
 
 

@@ -29,6 +29,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from hub_export import checkpoint, pixels
+from hub_export.hub import REFERENCE
+from hub_export.store import resolve
 from train.datasets import TrainingData
 from train.experiments import Experiment, changes, from_dict
 from train.trainer import Trainer, automatic_precision
@@ -97,6 +99,8 @@ class Run:
         self.history: list[dict[str, Any]] = []
         if resume:
             self._restore()
+        elif experiment.init:
+            self.trainer.start_from(checkpoint.load_generator(locate(experiment.init)))
         self.photos = data.fixed_photos(SAMPLE_PHOTOS)
         self._stop = False
         self._collapsed_steps = 0
@@ -234,7 +238,8 @@ class Run:
 
     def _save_state(self) -> None:
         content = io.BytesIO()
-        np.savez(content, step=self.step, seconds=self.seconds, **self.trainer.state())
+        arrays: dict[str, Any] = {"step": self.step, "seconds": self.seconds, **self.trainer.state()}
+        np.savez(content, **arrays)
         checkpoint.write_aside(self.folder / "state.npz", content.getvalue())
 
     def _restore(self) -> None:
@@ -246,6 +251,11 @@ class Run:
         self.history = [row for row in map(_parse_row, rows) if row and row["step"] <= self.step]
         text = "".join(json.dumps(row) + "\n" for row in self.history)
         checkpoint.write_aside(self.folder / "history.jsonl", text.encode())
+
+
+def locate(reference: str) -> Path:
+    """The folder of a checkpoint given as "hub:you/animegan-hayao@epoch-060" or as a path. Raises ValueError."""
+    return resolve(reference) if reference.startswith(REFERENCE) else Path(reference)
 
 
 def sample_grid(generator: Any, photos: list[np.ndarray], stride: int) -> np.ndarray:

@@ -5,6 +5,7 @@
     python -m train.run official-v2-hayao --data official      a GPU; downloads the official release
     python -m train.run repro-1 --data DIR --set loss.style_weight=10 --name style-10
     python -m train.run fast-hayao --data DIR --resume         goes on where it was stopped or killed
+    python -m train.run fast-hayao --data DIR --publish you/animegan-hayao
 
 DIR (or a zip of it) has AnimeGAN's layout: STYLE/style and train_photo. Any two folders of pictures will do as well:
 `--photos DIR --anime DIR`.
@@ -34,9 +35,14 @@ def parser() -> argparse.ArgumentParser:
     change.add_argument("--steps", metavar="W+A", help="steps of warm-up + adversarial phase, or a total like 600")
     change.add_argument("--epochs", type=int, metavar="N", help="all epochs, the warm-up's included")
     change.add_argument("--size", type=int, metavar="PIXELS", help="height and width of training pictures")
+    change.add_argument(
+        "--init", metavar="WHERE", help="start from hub:you/animegan-hayao@epoch-060 or a checkpoint's folder"
+    )
     change.add_argument("--precision", choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"], help="default: auto")
     change.add_argument("--name", help="name of the run; default: the experiment's, with the changes above appended")
     p.add_argument("--runs", metavar="DIR", type=Path, default=Path("runs"), help="where run folders are (default: runs)")
+    p.add_argument("--publish", metavar="YOU/REPO", help="put every checkpoint on the Hub as it appears")
+    p.add_argument("--private", action="store_true", help="with --publish: create the repo so that only you see it")
     p.add_argument("--resume", action="store_true", help="go on with a run that was stopped or killed")
     p.add_argument("--dry-run", action="store_true", help="print the configuration and stop")
     return p
@@ -60,6 +66,9 @@ def configure(arguments: argparse.Namespace) -> Experiment:
     if arguments.size is not None:
         settings.append(f"data.size={arguments.size}")
         suffix += f"-{arguments.size}px"
+    if arguments.init is not None:
+        settings.append(f"init={arguments.init}")
+        suffix += "-init"
     name = arguments.name or arguments.experiment + suffix
     if not NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot name a run: use letters, digits, dot, dash and underscore")
@@ -98,21 +107,32 @@ def main(arguments: argparse.Namespace) -> None:
         return
 
     import tensorflow as tf
+    from tqdm import tqdm
 
+    from hub_export.hub import REPO
+    from hub_export.publish import Publisher
     from train.datasets import Source, open_data
     from train.loop import Run, device_name
+
+    if arguments.publish and not REPO.fullmatch(arguments.publish):
+        raise ValueError(f"--publish {arguments.publish!r} names no repo: write you/animegan-hayao")
 
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     source = Source.of(arguments.data, arguments.photos, arguments.anime)
     data = open_data(experiment.data, source, arguments.cache)
-    run = Run(experiment, data, folder, arguments.resume)
+    publisher = Publisher(arguments.publish, arguments.private, tqdm.write) if arguments.publish else None
+    run = Run(experiment, data, folder, arguments.resume, publisher or (lambda folder: None))
     plan = run.plan
     print(
         f"{experiment.name}: {data.photo_count} photos, {data.anime_count} anime frames, {plan.warmup_steps} warm-up and "
         f"{plan.total_steps - plan.warmup_steps} adversarial steps in {run.precision} on {device_name()}"
     )
-    run.train()
+    try:
+        run.train()
+    finally:
+        if publisher:
+            publisher.close()
     if run.step < plan.total_steps:
         print(f"stopped at step {run.step} of {plan.total_steps}; go on with --resume")
     else:

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from hub_export.generator import build_generator
 from train import losses
-from train.discriminator import SpectralConv2D, advance_power_iterations, build_discriminator, fold_spectral_norm
+from train.discriminator import SpectralConv2D, advance_power_iterations, build_discriminator, fold_spectral_norm, unfold
 from train.experiments import Experiment, ScheduleConfig
 from train.features import build_features
 
@@ -94,7 +94,7 @@ class Trainer:
             both = (step - warmup_steps) % schedule.generator_steps == 0
             terms = self._adversarial_step(batch) if both else self._generator_step(batch)
         if self.averaged:
-            self._average(min(schedule.ema, (1 + step) / (10 + step)))
+            self._average(self.averaged, tf.constant(min(schedule.ema, (1 + step) / (10 + step)), tf.float32))
         return {name: float(value) for name, value in terms.items()}
 
     @tf.function
@@ -202,12 +202,20 @@ class Trainer:
         optimizer.apply(tape.gradient(loss, variables), variables)
 
     @tf.function
-    def _average_by(self, decay: Any) -> None:
-        for average, variable in zip(self.averaged.variables, self.generator.variables, strict=True):
+    def _average(self, averaged: keras.Model, decay: Any) -> None:
+        for average, variable in zip(averaged.variables, self.generator.variables, strict=True):
             average.assign(decay * average + (1.0 - decay) * variable)
 
-    def _average(self, decay: float) -> None:
-        self._average_by(tf.constant(decay, tf.float32))
+    def start_from(self, generator: keras.Model) -> None:
+        """Takes the weights of a checkpoint's generator. Raises ValueError if it is not the experiment's."""
+        mine = [weight.shape for weight in self.generator.trainable_weights]
+        if generator.name != self.generator.name or mine != [weight.shape for weight in generator.trainable_weights]:
+            raise ValueError(
+                f"init: the checkpoint holds a {generator.name} of other sizes than {self.experiment.generator}"
+            )
+        for model in (self.generator, self.averaged):
+            if model:
+                unfold(generator, model)
 
     def export(self) -> keras.Model:
         """The generator as a checkpoint holds it: averaged if the experiment says so, plain stock layers, float32."""

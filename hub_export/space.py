@@ -1,0 +1,184 @@
+"""Puts the app on a Hugging Face Space with one command.
+
+    python -m hub_export.space you/animegan-space
+    python -m hub_export.space you/animegan-space --checkpoints hub:you/animegan-hayao@epoch-060 hub:them/animegan-paprika
+    python -m hub_export.space you/animegan-space --dry-run build/space       writes the folder and sends nothing
+
+The Space offers the checkpoints that ship with the app and those named; the first named one is downloaded while the
+Space is built (`preload_from_hub`). For private checkpoints give the Space a secret HF_TOKEN in its settings.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import yaml
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.hf_api import RepoFile
+
+from hub_export.checkpoint import SIZE_LIMITS, CheckpointError
+from hub_export.hub import HUB_ERRORS, REPO, connect, explain, open_repo, parse_reference
+from hub_export.publish import PublishError
+from hub_export.store import SOURCES_FILE, HubStore
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("animegan_app", "hub_export")
+PARTS = ("app.py", "LICENSE", *ROOMS)
+
+
+def space_files(checkpoints: Sequence[str] = ()) -> dict[str, bytes]:
+    """All files of the Space by path. Asks the Hub only where `checkpoints` are named.
+
+    Args:
+        checkpoints: references such as "hub:you/animegan-hayao@epoch-060", see `hub_export.hub.parse_reference`.
+
+    Raises:
+        ValueError: not a reference.
+        CheckpointError: a named checkpoint is not to be found.
+    """
+    pinned = [_pin(reference) for reference in checkpoints]
+    repos = list(dict.fromkeys(repo for repo, _ in pinned))
+    files = {path.relative_to(ROOT).as_posix(): path.read_bytes() for part in PARTS for path in _walk(ROOT / part)}
+    files["requirements.txt"] = _requirements((ROOT / "requirements.txt").read_text("utf-8")).encode()
+    files["README.md"] = _readme(repos, pinned[:1]).encode()
+    if repos:
+        files[SOURCES_FILE] = "".join(f"{repo}\n" for repo in repos).encode()
+    return files
+
+
+def write_space(folder: Path, checkpoints: Sequence[str] = ()) -> None:
+    """Writes the Space into a new or empty folder. Raises ValueError if it holds anything, and as `space_files`."""
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty: name a new folder")
+    for path, content in space_files(checkpoints).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+
+
+def push_space(
+    space: str, checkpoints: Sequence[str] = (), private: bool = False, log: Callable[[str], None] = print
+) -> str:
+    """Makes a Space hold exactly our files, in one commit; other files of its owner stay. Returns its address.
+
+    Raises:
+        ValueError, CheckpointError: see `space_files`.
+        PublishError: the Hub refuses or is away, or somebody commits at the same moment.
+    """
+    if not REPO.fullmatch(space):
+        raise ValueError(f"{space!r} names no Space: write you/animegan-space")
+    files = space_files(checkpoints)
+    try:
+        return _push(space, files, private, log)
+    except HUB_ERRORS as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code == 412:
+            raise PublishError(f"{space}: someone else committed meanwhile; nothing was overwritten, try again") from None
+        raise PublishError(f"{space} {explain(error)}") from None
+
+
+def _push(space: str, files: dict[str, bytes], private: bool, log: Callable[[str], None]) -> str:
+    api = connect()
+    url = f"{api.endpoint}/spaces/{space}"
+    head, _ = open_repo(api, space, private, repo_type="space", space_sdk="gradio")
+    there = api.list_repo_tree(space, repo_type="space", recursive=True, revision=head) if head else []
+    stale = [
+        entry.path
+        for entry in there
+        if isinstance(entry, RepoFile)
+        and entry.path not in files
+        and entry.path.startswith(tuple(f"{room}/" for room in ROOMS))
+    ]
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
+        *(CommitOperationAdd(path, content) for path, content in files.items()),
+        *(CommitOperationDelete(path) for path in stale),
+    ]
+    done = api.create_commit(
+        space, operations, commit_message="The AnimeGAN laboratory's app", repo_type="space", parent_commit=head
+    )
+    log(f"{url} {'is as it should be already' if done.oid == head else f'holds {len(files)} files and builds now'}")
+    return url
+
+
+def _pin(reference: str) -> tuple[str, str]:
+    """Repo and commit sha of a reference. Raises ValueError, CheckpointError."""
+    wanted = parse_reference(reference)
+    store = HubStore([wanted.repo])
+    store.refresh()
+    known = [record.checkpoint for record in store.checkpoints(wanted.repo)]
+    checkpoint = wanted.checkpoint or store.recommended(wanted.repo) or (known or ["at all"])[-1]
+    return wanted.repo, store.commit(wanted.repo, checkpoint)
+
+
+def _walk(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    found = [inner for inner in sorted(path.rglob("*")) if inner.is_file()]
+    return [
+        inner for inner in found if not any(part.startswith((".", "__pycache__")) for part in inner.relative_to(path).parts)
+    ]
+
+
+def _requirements(ours: str) -> str:
+    """What a Space installs: not gradio, which `sdk_version` brings, and TensorFlow without the GPU's half."""
+    lines = [line for line in ours.splitlines() if line and not line.startswith("#") and not re.match(r"gradio\b", line)]
+    lines = [re.sub(r"^tensorflow\b", "tensorflow-cpu", line) for line in lines]
+    return "# Gradio comes from sdk_version in README.md. A Space's CPU needs no CUDA: 600 MB less to install.\n" + "".join(
+        f"{line}\n" for line in lines
+    )
+
+
+def _readme(repos: list[str], preloaded: list[tuple[str, str]]) -> str:
+    front: dict[str, object] = {
+        "title": "AnimeGAN laboratory",
+        "emoji": "🎨",
+        "colorFrom": "indigo",
+        "colorTo": "pink",
+        "sdk": "gradio",
+        "sdk_version": metadata.version("gradio"),
+        "python_version": "3.11",
+        "app_file": "app.py",
+        "short_description": "Your photo as anime, by several networks side by side",
+        "suggested_hardware": "cpu-basic",
+        "license": "apache-2.0",
+    }
+    if repos:
+        front["models"] = repos
+        front["preload_from_hub"] = [f"{repo} {','.join(SIZE_LIMITS)} {sha}" for repo, sha in preloaded]
+    return f"""---
+{yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)}---
+# AnimeGAN laboratory
+
+Hold a slider between your photo and its anime version, and checkpoints of different experiments against each other.
+Nothing you upload is kept.
+
+Written by `python -m hub_export.space`; change the project it comes from, not this copy.
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command."""
+    p = argparse.ArgumentParser(
+        "python -m hub_export.space", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    p.add_argument("space", metavar="YOU/SPACE", help="the Space, created if it is not there")
+    p.add_argument(
+        "--checkpoints", metavar="REFERENCE", nargs="+", default=[], help="hub:you/repo@epoch-060, the default first"
+    )
+    p.add_argument("--private", action="store_true", help="create it so that only you see it")
+    p.add_argument("--dry-run", metavar="DIR", type=Path, help="write the files to this folder and send nothing")
+    chosen = p.parse_args(arguments)
+    try:
+        if chosen.dry_run:
+            write_space(chosen.dry_run, chosen.checkpoints)
+            print(f"{chosen.dry_run} holds what {chosen.space} would hold")
+        else:
+            push_space(chosen.space, chosen.checkpoints, chosen.private)
+    except (PublishError, CheckpointError, ValueError, metadata.PackageNotFoundError) as error:
+        sys.exit(f"hub_export.space: {error}")
+
+
+if __name__ == "__main__":
+    main()
