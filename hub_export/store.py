@@ -265,7 +265,7 @@ def _ask(api: HfApi, repo: str, cache: Path, problems: list[str]) -> _Repo:
 
     def read(tag: tuple[str, str]) -> None:
         name, sha = tag
-        found[name] = sha, _read_record(download(api, repo, sha, RECORD, cache).parent, name)
+        found[name] = sha, _read_record(api, repo, name, sha, cache)
 
     _in_parallel(read, tags, lambda tag: f"{repo}@{tag[0]}", problems)
     recommended = None
@@ -277,12 +277,17 @@ def _ask(api: HfApi, repo: str, cache: Path, problems: list[str]) -> _Repo:
     return _Repo(found, recommended if recommended in found else None)
 
 
-def _read_record(folder: Path, name: str) -> Record:
-    """The record in a snapshot, which must be of checkpoint `name`; the message of a CheckpointError says no path."""
-    try:
-        record = read_record(folder)
-    except CheckpointError as error:
-        raise CheckpointError(_without(folder, error)) from None
+def _read_record(api: HfApi, repo: str, name: str, sha: str, cache: Path) -> Record:
+    """The record of checkpoint `name`, fetched once more if what is cached cannot be read."""
+    for force in (False, True):
+        folder = download(api, repo, sha, RECORD, cache, force).parent
+        try:
+            record = read_record(folder)
+        except CheckpointError as error:
+            if force:
+                raise CheckpointError(_without(folder, error)) from None
+        else:
+            break
     if record.checkpoint != name:
         raise CheckpointError(f"its record is of {record.experiment}/{record.checkpoint}")
     return record
@@ -325,7 +330,7 @@ def _pull(repo: str, checkpoint: str, sha: str, cache: Path) -> Path:
         for name in missing:
             download(api, repo, sha, name, cache)
     folder = _snapshots(cache, repo) / sha
-    record = _read_record(folder, checkpoint)
+    record = _read_record(api, repo, checkpoint, sha, cache)
     for name in record.files:
         try:
             verify_files(folder, record, [name])

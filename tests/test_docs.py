@@ -23,7 +23,9 @@ COMMANDS = [
 
 def test_every_experiment_and_flag_is_documented() -> None:
     assert all(f"`{name}`" in README for name in EXPERIMENTS)
-    flags = [flag for action in parser()._actions for flag in action.option_strings if flag.startswith("--") and flag != "--help"]
+    flags = [
+        flag for action in parser()._actions for flag in action.option_strings if flag.startswith("--") and flag != "--help"
+    ]
     assert len(flags) > 10
     assert not [flag for flag in flags if flag not in README]
 

@@ -22,7 +22,7 @@ def pictures(rng: np.random.Generator, size: int = 6) -> np.ndarray:
 
 
 def numpy_gram(features: np.ndarray) -> np.ndarray:
-    batch, height, width, channels = features.shape
+    _, height, width, channels = features.shape
     grams = [sample.reshape(-1, channels).T @ sample.reshape(-1, channels) for sample in features]
     return np.stack(grams) / (height * width * channels)
 

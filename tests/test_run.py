@@ -68,6 +68,7 @@ def test_smoke_leaves_a_whole_run_folder(smoke: Path) -> None:
     adversarial = {"content", "style", "colour", "tv", "adversarial", "d_real", "d_fake", "d_gray", "d_smooth"}
     assert adversarial <= rows[-1].keys() and "pixel" in rows[0] and "style" not in rows[0]
     assert all(np.isfinite(value) for row in rows for value in row.values() if isinstance(value, float))
+    assert list((smoke / "tensorboard").glob("events*"))
     folder = smoke / "epoch-003"
     samples = Image.open(folder / "samples.jpg")
     assert samples.size[1] == 2 * 96 and (smoke / "samples" / "epoch-003.jpg").is_file()

@@ -309,6 +309,9 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(published: HubServer, stor
     blob.write_bytes(blob.read_bytes()[:-1000])
     assert store.fetch(REPO, "epoch-010") == folder
     load_generator(folder)
+    (folder / RECORD).resolve().write_text("{")
+    store.refresh()
+    assert store.problems() == [] and read_record(folder).checkpoint == "epoch-010"
     blob = (folder / WEIGHTS).resolve()
     blob.write_bytes(b"x" + blob.read_bytes()[1:])
     published.stop()

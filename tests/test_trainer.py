@@ -95,7 +95,9 @@ def test_warm_up_touches_the_generator_only_and_learns_the_photo() -> None:
     trainer = Trainer(tiny("schedule.warmup_rate=0.003"), "float32")
     judge = [value.numpy() for value in trainer.discriminator.variables]
     pictures = batch()
-    pictures["photo"] = pictures["target"] = tf.tile(tf.constant([[[[0.6, -0.3, 0.1]]], [[[-0.5, 0.4, 0.2]]]]), (1, SIZE, SIZE, 1))
+    pictures["photo"] = pictures["target"] = tf.tile(
+        tf.constant([[[[0.6, -0.3, 0.1]]], [[[-0.5, 0.4, 0.2]]]]), (1, SIZE, SIZE, 1)
+    )
     first, *_, last = [trainer.step(pictures, step, 100, 100)["pixel"] for step in range(60)]
     assert last < 0.6 * first
     for value, variable in zip(judge, trainer.discriminator.variables, strict=True):
