@@ -1,4 +1,4 @@
-"""The AnimeGAN laboratory's app: python app.py [--host HOST] [--port PORT] [--runs FOLDER]
+"""The AnimeGAN laboratory's app: python app.py [--host HOST] [--port PORT] [--runs FOLDER] [--hub NAME]...
 
 A Space imports this file and launches `demo`.
 """
@@ -14,9 +14,19 @@ parser = argparse.ArgumentParser(description="Hold checkpoints against each othe
 parser.add_argument("--host", help="address to listen on (default: this machine only)")
 parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
 parser.add_argument("--runs", type=Path, help="folder of local training (default: $ANIMEGAN_RUNS, or runs beside this file)")
+parser.add_argument(
+    "--hub",
+    action="append",
+    metavar="NAME",
+    help="namespace or repo on the Hugging Face Hub to offer, e.g. you or you/animegan-hayao, beside those in $ANIMEGAN_HUB",
+)
 arguments = parser.parse_args(sys.argv[1:] if __name__ == "__main__" else [])
 
-demo = build_demo(open_catalog(arguments.runs))
+try:
+    catalog = open_catalog(arguments.runs, arguments.hub)
+except ValueError as error:
+    sys.exit(str(error))
+demo = build_demo(catalog)
 
 if __name__ == "__main__":
     launch(demo, arguments.host, arguments.port)

@@ -1,16 +1,31 @@
 """What is on offer: the checkpoints of several stores. Reads records only; neither weights nor Keras are touched."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from hub_export.checkpoint import NAME, CheckpointError, Record
-from hub_export.store import FolderStore
+from hub_export.checkpoint import CheckpointError, Record
+from hub_export.store import FolderStore, HubStore, hub_sources
 
 BUNDLED = Path(__file__).parent / "checkpoints"
 RECOMMENDED = "fast-hayao"
 """The experiment a person sees first."""
+HUB = "hub"
+"""Name of the store whose checkpoints may have to be downloaded first."""
+
+
+class Store(Protocol):
+    """A place that keeps checkpoints; it answers at once, only `fetch` may take its time."""
+
+    def experiments(self) -> list[str]: ...
+
+    def checkpoints(self, experiment: str) -> list[Record]: ...
+
+    def problems(self) -> list[str]: ...
+
+    def fetch(self, experiment: str, checkpoint: str) -> Path: ...
 
 
 @dataclass(frozen=True)
@@ -19,16 +34,18 @@ class Offer:
 
     Args:
         source: name of its store, which tells a bundled "fast-hayao" from a local one.
+        name: what its store calls its experiment: "fast-hayao", or a repo, "you/animegan-hayao".
         record: what it says about itself.
     """
 
     source: str
+    name: str
     record: Record
 
     @property
     def experiment(self) -> str:
-        """Identity of its experiment, e.g. "bundled/fast-hayao"."""
-        return f"{self.source}/{self.record.experiment}"
+        """Identity of its experiment, e.g. "bundled/fast-hayao" or "hub/you/animegan-hayao"."""
+        return f"{self.source}/{self.name}"
 
     @property
     def key(self) -> str:
@@ -40,47 +57,74 @@ class Offer:
 class Catalog:
     """The stores by name, in the order of offering. Every call looks anew, so a training in progress shows up."""
 
-    stores: Mapping[str, FolderStore]
+    stores: Mapping[str, Store]
+
+    @property
+    def hub(self) -> HubStore | None:
+        """The store that can be given more sources and asked for what is new."""
+        store = self.stores.get(HUB)
+        return store if isinstance(store, HubStore) else None
 
     def experiments(self) -> dict[str, list[Offer]]:
-        """Undamaged checkpoints in training order by experiment, e.g. "bundled/fast-hayao"; `RECOMMENDED` comes first."""
+        """Undamaged checkpoints in training order by experiment, e.g. "bundled/fast-hayao".
+
+        `RECOMMENDED` comes first, and what is on this machine before what is on the Hub.
+        """
         found = [
-            [Offer(source, record) for record in store.checkpoints(experiment)]
+            [Offer(source, name, record) for record in store.checkpoints(name)]
             for source, store in self.stores.items()
-            for experiment in store.experiments()
+            for name in store.experiments()
         ]
         found = [offers for offers in found if offers]
-        found.sort(key=lambda offers: offers[0].record.experiment != RECOMMENDED)
+        found.sort(key=lambda offers: (offers[0].source == HUB, offers[0].record.experiment != RECOMMENDED))
         return {offers[0].experiment: offers for offers in found}
 
+    def first(self, offers: list[Offer]) -> Offer:
+        """Which checkpoint of an experiment to show first: the one that its repo recommends, or the newest."""
+        recommended = self.hub.recommended(offers[0].name) if self.hub and offers[0].source == HUB else None
+        return next((offer for offer in offers if offer.record.checkpoint == recommended), offers[-1])
+
     def default(self) -> Offer | None:
-        """The newest checkpoint of the first experiment; None if there is no checkpoint at all."""
-        return next((offers[-1] for offers in self.experiments().values()), None)
+        """What to show first of the first experiment; None if there is no checkpoint at all."""
+        return next((self.first(offers) for offers in self.experiments().values()), None)
 
     def find(self, key: str) -> Offer:
         """The offer with this key. Raises CheckpointError if it is not, or no longer, on offer."""
-        source, _, rest = key.partition("/")
-        experiment, _, checkpoint = rest.partition("/")
-        if source in self.stores and NAME.fullmatch(experiment):
-            for record in self.stores[source].checkpoints(experiment):
+        experiment, _, checkpoint = key.rpartition("/")
+        source, _, name = experiment.partition("/")
+        if source in self.stores and name in self.stores[source].experiments():
+            for record in self.stores[source].checkpoints(name):
                 if record.checkpoint == checkpoint:
-                    return Offer(source, record)
+                    return Offer(source, name, record)
         raise CheckpointError(f"{key} is not on offer: reload the page to see what is")
 
     def fetch(self, offer: Offer) -> Path:
-        """The folder that holds the files of an offer. Raises CheckpointError if it is gone."""
-        return self.stores[offer.source].fetch(offer.record.experiment, offer.record.checkpoint)
+        """The folder that holds the files of an offer, downloaded if need be. Raises CheckpointError if it cannot be had."""
+        return self.stores[offer.source].fetch(offer.name, offer.record.checkpoint)
+
+    def commit(self, offer: Offer) -> str:
+        """The commit sha of an offer on the Hub, "" for one in a folder. Raises CheckpointError if it is gone."""
+        return self.hub.commit(offer.name, offer.record.checkpoint) if self.hub and offer.source == HUB else ""
+
+    def missing_bytes(self, offer: Offer) -> int:
+        """What `fetch` would download, in bytes. Raises CheckpointError if the offer is gone."""
+        return self.hub.missing_bytes(offer.name, offer.record.checkpoint) if self.hub and offer.source == HUB else 0
 
     def problems(self) -> list[str]:
-        """One sentence for each checkpoint that is there and cannot be offered."""
+        """One sentence for each checkpoint that is there and cannot be offered, and each place that cannot be asked."""
         return [problem for store in self.stores.values() for problem in store.problems()]
 
 
-def open_catalog(runs: Path | None = None) -> Catalog:
-    """The checkpoints that ship with the app, and those of local training.
+def open_catalog(runs: Path | None = None, hub: Iterable[str] | None = None) -> Catalog:
+    """The checkpoints that ship with the app, those of local training, and those on the Hub. Asks nothing of the network.
 
     Args:
         runs: folder of local training; None for the environment's ANIMEGAN_RUNS, or `runs` beside app.py.
+        hub: namespaces and repos beside those of `hub_sources`.
+
+    Raises:
+        ValueError: one of them is neither a namespace nor a repo.
     """
     runs = runs or Path(os.environ.get("ANIMEGAN_RUNS") or Path(__file__).parents[1] / "runs")
-    return Catalog({"bundled": FolderStore(BUNDLED), "local": FolderStore(runs)})
+    sources = [*hub_sources(), *(hub or ())]
+    return Catalog({"bundled": FolderStore(BUNDLED), "local": FolderStore(runs), HUB: HubStore(sources)})

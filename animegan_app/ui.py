@@ -3,6 +3,7 @@
 Nothing that a person uploads leaves the machine or stays on it: no analytics, no run history, temporary files removed.
 """
 
+import asyncio
 import html
 import os
 import re
@@ -17,14 +18,18 @@ import gradio as gr
 from gradio.processing_utils import save_pil_to_cache
 from PIL import Image
 
-from animegan_app.catalog import Catalog, Offer, open_catalog
+from animegan_app.catalog import HUB, Catalog, Offer, open_catalog
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, PhotoError, Stylizer, limit_size, read_photo
-from hub_export.checkpoint import WEIGHTS, CheckpointError, Record
+from hub_export.checkpoint import WEIGHTS, CheckpointError, Record, read_record
+from hub_export.store import CACHED, HubStore
 
 EXAMPLES = [str(path) for path in sorted((Path(__file__).parent / "examples").glob("*.jpg"))]
-SOURCES = {"bundled": "bundled", "local": "local runs"}
+SOURCES = {"bundled": "bundled", "local": "local runs", HUB: "Hugging Face Hub"}
 """Store names in words."""
 TRAIN = "python -m train.run fast-hayao"
+MAX_SOURCES = 50
+"""How many namespaces and repos a running app accepts from the page, those it was started with included."""
+MAX_NOTICES = 20
 QUEUE_SIZE = 32
 ERROR_SECONDS = 20
 KEPT_SECONDS = 3600
@@ -44,6 +49,7 @@ CSS = """
 #about dl { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.2rem; margin: 0; }
 #about dt { color: var(--body-text-color-subdued); }
 #about dd { margin: 0; overflow-wrap: anywhere; }
+#add-row { align-items: end; padding: 0 .8rem .8rem 0; }
 .notice { border-left: 4px solid var(--color-accent); padding: .6rem .9rem; background: var(--background-fill-secondary);
           overflow-wrap: anywhere; }
 @media (max-width: 640px) {
@@ -57,7 +63,7 @@ CSS = """
 
 
 def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
-    """The whole app. Reads records only: TensorFlow loads after the first page is up.
+    """The whole app. Reads records only: TensorFlow loads, and the Hub is asked, after the first page is up.
 
     Args:
         catalog: what to offer; None for `open_catalog()`.
@@ -66,21 +72,63 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
     stylizer = Stylizer()
 
     def refresh() -> tuple[Any, ...]:
-        """What is on offer now, for a page that was just opened; then TensorFlow starts to load behind it."""
+        """What is on offer now, for a page that was just opened."""
         offer = catalog.default()
-        if offer:
-            stylizer.warm_up(catalog.fetch(offer))
-        return (_missing(offer), *_choices(catalog, offer), _about(offer), _damaged(catalog))
+        return (_missing(offer), *_choices(catalog, offer), _about(catalog, offer), _damaged(catalog))
 
-    def choose_experiment(experiment: str) -> Any:
+    def warm_up() -> None:
+        """Lets TensorFlow start to load behind the page, unless all there is has to be downloaded first."""
+        offer = catalog.default()
+        try:
+            if offer and not catalog.missing_bytes(offer):
+                stylizer.warm_up(catalog.fetch(offer))
+        except CheckpointError:
+            return  # who chooses this checkpoint is told
+
+    async def ask_hub() -> None:
+        """Waits, without holding a thread, until the Hub was asked or the time for it is over."""
+        if catalog.hub and catalog.hub.sources:
+            asking = catalog.hub.refresh_in_background()
+            while asking.is_alive():
+                await asyncio.sleep(0.1)
+
+    def show_found(experiment: str | None, checkpoint: str | None) -> tuple[Any, ...]:
+        """What is on offer now, for a page where somebody may have chosen already: a choice on offer stays."""
+        experiments = catalog.experiments()
+        offers = experiments.get(experiment or "", [])
+        if not offers:
+            offer = catalog.default()
+            return (_missing(offer), *_choices(catalog, offer), _about(catalog, offer), _damaged(catalog))
+        chosen = next((offer for offer in offers if offer.key == checkpoint), None)
+        return (
+            _missing(offers[0]),
+            gr.update(choices=_experiment_choices(experiments)),
+            gr.update(choices=_checkpoint_choices(offers)) if chosen else gr.skip(),  # if not, it is about to change
+            _about(catalog, chosen) if chosen else gr.skip(),
+            _damaged(catalog),
+        )
+
+    def add_source(text: str | None) -> tuple[Any, ...]:
+        """Adds a namespace or repo of the Hub, if it has a checkpoint, and chooses its first experiment."""
+        try:
+            name = _add_source(catalog.hub, text or "")
+        except ValueError as error:
+            raise _error(error) from None
+        found = [offers for key, offers in catalog.experiments().items() if f"{key}/".startswith(f"{HUB}/{name}/")]
+        offer = catalog.first(found[0]) if found else catalog.default()
+        return ("", _missing(offer), *_choices(catalog, offer), _damaged(catalog))
+
+    def choose_experiment(experiment: str, checkpoint: str | None) -> Any:
+        """Its checkpoints. One of them that is chosen stays: Gradio tells of a choice also where a list is just left."""
         offers = catalog.experiments().get(experiment)
         if not offers:
             raise _error(f"{experiment} is not on offer: reload the page to see what is")
-        return gr.Dropdown(choices=_checkpoint_choices(offers), value=offers[-1].key)
+        kept = checkpoint if checkpoint in [offer.key for offer in offers] else catalog.first(offers).key
+        return gr.Dropdown(choices=_checkpoint_choices(offers), value=kept)
 
     def describe(key: str | None) -> str:
         try:
-            return _about(catalog.find(key) if key else None)
+            return _about(catalog, catalog.find(key) if key else None)
         except CheckpointError as error:
             raise _error(error) from None
 
@@ -106,16 +154,22 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
             path = Path(photo["path"] or "")
             original = read_photo(path)
             small = limit_size(original, longest_side)
+            missing_bytes = catalog.missing_bytes(offer)
+            if missing_bytes:
+                progress(0.2, desc=f"Downloading {_megabytes(missing_bytes)} from {offer.name} on the Hugging Face Hub")
+            folder = catalog.fetch(offer)
             progress(0.3, desc=f"Drawing {_size(small)} with {offer.record.checkpoint}")
-            result = stylizer.stylize(small, catalog.fetch(offer))
+            result = stylizer.stylize(small, folder)
+            record = read_record(folder)
         except (PhotoError, CheckpointError) as error:
             raise _error(error) from None
         progress(0.9, desc="Saving the picture")
-        name = _file_name(path.stem, offer.record)
+        name = _file_name(path.stem, record)
         anime = save_pil_to_cache(Image.fromarray(result.anime), download.GRADIO_CACHE, name, "png")
         size = _size(small) if small is original else f"{_size(small)}, reduced from {_size(original)}"
-        record = offer.record
-        line = f"{size} · {result.seconds:.1f} s · {record.experiment} {record.checkpoint} · weights {record.sha256[:12]}"
+        line = f"{size} · {result.seconds:.1f} s · {offer.name} {record.checkpoint} · weights {record.sha256[:12]}"
+        if offer.source == HUB:
+            line += f" · commit {folder.name[:12]}"
         return (result.photo, anime), anime, html.escape(line)
 
     with gr.Blocks(title="AnimeGAN laboratory", delete_cache=(KEPT_SECONDS // 4, KEPT_SECONDS)) as demo:
@@ -164,7 +218,19 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
                 min_width=260,
                 elem_id="longest-side",
             )
-        about = gr.HTML(_about(offer), elem_id="about")
+        about = gr.HTML(_about(catalog, offer), elem_id="about")
+        with gr.Accordion("Add from the Hub", open=False, visible=catalog.hub is not None, elem_id="add"):
+            with gr.Row(elem_id="add-row"):
+                source = gr.Textbox(
+                    placeholder="you, or you/animegan-hayao",
+                    label="Name or repo on the Hugging Face Hub",
+                    max_lines=1,
+                    max_length=200,
+                    min_width=260,
+                    scale=1,
+                    elem_id="source",
+                )
+                add = gr.Button("Add", scale=0, min_width=180, elem_id="add-source")
         damaged = _damaged(catalog)
 
         results = [slider, download, facts]
@@ -178,6 +244,9 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
             show_progress_on=slider,
             api_name="stylise",
         )
+        drawing.success(
+            describe, checkpoint, about, preprocess=False, queue=False, show_progress="hidden", api_visibility="private"
+        )  # what had to be downloaded is here now
         drawing.failure(lambda: (None, None, ""), None, results, queue=False, api_visibility="private")
         download.change(
             lambda file: gr.DownloadButton(interactive=file is not None),
@@ -188,9 +257,39 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
             show_progress="hidden",
             api_visibility="private",
         )
-        experiment.input(choose_experiment, experiment, checkpoint, preprocess=False, queue=False, api_visibility="private")
+        experiment.input(
+            choose_experiment,
+            [experiment, checkpoint],
+            checkpoint,
+            preprocess=False,
+            queue=False,
+            api_visibility="private",
+        )
         checkpoint.change(describe, checkpoint, about, preprocess=False, queue=False, api_visibility="private")
-        demo.load(refresh, None, [missing, experiment, checkpoint, about, damaged], queue=False, api_visibility="private")
+        gr.on(
+            [add.click, source.submit],
+            add_source,
+            source,
+            [source, missing, experiment, checkpoint, damaged],
+            preprocess=False,
+            show_progress_on=source,
+            trigger_mode="once",
+            api_visibility="private",
+        )
+        page = [missing, experiment, checkpoint, about, damaged]
+        loading = demo.load(refresh, None, page, queue=False, api_visibility="private")
+        loading.then(warm_up, None, None, queue=False, show_progress="hidden", api_visibility="private")
+        if catalog.hub:
+            asking = loading.then(ask_hub, None, None, queue=False, show_progress="hidden", api_visibility="private")
+            asking.then(
+                show_found,
+                [experiment, checkpoint],
+                page,
+                preprocess=False,
+                queue=False,
+                show_progress="hidden",
+                api_visibility="private",
+            )
     demo.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1)
     return demo
 
@@ -243,10 +342,9 @@ def _theme() -> gr.themes.Base:
 def _choices(catalog: Catalog, offer: Offer | None) -> tuple[gr.Dropdown, gr.Dropdown]:
     """Both dropdowns with everything on offer and `offer` chosen."""
     experiments = catalog.experiments()
-    labels = [(f"{offers[0].record.experiment} · {SOURCES[offers[0].source]}", key) for key, offers in experiments.items()]
     return (
         gr.Dropdown(
-            labels,
+            _experiment_choices(experiments),
             value=offer.experiment if offer else None,
             label="Experiment",
             min_width=260,
@@ -262,11 +360,33 @@ def _choices(catalog: Catalog, offer: Offer | None) -> tuple[gr.Dropdown, gr.Dro
     )
 
 
+def _experiment_choices(experiments: dict[str, list[Offer]]) -> list[tuple[str, str]]:
+    return [(f"{offers[0].name} · {SOURCES[offers[0].source]}", key) for key, offers in experiments.items()]
+
+
 def _checkpoint_choices(offers: list[Offer]) -> list[tuple[str, str]]:
     return [(f"{offer.record.checkpoint} · {offer.record.phase}", offer.key) for offer in reversed(offers)]
 
 
-def _about(offer: Offer | None) -> str:
+def _add_source(hub: HubStore | None, text: str) -> str:
+    """Adds a namespace or repo that has a checkpoint, and lists it. Returns its name. Raises ValueError with a sentence."""
+    if hub is None:
+        raise ValueError("Nothing can be added here.")
+    asked = HubStore([text[:200]], hub.cache, hub.list_seconds)  # so that a wrong one leaves nothing behind
+    name = asked.sources[0]
+    if name not in hub.sources and len(hub.sources) >= MAX_SOURCES:
+        raise ValueError(f"The app already looks at {MAX_SOURCES} places on the Hub: restart it to choose others.")
+    asked.refresh()
+    if not asked.experiments():
+        raise ValueError(next(iter(asked.problems()), f"{name} has no checkpoint for this app").removesuffix(CACHED))
+    hub.add(name)
+    hub.refresh()
+    if not any(f"{experiment}/".startswith(f"{name}/") for experiment in hub.experiments()):
+        raise ValueError(f"{name} was added, but the Hub is slow: reload the page in a while")
+    return name
+
+
+def _about(catalog: Catalog, offer: Offer | None) -> str:
     """What a checkpoint is, in words, from its record alone; every value escaped, for a record may come from a stranger."""
     if offer is None:
         return ""
@@ -283,8 +403,15 @@ def _about(offer: Offer | None) -> str:
     if record.base:
         changes = [f"{key} {' → '.join(map(str, values))}" for key, values in record.changes.items()]
         rows["Differs"] = f"from {record.base}: {', '.join(changes) or 'in nothing'}"
+    if offer.source == HUB:
+        try:
+            rows["From"] = f"{offer.name} on the Hugging Face Hub, commit {catalog.commit(offer)}"
+            missing_bytes = catalog.missing_bytes(offer)
+            rows["Download"] = f"{_megabytes(missing_bytes)} to download first" if missing_bytes else ""
+        except CheckpointError as error:
+            rows["From"] = str(error)
     items = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows.items() if text)
-    return f"<h2>{html.escape(record.experiment)} {html.escape(record.checkpoint)}</h2><dl>{items}</dl>"
+    return f"<h2>{html.escape(offer.name)} {html.escape(record.checkpoint)}</h2><dl>{items}</dl>"
 
 
 def _missing(offer: Offer | None) -> gr.HTML:
@@ -293,7 +420,10 @@ def _missing(offer: Offer | None) -> gr.HTML:
 
 
 def _damaged(catalog: Catalog) -> gr.HTML:
-    lines = [f"<p class='notice'>Not offered: {html.escape(problem)}</p>" for problem in catalog.problems()]
+    problems = [f"Not offered: {problem}" for problem in catalog.problems()]
+    if len(problems) > MAX_NOTICES:
+        problems[MAX_NOTICES:] = [f"and {len(problems) - MAX_NOTICES} more"]
+    lines = [f"<p class='notice'>{html.escape(problem)}</p>" for problem in problems]
     return gr.HTML("".join(lines), visible=bool(lines))
 
 
@@ -306,6 +436,10 @@ def _duration(seconds: Any) -> str:
         return "An unknown time"
     minutes = max(1, round(seconds / 60))
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _megabytes(size: int) -> str:
+    return f"{max(size / 1e6, 0.1):.1f} MB"
 
 
 def _size(image: Any) -> str:

@@ -10,18 +10,24 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from hub_server import HubServer
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from test_stylize import scene, tiny_checkpoint
 
+from animegan_app import ui
 from animegan_app.stylize import Stylizer, limit_size, read_photo
+from hub_export.publish import publish
+from hub_export.store import SETTING, HubStore
 
 ROOT = Path(__file__).parents[1]
 PAGODA = ROOT / "animegan_app" / "examples" / "pagoda.jpg"
+REPO = "you/animegan-tiny"
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
     "--no-sandbox",
@@ -48,7 +54,10 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, *program, "--port", str(port)],
             cwd=ROOT,
-            env={**os.environ, "ANIMEGAN_RUNS": str(runs), "GRADIO_TEMP_DIR": str(temporary / "gradio")},
+            env=os.environ
+            | {"ANIMEGAN_RUNS": str(runs), "GRADIO_TEMP_DIR": str(temporary / "gradio"), SETTING: ""}
+            | {"HF_HOME": str(temporary / "hub"), "HF_HUB_CACHE": str(temporary / "hub" / "cache")}
+            | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},
             stdout=self.log,
             stderr=subprocess.STDOUT,
         )
@@ -96,6 +105,19 @@ def browser() -> Iterator[Browser]:
     assert Path(CHROMIUM).exists(), f"{CHROMIUM} is missing: apt-get install chromium"
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+
+
+@pytest.fixture
+def hub(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A Hub on the loopback that holds the run "tiny" and recommends its first checkpoint."""
+    with HubServer() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        monkeypatch.setenv("HF_TOKEN", server.token)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "publisher's cache"))
+        publish(runs / "tiny", REPO, recommend="epoch-001", log=lambda line: None)
+        monkeypatch.setenv("HF_TOKEN", "")
+        server.requests.clear()
+        yield server
 
 
 @pytest.fixture
@@ -210,6 +232,17 @@ def test_choosing_changes_the_picture_and_what_is_said(page: Page, runs: Path) -
     np.testing.assert_array_equal(anime, drawn(PAGODA, runs / "tiny" / "epoch-001", 512))
 
 
+def test_looking_at_the_experiments_keeps_the_checkpoint(page: Page) -> None:
+    choose(page, "experiment", "tiny · local runs")
+    choose(page, "checkpoint", "epoch-001 · warm-up")
+    expect(page.locator("#about h2")).to_have_text("tiny epoch-001")
+    page.locator("#experiment input").click()
+    expect(page.get_by_role("option", name="tiny · local runs")).to_be_visible()
+    page.locator("#title").click()
+    page.wait_for_timeout(1000)
+    expect(page.locator("#checkpoint input")).to_have_value("epoch-001 · warm-up")
+
+
 def test_example_and_clearing(page: Page) -> None:
     page.locator("#examples .gallery-item").nth(2).click()
     facts(page, "640 × 427 px")
@@ -314,3 +347,119 @@ def test_nothing_personal_is_left_after_the_end(browser: Browser, runs: Path, tm
     finally:
         server.stop()
     assert server.files() == sorted(path.name for path in (ROOT / "animegan_app" / "examples").glob("*.jpg"))
+
+
+def test_added_from_the_hub(browser: Browser, hub: HubServer, runs: Path, tmp_path: Path) -> None:
+    hub.create("you/private", private=True)
+    server = Server(runs, tmp_path)
+    try:
+        for page in opened(browser, server, width=1280, height=900):
+            choose(page, "experiment", "other · local runs")
+            page.get_by_text("Add from the Hub").click()
+            name = page.locator("#source input, #source textarea")
+            for text, sentence in [
+                ("a/b/c", "is no place on the Hub"),
+                ("you/private", "you/private is missing or private; set HF_TOKEN"),
+                ("nobody", "nobody has no checkpoint for this app"),
+            ]:
+                name.fill(text)
+                page.locator("#add-source").click()
+                expect(page.get_by_text(sentence)).to_be_visible(timeout=WAIT)
+                expect(page.locator("#experiment input")).to_have_value("other · local runs")
+            name.fill(REPO)
+            page.locator("#add-source").click()
+            expect(page.locator("#experiment input")).to_have_value(f"{REPO} · Hugging Face Hub", timeout=WAIT)
+            expect(page.locator("#checkpoint input")).to_have_value("epoch-001 · warm-up")
+            sha = hub.repo(REPO).tags["epoch-001"]
+            expect(page.locator("#about")).to_contain_text(f"commit {sha}")
+            expect(page.locator("#about")).to_contain_text("MB to download first")
+            hub.fail("GET .*/model.weights.h5", silence=3, times=1)
+            upload(page, PAGODA)
+            progress = page.get_by_text(f"from {REPO} on the Hugging Face Hub").first
+            expect(progress).to_contain_text("Downloading", timeout=WAIT)
+            facts(page, f"{REPO} epoch-001", f"commit {sha[:12]}")
+            expect(page.locator("#about")).not_to_contain_text("to download first")
+            file, anime = downloaded(page)
+            assert file == "pagoda-tiny-epoch-001.png"
+            np.testing.assert_array_equal(anime, drawn(PAGODA, runs / "tiny" / "epoch-001"))
+
+            hub.stop()
+            page.reload()
+            expect(page.get_by_text("showing what is cached")).to_be_visible(timeout=WAIT)
+            choose(page, "experiment", f"{REPO} · Hugging Face Hub")
+            upload(page, PAGODA)
+            facts(page, f"{REPO} epoch-001")
+    finally:
+        server.stop()
+
+
+def test_with_the_hub_alone_and_a_tampered_checkpoint(browser: Browser, hub: HubServer, tmp_path: Path) -> None:
+    files = hub.repo(REPO).commits[hub.repo(REPO).tags["epoch-002"]]
+    files["model.weights.h5"] = files["model.weights.h5"][:-1] + b"?"
+    hub.fail("GET /api/.*", silence=4, times=1)
+    program = (
+        "import sys\n"
+        "from animegan_app.catalog import HUB, Catalog\n"
+        "from animegan_app.ui import build_demo, launch\n"
+        "from hub_export.store import HubStore\n"
+        "launch(build_demo(Catalog({HUB: HubStore(['you'])})), port=int(sys.argv[-1]))\n"
+    )
+    server = Server(tmp_path / "none", tmp_path, ("-c", program))
+    try:
+        for page in opened(browser, server, width=390, height=844):
+            expect(page.get_by_text("There is no checkpoint yet.")).to_be_visible()
+            expect(page.get_by_text("There is no checkpoint yet.")).to_be_hidden(timeout=WAIT)
+            expect(page.locator("#experiment input")).to_have_value(f"{REPO} · Hugging Face Hub")
+            expect(page.locator("#checkpoint input")).to_have_value("epoch-001 · warm-up")
+            page.get_by_text("Add from the Hub").click()
+            expect(page.locator("#add-source")).to_be_visible()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            upload(page, PAGODA)
+            facts(page, f"{REPO} epoch-001")
+            choose(page, "checkpoint", "epoch-002 · adversarial")
+            expect(page.get_by_text(f"{REPO}@epoch-002: model.weights.h5 is damaged")).to_be_visible(timeout=WAIT)
+            choose(page, "checkpoint", "epoch-001 · warm-up")
+            facts(page, f"{REPO} epoch-001")
+    finally:
+        server.stop()
+
+
+def test_the_page_accepts_only_so_many_sources(tmp_path: Path) -> None:
+    hub = HubStore([f"you-{number}" for number in range(ui.MAX_SOURCES)], tmp_path, list_seconds=1)
+    with pytest.raises(ValueError, match=f"already looks at {ui.MAX_SOURCES} places"):
+        ui._add_source(hub, "one-more")
+    assert len(hub.sources) == ui.MAX_SOURCES
+
+
+def test_the_hub_is_asked_after_the_page_is_up_and_a_choice_stays(
+    browser: Browser, hub: HubServer, runs: Path, tmp_path: Path
+) -> None:
+    hub.fail("GET /api/.*", silence=6, times=1)
+    server = Server(runs, tmp_path, (str(ROOT / "app.py"), "--hub", "you"))
+    try:
+        assert hub.requests == []
+        start = time.monotonic()
+        for page in opened(browser, server, width=1280, height=900):
+            assert time.monotonic() - start < 5, "it does not wait for the silent Hub"
+            choose(page, "experiment", "tiny · local runs")
+            choose(page, "checkpoint", "epoch-001 · warm-up")
+            upload(page, PAGODA)
+            facts(page, "tiny epoch-001")
+            expect(page.locator("#about h2")).to_have_text("tiny epoch-001")
+            line = page.locator("#facts").inner_text()
+            found = page.get_by_role("option", name=f"{REPO} · Hugging Face Hub")
+            deadline = time.monotonic() + 20
+            page.locator("#experiment input").click()
+            while not found.count():
+                assert time.monotonic() < deadline, hub.requests
+                page.locator("#title").click()
+                page.wait_for_timeout(500)
+                page.locator("#experiment input").click()
+                page.wait_for_timeout(500)
+            expect(page.locator("#checkpoint input")).to_have_value("epoch-001 · warm-up")
+            expect(page.locator("#about h2")).to_have_text("tiny epoch-001")
+            assert page.locator("#facts").inner_text() == line, "not drawn again"
+            found.click()
+            facts(page, f"{REPO} epoch-001")
+    finally:
+        server.stop()

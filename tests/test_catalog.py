@@ -1,15 +1,29 @@
 """What is on offer, with real records of one tiny checkpoint."""
 
 import dataclasses
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import huggingface_hub.constants
+import numpy as np
 import pytest
-from test_stylize import tiny_checkpoint
+from hub_server import HubServer
+from test_stylize import scene, tiny_checkpoint
 
-from animegan_app.catalog import Catalog, open_catalog
+from animegan_app.catalog import HUB, Catalog, open_catalog
+from animegan_app.stylize import Stylizer
 from hub_export.checkpoint import RECORD, CheckpointError, read_record, write_record
-from hub_export.store import FolderStore
+from hub_export.publish import publish
+from hub_export.store import SETTING, FolderStore, HubStore
+
+ROOT = Path(__file__).parents[1]
+REPO = "you/animegan-tiny"
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +113,120 @@ def test_runs_folder_from_argument_environment_or_beside_the_app(monkeypatch: py
     assert open_catalog().stores["local"].root == tmp_path / "environment"
     monkeypatch.delenv("ANIMEGAN_RUNS")
     assert open_catalog().stores["local"].root == Path(__file__).parents[1] / "runs"
+
+
+# --- the Hub ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hub(original: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
+    """A Hub with two checkpoints, of which the first is recommended; the standard cache is empty and temporary."""
+    with HubServer() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        monkeypatch.setenv("HF_TOKEN", server.token)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "publisher's cache"))
+        for epoch in (1, 2):
+            add(original, tmp_path / "published", "tiny", epoch)
+        publish(tmp_path / "published" / "tiny", REPO, recommend="epoch-001", log=lambda line: None)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        server.requests.clear()
+        yield server
+
+
+def with_hub(root: Path, sources: list[str]) -> Catalog:
+    return Catalog({"local": FolderStore(root / "local"), HUB: HubStore(sources, root / "cache", 3, 20)})
+
+
+def refreshed(catalog: Catalog) -> Catalog:
+    assert catalog.hub
+    catalog.hub.refresh()
+    return catalog
+
+
+@pytest.mark.parametrize("source", ["you", REPO])
+def test_from_the_hub_into_an_empty_cache_then_without_it(
+    hub: HubServer, original: Path, tmp_path: Path, source: str
+) -> None:
+    catalog = with_hub(tmp_path, [source])
+    assert catalog.experiments() == {} and hub.requests == [], "nothing is asked on the way to the first page"
+    experiments = refreshed(catalog).experiments()
+    assert [offer.key for offer in experiments[f"hub/{REPO}"]] == [f"hub/{REPO}/epoch-001", f"hub/{REPO}/epoch-002"]
+    offer = catalog.default()
+    assert offer is not None and offer.key == f"hub/{REPO}/epoch-001", "the recommended one"
+    assert catalog.commit(offer) == hub.repo(REPO).tags["epoch-001"]
+    assert catalog.missing_bytes(offer) > 10_000
+    folder = catalog.fetch(offer)
+    assert folder.name == catalog.commit(offer) and catalog.missing_bytes(offer) == 0
+    photo = scene(40, 60)
+    anime = Stylizer().stylize(photo, folder).anime
+    np.testing.assert_array_equal(anime, Stylizer().stylize(photo, original).anime)
+
+    hub.stop()
+    later = with_hub(tmp_path, [source])
+    assert [offer.key for offers in later.experiments().values() for offer in offers] == [f"hub/{REPO}/epoch-001"]
+    refreshed(later)
+    assert len(later.problems()) == 1 and "the Hub" in later.problems()[0], "it is told that the list may be old"
+    np.testing.assert_array_equal(Stylizer().stylize(photo, later.fetch(later.find(offer.key))).anime, anime)
+    with pytest.raises(CheckpointError, match=f"{REPO}@epoch-002 .*the Hub cannot be reached"):
+        catalog.fetch(catalog.find(f"hub/{REPO}/epoch-002"))
+
+
+def test_this_machine_comes_before_the_hub(hub: HubServer, original: Path, tmp_path: Path) -> None:
+    add(original, tmp_path / "local", "mine", 3)
+    catalog = refreshed(with_hub(tmp_path, ["you"]))
+    assert list(catalog.experiments()) == ["local/mine", f"hub/{REPO}"]
+    offer = catalog.default()
+    assert offer is not None and offer.key == "local/mine/epoch-003"
+    assert catalog.commit(offer) == "" and catalog.missing_bytes(offer) == 0
+
+
+def test_keys_of_repos(hub: HubServer, tmp_path: Path) -> None:
+    catalog = refreshed(with_hub(tmp_path, ["you"]))
+    offer = catalog.find(f"hub/{REPO}/epoch-002")
+    assert (offer.source, offer.name, offer.record.checkpoint) == ("hub", REPO, "epoch-002")
+    assert offer.experiment == f"hub/{REPO}" and offer.record.experiment == "tiny"
+    for key in ("hub/tiny/epoch-002", f"hub/{REPO}", f"hub/{REPO}/", f"hub/{REPO}/../epoch-002", f"local/{REPO}/epoch-002"):
+        with pytest.raises(CheckpointError, match="not on offer"):
+            catalog.find(key)
+
+
+def test_what_is_private_is_told_and_the_rest_is_offered(
+    hub: HubServer, original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.repo(REPO).private = True
+    monkeypatch.setenv("HF_TOKEN", "")
+    add(original, tmp_path / "local", "mine", 1)
+    catalog = refreshed(with_hub(tmp_path, [REPO]))
+    assert list(catalog.experiments()) == ["local/mine"]
+    assert len(catalog.problems()) == 1 and f"{REPO} is missing or private; set HF_TOKEN" in catalog.problems()[0]
+
+
+def test_listing_is_quick_where_nothing_can_be_reached(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound, never listening
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv(SETTING, "you")
+        add(original, tmp_path / "runs", "mine", 1)
+        start = time.perf_counter()
+        catalog = open_catalog(tmp_path / "runs", ["them", REPO])
+        assert "local/mine" in catalog.experiments() and catalog.default() is not None and catalog.problems() == []
+        assert time.perf_counter() - start < 0.5
+        assert catalog.hub and catalog.hub.sources == ["you", "them", REPO]
+        catalog.hub.list_seconds = 1.0
+        asking = catalog.hub.refresh_in_background()
+        assert "local/mine" in catalog.experiments()
+        assert time.perf_counter() - start < 0.5
+        asking.join()
+        assert len(catalog.problems()) in (1, 3) and "the Hub" in catalog.problems()[0]
+
+
+@pytest.mark.parametrize(("arguments", "setting"), [(["--hub", "a/b/c"], ""), ([], "you a/b/c")])
+def test_a_bad_name_ends_the_app_with_a_sentence(tmp_path: Path, arguments: list[str], setting: str) -> None:
+    own = {SETTING: setting, "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_DISABLE_XET": "1"}
+    program = [sys.executable, str(ROOT / "app.py"), *arguments]
+    ended = subprocess.run(program, cwd=ROOT, env=os.environ | own, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1 and ended.stderr.count("\n") == 1
+    assert ended.stderr == "'a/b/c' is no place on the Hub: write a name like you, or a repo like you/animegan-hayao\n"

@@ -40,7 +40,8 @@ def test_commands_are_real(command: str) -> None:
         arguments = parser().parse_args(words[3:])
         assert not arguments.experiment or configure(arguments)
     else:
-        done = subprocess.run([sys.executable, *words[1:3], "--help"], cwd=ROOT, capture_output=True, text=True)
+        program = words[1:3] if words[1] == "-m" else words[1:2]
+        done = subprocess.run([sys.executable, *program, "--help"], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
 

@@ -104,5 +104,5 @@ def test_shorthand_flags() -> None:
     assert experiment.name == "fast-hayao-300-300-steps-96px" and experiment.base == "fast-hayao"
     assert (experiment.schedule.warmup_steps, experiment.schedule.steps, experiment.data.size) == (300, 600, 96)
     assert experiment.precision == "float32"
-    assert configured("fast-hayao", "--steps", "640").schedule.warmup_steps == 40
+    assert configured("official-v1", "--steps", "1010").schedule.warmup_steps == 50
     assert configured("fast-hayao") == get_experiment("fast-hayao")

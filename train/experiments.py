@@ -27,8 +27,8 @@ class DiscriminatorConfig:
         spectral_norm: divide every kernel by its largest singular value.
         dropout: rate before each normalised convolution, 0 for none.
         colour_jitter: before it judges, every picture's red, green and blue are scaled by random factors in 1 ± this,
-            its saturation likewise and its brightness shifted, so that a colour cast tells nothing (after Zhao et al.
-            2020, "Differentiable Augmentation"); 0 in the references.
+            its saturation by one in [0, 1 + this], and its brightness is shifted, so that neither a colour cast nor
+            grayness tells anything (after Zhao et al. 2020, "Differentiable Augmentation"); 0 in the references.
     """
 
     channels: int = 64
@@ -336,7 +336,7 @@ fast_hayao = _register(
     features={"network": "hed-vgg16"},
     loss={
         "style_weight": 40.0,
-        "colour_weight": 150.0,
+        "colour_weight": 100.0,
         "colour_uv": "l1",
         "tv_weight": 0.0,
         "generator_weight": 250.0,

@@ -188,8 +188,10 @@ class Trainer:
         strength = self.experiment.discriminator.colour_jitter
         if not strength:
             return picture
-        factors = 1.0 + strength * (2.0 * self._uniform((picture.shape[0], 1, 1, 5), 10 + stream) - 1.0)
-        gains, saturation, brightness = factors[..., :3], factors[..., 3:4], factors[..., 4:] - 1.0
+        random = self._uniform((picture.shape[0], 1, 1, 5), 10 + stream)
+        gains = 1.0 + strength * (2.0 * random[..., :3] - 1.0)
+        saturation = (1.0 + strength) * random[..., 3:4]
+        brightness = strength * (2.0 * random[..., 4:] - 1.0)
         gray = tf.reduce_mean(picture, axis=-1, keepdims=True)
         return (gray + saturation * (picture - gray) + 1.0) * gains - 1.0 + brightness
 
