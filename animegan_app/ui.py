@@ -219,7 +219,7 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
                 elem_id="longest-side",
             )
         about = gr.HTML(_about(catalog, offer), elem_id="about")
-        with gr.Accordion("Add from the Hub", open=False, visible=catalog.hub is not None, elem_id="add"):
+        with gr.Accordion("Add from the Hub", open=False, visible=_may_add(catalog.hub), elem_id="add"):
             with gr.Row(elem_id="add-row"):
                 source = gr.Textbox(
                     placeholder="you, or you/animegan-hayao",
@@ -368,9 +368,14 @@ def _checkpoint_choices(offers: list[Offer]) -> list[tuple[str, str]]:
     return [(f"{offer.record.checkpoint} · {offer.record.phase}", offer.key) for offer in reversed(offers)]
 
 
+def _may_add(hub: HubStore | None) -> bool:
+    """Not on a Space with a token: its visitors would list and use what only its owner may see."""
+    return hub is not None and not (os.environ.get("SPACE_ID") and os.environ.get("HF_TOKEN"))
+
+
 def _add_source(hub: HubStore | None, text: str) -> str:
     """Adds a namespace or repo that has a checkpoint, and lists it. Returns its name. Raises ValueError with a sentence."""
-    if hub is None:
+    if hub is None or not _may_add(hub):
         raise ValueError("Nothing can be added here.")
     asked = HubStore([text[:200]], hub.cache, hub.list_seconds)  # so that a wrong one leaves nothing behind
     name = asked.sources[0]

@@ -84,9 +84,8 @@ def main() -> None:
     peaks = {precision: peak_flops(precision.removeprefix("mixed_")) for precision in precisions}
     for precision, peak in peaks.items():
         print(f"peak {precision}: {peak / 1e9:.0f} GFLOP/s")
-    print(
-        f"{'generator':10}{'features':13}{'precision':16}{'s/step':>8}{'images/s':>10}{'GFLOP':>8}{'GFLOP/s':>9}{'of peak':>9}"
-    )
+    figures = f"{'s/step':>8}{'images/s':>10}{'GFLOP':>8}{'GFLOP/s':>9}{'of peak':>9}"
+    print(f"{'generator':10}{'features':13}{'precision':16}{figures}")
     for generator, network, precision in itertools.product(generators, features, precisions):
         found = measure(generator, network, precision, arguments.size, arguments.batch, arguments.steps)
         rate = found["flops"] / found["seconds"]

@@ -463,3 +463,14 @@ def test_the_hub_is_asked_after_the_page_is_up_and_a_choice_stays(
             facts(page, f"{REPO} epoch-001")
     finally:
         server.stop()
+
+
+def test_visitors_of_a_space_cannot_spend_its_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hub = HubStore([], tmp_path)
+    assert ui._may_add(hub)
+    monkeypatch.setenv("SPACE_ID", "you/animegan-space")
+    assert ui._may_add(hub)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert not ui._may_add(hub)
+    with pytest.raises(ValueError, match="Nothing can be added here"):
+        ui._add_source(hub, "you/animegan-hayao")
