@@ -366,6 +366,7 @@ _register(
     generator=GeneratorConfig("lite", channels=8),
     discriminator={"channels": 16},
     features={"weights": "none"},
+    loss={"gray_weight": 1.0},
     data={"style": "generated", "size": 64, "flatten": 0.0, "holdout": 2},
     schedule={"batch": 2, "warmup_epochs": 1, "epochs": 3, "steps_per_epoch": 10, "checkpoint_epochs": 1, "ema": 0.9},
 )

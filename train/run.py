@@ -30,6 +30,9 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--photos", metavar="DIR", help="a folder of photos, with --anime")
     data.add_argument("--anime", metavar="DIR", help="a folder of anime frames, with --photos")
     data.add_argument("--cache", metavar="DIR", type=Path, help="where prepared pictures are kept (default: TFDS_DATA_DIR)")
+    data.add_argument(
+        "--terms", metavar="TEXT", help="where the pictures come from and what may be done; goes into the card"
+    )
     change = p.add_argument_group("changes to the experiment")
     change.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change a setting; needs --name")
     change.add_argument("--steps", metavar="W+A", help="steps of warm-up + adversarial phase, or a total like 600")
@@ -121,6 +124,7 @@ def main(arguments: argparse.Namespace) -> None:
         tf.config.experimental.set_memory_growth(gpu, True)
     source = Source.of(arguments.data, arguments.photos, arguments.anime)
     data = open_data(experiment.data, source, arguments.cache)
+    data.terms = arguments.terms or data.terms
     publisher = Publisher(arguments.publish, arguments.private, tqdm.write) if arguments.publish else None
     run = Run(experiment, data, folder, arguments.resume, publisher or (lambda folder: None))
     plan = run.plan
