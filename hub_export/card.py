@@ -43,7 +43,7 @@ def model_card(record: Record, repo: str | None = None) -> str:
 ## Compute
 {_duration(compute["seconds"])} on {compute["device"]}, {compute["precision"]}: {record.step:,} steps, \
 {compute["images"]:,} photos seen, epoch {record.epoch}, {record.phase} phase, seed {record.seed}. \
-Nothing was pretrained except the feature network named in the configuration.
+{_start(record)}
 
 ## Measured
 {_table(["figure", "value"], [[name, f"{value:.4g}"] for name, value in record.metrics.items()])}
@@ -53,6 +53,13 @@ Nothing was pretrained except the feature network named in the configuration.
 
 Weights sha256 `{record.sha256}`, {", ".join(f"{name} {version}" for name, version in record.libraries.items())}.
 """
+
+
+def _start(record: Record) -> str:
+    init = record.config.get("init")
+    if init:
+        return f"The generator started from `{init}`, whose own compute is not counted here."
+    return "Nothing was pretrained except the feature network named in the configuration."
 
 
 def _load_it(record: Record, repo: str | None) -> str:

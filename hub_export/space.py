@@ -165,7 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     p.add_argument("space", metavar="YOU/SPACE", help="the Space, created if it is not there")
     p.add_argument(
-        "--checkpoints", metavar="REFERENCE", nargs="+", default=[], help="hub:you/repo@epoch-060, the default first"
+        "--checkpoints", metavar="REFERENCE", nargs="+", default=[], help="hub:you/repo@epoch-060; the first is preloaded"
     )
     p.add_argument("--private", action="store_true", help="create it so that only you see it")
     p.add_argument("--dry-run", metavar="DIR", type=Path, help="write the files to this folder and send nothing")

@@ -1,5 +1,6 @@
 """Publishing to a loopback Hub with the real client: whole, again, interrupted, in conflict, while training."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -365,3 +366,11 @@ def test_what_could_not_be_published_is_told_with_the_command(hub: HubServer, ru
     started = time.monotonic()
     publisher.close(seconds=0.5)
     assert time.monotonic() - started < 2, "a Hub that is silent does not keep a finished run waiting"
+
+
+def test_the_card_tells_what_a_run_started_from(run: Path) -> None:
+    record = read_record(run / "epoch-001")
+    assert "Nothing was pretrained" in model_card(record)
+    started = dataclasses.replace(record, config={**record.config, "init": "hub:you/animegan-hayao@epoch-060"})
+    assert "started from `hub:you/animegan-hayao@epoch-060`" in model_card(started)
+    assert "Nothing was pretrained" not in model_card(started)
