@@ -81,7 +81,7 @@ def window_in(picture: np.ndarray, window: np.ndarray) -> tuple[int, int, bool]:
 
 
 def prepared_sets(cache: Path) -> list[Path]:
-    return sorted((cache / "animegan_pictures").glob("*/1.0.0"))
+    return sorted((cache / "animegan_pictures").glob("*/2.0.0"))
 
 
 # What may be given
@@ -95,7 +95,7 @@ def test_layout_folder(layout: Path, tmp_path: Path) -> None:
     assert summary["source"] == "Style Hayao of animegan, in AnimeGAN's layout."
     assert str(tmp_path) not in str(summary)
     element = next(iter(data.batches(2, seed=0)))
-    assert set(element) == {"photo", "target", "anime", "anime_gray", "smooth_gray"}
+    assert set(element) == {"photo", "target", "anime", "anime_gray", "smooth", "smooth_gray"}
     for value in element.values():
         assert value.shape == (2, 64, 64, 3) and value.dtype == tf.float32
         assert float(tf.reduce_min(value)) >= -1.0 and float(tf.reduce_max(value)) <= 1.0
@@ -135,7 +135,7 @@ def test_generated_needs_no_files_and_is_the_same_everywhere(tmp_path: Path) -> 
     np.testing.assert_array_equal(one._photos.flat, two._photos.flat)
     assert all(photo.shape == (96, 128, 3) for photo in one.held_out_photos())
     assert "generated" in one.summary()["terms"]
-    assert np.any(one._anime.picture(0)[..., 3] != gray(one._anime.picture(0)[..., :3])), "nothing was smoothed"
+    assert np.any(one._anime.picture(0)[..., 3:] != one._anime.picture(0)[..., :3]), "nothing was smoothed"
 
 
 def test_photos_of_monet2photo(layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,8 +424,8 @@ def test_an_interrupted_build_is_not_taken_as_whole(layout: Path, tmp_path: Path
     whole = open_data(CONFIG, source, cache)
     assert whole.anime_count == 5
     for folder in prepared_sets(cache):  # what a kill leaves behind
-        folder.rename(folder.with_name("incomplete.ABCDEF_1.0.0"))
-        next(folder.with_name("incomplete.ABCDEF_1.0.0").glob("*.tfrecord*")).write_bytes(b"half")
+        folder.rename(folder.with_name("incomplete.ABCDEF_2.0.0"))
+        next(folder.with_name("incomplete.ABCDEF_2.0.0").glob("*.tfrecord*")).write_bytes(b"half")
     np.testing.assert_array_equal(open_data(CONFIG, source, cache)._anime.flat, whole._anime.flat)
 
 
@@ -458,15 +458,16 @@ def test_colour_gray_and_smooth_are_one_picture_in_one_window(layout: Path, tmp_
     originals = [np.asarray(Image.open(path)) for path in sorted((layout / "Hayao" / "style").iterdir())]
     seen = 0
     for element in data.batches(2, seed=3).take(5):
-        colours, grays, smooths = (pixels.from_model(element[key]) for key in ("anime", "anime_gray", "smooth_gray"))
-        for colour, own_gray, smooth in zip(colours, grays, smooths, strict=True):
-            assert np.all(own_gray == own_gray[..., :1]) and np.all(smooth == smooth[..., :1])
-            assert np.abs(own_gray[..., 0].astype(int) - gray(colour).astype(int)).max() <= 1
+        keys = ("anime", "anime_gray", "smooth", "smooth_gray")
+        for colour, own_gray, smooth, smooth_gray in zip(*(pixels.from_model(element[key]) for key in keys), strict=True):
+            for monochrome, coloured in ((own_gray, colour), (smooth_gray, smooth)):
+                assert np.all(monochrome == monochrome[..., :1])
+                assert np.abs(monochrome[..., 0].astype(int) - gray(coloured).astype(int)).max() <= 1
             original = next(picture for picture in originals if contains(picture, colour))
             top, left, mirrored = window_in(original, colour)
-            whole = gray(smooth_edges(original))[top : top + 64, left : left + 64]
-            np.testing.assert_array_equal(smooth[..., 0], whole[:, ::-1] if mirrored else whole)
-            seen += int(np.any(smooth[..., 0] != gray(colour)))
+            whole = smooth_edges(original)[top : top + 64, left : left + 64]
+            np.testing.assert_array_equal(smooth, whole[:, ::-1] if mirrored else whole)
+            seen += int(np.any(smooth != colour))
     assert seen == 10, "smoothing changed nothing"
 
 
@@ -500,7 +501,7 @@ def test_photo_and_target_are_one_picture_in_one_window(layout: Path, tmp_path: 
 def test_position_is_exact_to_the_bit(augment: Any) -> None:
     random = np.random.default_rng(0)
     photos = [random.integers(0, 256, (70 + index, 90 - index, 3), np.uint8) for index in range(7)]
-    anime = [random.integers(0, 256, (64, 80 + index, 4), np.uint8) for index in range(5)]
+    anime = [random.integers(0, 256, (64, 80 + index, 6), np.uint8) for index in range(5)]
     config = DataConfig(size=64, augment=augment)
     data = TrainingData(config, list(photos), list(anime))
     from_start = list(data.batches(3, seed=9).take(12).as_numpy_iterator())
@@ -514,7 +515,7 @@ def test_position_is_exact_to_the_bit(augment: Any) -> None:
 
 
 def test_element_spec_is_static_and_far_positions_and_large_seeds_work() -> None:
-    data = TrainingData(DataConfig(size=64), arrays(3, 3), arrays(2, 4))
+    data = TrainingData(DataConfig(size=64), arrays(3, 3), arrays(2, 6))
     for seed in (0, 2**40, -5):
         batches = data.batches(4, seed=seed, start_step=10**9)
         assert all(spec.shape == (4, 64, 64, 3) for spec in batches.element_spec.values())
@@ -523,7 +524,7 @@ def test_element_spec_is_static_and_far_positions_and_large_seeds_work() -> None
 
 def test_every_picture_once_an_epoch_in_orders_of_their_own() -> None:
     photos, anime, batch = 8, 6, 4
-    data = TrainingData(DataConfig(size=64), arrays(photos, 3), arrays(anime, 4))
+    data = TrainingData(DataConfig(size=64), arrays(photos, 3), arrays(anime, 6))
     shown: dict[str, list[int]] = {"photo": [], "anime": []}
     for element in data.batches(batch, seed=1).take(12).as_numpy_iterator():
         for key, numbers in shown.items():
@@ -542,7 +543,7 @@ def test_order_has_no_preference() -> None:
 
 
 def test_holdout_is_never_trained_on() -> None:
-    data = TrainingData(DataConfig(size=64, holdout=2), arrays(5, 3), arrays(4, 4))
+    data = TrainingData(DataConfig(size=64, holdout=2), arrays(5, 3), arrays(4, 6))
     assert (data.photo_count, data.anime_count) == (3, 2)
     assert [int(photo[0, 0, 0]) for photo in data.held_out_photos()] == [3, 4]
     assert [int(frame[0, 0, 0]) for frame in data.held_out_anime()] == [2, 3]
@@ -551,7 +552,7 @@ def test_holdout_is_never_trained_on() -> None:
     assert len(data.fixed_photos(9)) == 2
     for element in data.batches(6, seed=0).take(2).as_numpy_iterator():
         assert pixels.from_model(element["photo"]).max() == 2 and pixels.from_model(element["anime"]).max() == 1
-    everything = TrainingData(DataConfig(size=64), arrays(5, 3), arrays(4, 4))
+    everything = TrainingData(DataConfig(size=64), arrays(5, 3), arrays(4, 6))
     assert everything.held_out_photos() == [] and [int(photo[0, 0, 0]) for photo in everything.fixed_photos(2)] == [0, 1]
 
 
@@ -560,7 +561,7 @@ def test_holdout_is_never_trained_on() -> None:
 
 def cut_both_ways(augment: Any, picture: np.ndarray, size: int = 64, count: int = 24) -> np.ndarray:
     """`count` cuts with seeds 0, 1, ...: (count, size, size, C) float32, the same eagerly as inside tf.data."""
-    data = TrainingData(DataConfig(size=size, augment=augment), arrays(1, 3), arrays(1, 4))
+    data = TrainingData(DataConfig(size=size, augment=augment), arrays(1, 3), arrays(1, 6))
 
     def cut(seed: Any) -> Any:
         return data._cut(tf.constant(picture), tf.stack([tf.constant(2, tf.int64), seed]))

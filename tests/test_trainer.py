@@ -30,7 +30,7 @@ def tiny(*settings: str) -> Experiment:
 
 def batch(seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
-    names = ("photo", "target", "anime", "anime_gray", "smooth_gray")
+    names = ("photo", "target", "anime", "anime_gray", "smooth", "smooth_gray")
     return {name: tf.constant(rng.uniform(-1, 1, (BATCH, SIZE, SIZE, 3)), tf.float32) for name in names}
 
 
@@ -173,13 +173,35 @@ def test_export_is_the_average() -> None:
 def test_colour_jitter_keeps_gray_monochrome_and_hides_casts() -> None:
     trainer = Trainer(tiny("discriminator.colour_jitter=0.4"), "float32")
     gray = tf.repeat(tf.random.stateless_uniform((64, 8, 8, 1), [1, 2], -1, 1), 3, axis=-1)
-    jittered = trainer._jitter(gray, 0).numpy()
+    jittered = trainer._seen(gray, 0).numpy()
     for sample in jittered:  # each channel stays an affine function of the gray value
         assert abs(np.corrcoef(sample[..., 0].ravel(), sample[..., 2].ravel())[0, 1]) > 0.9999
     casts = jittered.mean(axis=(1, 2))
     assert np.abs(casts[:, 0] - casts[:, 2]).max() > 0.1
     assert abs(np.mean(jittered) - np.mean(gray)) < 0.05
-    assert Trainer(tiny(), "float32")._jitter(gray, 0) is gray
+    assert Trainer(tiny(), "float32")._seen(gray, 0) is gray
+
+
+def test_a_discriminator_that_sees_gray_pushes_no_colour() -> None:
+    trainer = Trainer(tiny("discriminator.sees=gray", "loss.gray_weight=0"), "float32")
+    fake = tf.Variable(batch()["photo"])
+    with tf.GradientTape() as tape:
+        logits = trainer.discriminator(trainer._seen(fake, 0))
+    gradient = tape.gradient(logits, fake).numpy()
+    luma = np.array(losses.GRAY_WEIGHTS, np.float32)
+    assert np.abs(gradient).max() > 0
+    np.testing.assert_allclose(gradient, gradient.sum(-1, keepdims=True) * luma, atol=1e-6 * np.abs(gradient).max())
+
+
+def test_smooth_target_decides_which_smooth_frames_are_judged() -> None:
+    terms = {}
+    for target in ("gray", "colour"):
+        trainer = Trainer(tiny(f"loss.smooth_target={target}"), "float32")
+        pictures = batch()
+        terms[target] = trainer.step(pictures, 0, 0, 1)["d_smooth"]
+        alone = trainer.step(pictures | {"smooth_gray" if target == "colour" else "smooth": pictures["photo"] * 0}, 1, 0, 2)
+        assert np.isfinite(alone["d_smooth"])
+    assert terms["gray"] != terms["colour"]
 
 
 def test_cosine_decay() -> None:

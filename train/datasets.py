@@ -35,6 +35,7 @@ from tqdm import tqdm
 
 from hub_export import pixels
 from train.experiments import DataConfig, nearest
+from train.losses import to_gray
 from train.smooth import flatten, smooth_edges
 
 OFFICIAL = "official"
@@ -49,10 +50,8 @@ MAXIMUM_PIXELS = 80_000_000
 """Checked before a picture is decoded; below the size from which Pillow warns."""
 MAXIMUM_BYTES = 256 * 2**20
 ENLARGEMENT = 1.12
-GRAY_WEIGHTS = (0.299, 0.587, 0.114)
-"""Of R, G and B; as in cv2.cvtColor and Pillow's mode L."""
 
-LAYERS = ("photo", "flat", "anime", "smooth_gray")
+LAYERS = ("photo", "flat", "anime", "smooth")
 """What an example may hold, in the order of channels in memory."""
 
 Kind = Literal["photo", "anime"]
@@ -122,7 +121,7 @@ class TrainingData:
         config: size, augmentation, flatten and holdout.
         photos: uint8 (H, W, 3) RGB, any H and W, or (H, W, 6) with the flat version beside it where config.flatten is
             set; the list is emptied.
-        anime: uint8 (H, W, 4), RGB and smoothed gray; the list is emptied.
+        anime: uint8 (H, W, 6), RGB and the edge-smoothed RGB; the list is emptied.
         source, terms: a sentence each, for the record.
         skipped: kind to reason to names of the pictures left out while preparing.
 
@@ -185,9 +184,9 @@ class TrainingData:
         Photos and frames each come in a new random order every epoch of their own, none twice in one.
 
         Returns:
-            Elements {"photo", "target", "anime", "anime_gray", "smooth_gray"}, each (batch, size, size, 3) float32
-            [-1, 1] RGB. target is the photo in the same crop, flat where config.flatten is set; the last three are one
-            frame in one crop, the gray ones with three equal channels.
+            Elements {"photo", "target", "anime", "anime_gray", "smooth", "smooth_gray"}, each (batch, size, size, 3)
+            float32 [-1, 1] RGB. target is the photo in the same crop, flat where config.flatten is set; the last four
+            are one frame in one crop, the gray ones with three equal channels.
         """
         first, end = start_step * batch, np.iinfo(np.int64).max
         photo_order, anime_order, photo_geometry, anime_geometry = (4 * seed + stream for stream in range(4))
@@ -196,13 +195,13 @@ class TrainingData:
             photo = self._cut(self._photos.read(photo_index), tf.stack([photo_geometry, position]))
             anime = self._cut(self._anime.read(anime_index), tf.stack([anime_geometry, position]))
             colour, smooth = anime[..., :3], anime[..., 3:]
-            gray = sum(weight * colour[..., channel : channel + 1] for channel, weight in enumerate(GRAY_WEIGHTS))
             return {
                 "photo": pixels.to_model(photo[..., :3]),
                 "target": pixels.to_model(photo[..., -3:]),
                 "anime": pixels.to_model(colour),
-                "anime_gray": pixels.to_model(tf.repeat(gray, 3, axis=-1)),
-                "smooth_gray": pixels.to_model(tf.repeat(smooth, 3, axis=-1)),
+                "anime_gray": to_gray(pixels.to_model(colour)),
+                "smooth": pixels.to_model(smooth),
+                "smooth_gray": to_gray(pixels.to_model(smooth)),
             }
 
         positions = tf.data.Dataset.zip(
@@ -508,17 +507,17 @@ class PictureConfig(tfds.core.BuilderConfig):
 class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
     """Prepared pictures as TFRecords, with colour as JPEG (the original's bytes) or PNG.
 
-    Photos hold {"photo"}, and "flat" if asked for; anime frames {"anime", "smooth_gray"}.
+    Photos hold {"photo"}, and "flat" if asked for; anime frames {"anime", "smooth"}.
     `info.metadata["skipped"]` maps reasons to names of the pictures left out.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
         features = {config.kind: tfds.features.Image(shape=(None, None, 3))}
         if config.kind == "anime":
-            features["smooth_gray"] = tfds.features.Image(shape=(None, None, 1))
+            features["smooth"] = tfds.features.Image(shape=(None, None, 3))
         elif config.flatten:
             features["flat"] = tfds.features.Image(shape=(None, None, 3))
         return tfds.core.DatasetInfo(
@@ -638,7 +637,7 @@ def _prepare(kind: Kind, resolution: int, strength: float, read: Callable[[], by
         return "gray"
     example: dict[str, bytes] = {kind: content if is_plain_jpeg and fitted is picture else _png(fitted)}
     if kind == "anime":
-        example["smooth_gray"] = _png(Image.fromarray(smooth_edges(colour)).convert("L"))
+        example["smooth"] = _png(Image.fromarray(smooth_edges(colour)))
     elif strength:
         example["flat"] = _png(Image.fromarray(flatten(colour, strength)))
     return example

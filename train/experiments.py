@@ -26,6 +26,9 @@ class DiscriminatorConfig:
         norm: instance (v1) or layer (v2) normalisation.
         spectral_norm: divide every kernel by its largest singular value.
         dropout: rate before each normalised convolution, 0 for none.
+        sees: "colour" (the references), or "gray": only the luma of what it judges, so that it asks for lines and
+            shading and cannot push colours; as the first of AnimeGANv3's two discriminators. Gray anime frames are then
+            the real ones, and their weight as fakes must be 0.
         colour_jitter: before it judges, every picture's red, green and blue are scaled by random factors in 1 ± this,
             its saturation by one in [0, 1 + this], and its brightness is shifted, so that neither a colour cast nor
             grayness tells anything (after Zhao et al. 2020, "Differentiable Augmentation"); 0 in the references.
@@ -36,6 +39,7 @@ class DiscriminatorConfig:
     norm: Literal["instance", "layer"] = "instance"
     spectral_norm: bool = True
     dropout: float = 0.0
+    sees: Literal["colour", "gray"] = "colour"
     colour_jitter: float = 0.0
 
 
@@ -62,6 +66,8 @@ class LossConfig:
         adversarial: kind of adversarial loss.
         content_weight, style_weight, colour_weight, tv_weight: generator terms.
         style_target: what the Gram matrix is compared with, the gray or the colour version of the anime frame.
+        smooth_target: the edge-smoothed frames that count as fake, gray (the references) or in colour. Gray ones teach
+            the discriminator that soft edges have no colour, and the generator then colours its edges.
         colour_range: RGB in [0, 1] ("unit", the references) or [0, 255] ("byte", the diary) before YUV.
         colour_uv: Huber (the references) or plain L1 on U and V.
         colour_count: how often the colour term is added; the diary's later code added it twice.
@@ -75,6 +81,7 @@ class LossConfig:
     content_weight: float = 1.5
     style_weight: float = 3.0
     style_target: Literal["gray", "colour"] = "gray"
+    smooth_target: Literal["gray", "colour"] = "gray"
     colour_weight: float = 10.0
     colour_range: Literal["unit", "byte"] = "unit"
     colour_uv: Literal["huber", "l1"] = "huber"
@@ -413,7 +420,8 @@ def override(experiment: Experiment, settings: list[str], name: str) -> Experime
         name: the derived experiment's name.
 
     Raises:
-        ValueError: no "=", an unknown key (names the nearest), or a value that its type does not take.
+        ValueError: no "=", an unknown key (names the nearest), a value that its type does not take, or gray frames
+            that are to count both as real and as fake.
     """
     known = list(flatten(experiment))
     derived = experiment
@@ -429,6 +437,8 @@ def override(experiment: Experiment, settings: list[str], name: str) -> Experime
         changed: Any = replace(owner, **{inner: value})
         sections: dict[str, Any] = {section: changed}
         derived = replace(derived, **sections) if section else changed
+    if derived.discriminator.sees == "gray" and derived.loss.gray_weight:
+        raise ValueError("discriminator.sees=gray takes gray frames for real ones: add --set loss.gray_weight=0")
     return replace(derived, name=name, base=experiment.name, question=f"{experiment.name}, changed: {', '.join(settings)}.")
 
 

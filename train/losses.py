@@ -12,6 +12,14 @@ import tensorflow as tf
 from hub_export import pixels
 
 PENALTY_KINDS = ("wgan-gp", "wgan-lp", "dragan")
+GRAY_WEIGHTS = (0.299, 0.587, 0.114)
+"""Of R, G and B; as in cv2.cvtColor and Pillow's mode L."""
+
+
+def to_gray(picture: Any) -> Any:
+    """(..., 3) RGB -> (..., 3) with three equal channels, its luma."""
+    luma = sum(weight * picture[..., channel : channel + 1] for channel, weight in enumerate(GRAY_WEIGHTS))
+    return tf.repeat(luma, 3, axis=-1)
 
 
 def gram_matrix(features: Any) -> Any:

@@ -73,8 +73,8 @@ class Trainer:
         """Trains on one batch.
 
         Args:
-            batch: photo, target, anime, anime_gray, smooth_gray, each (B, S, S, 3) float32 [-1, 1]; target is what
-                content and colour are held to, the photo or its flat version.
+            batch: photo, target, anime, anime_gray, smooth, smooth_gray, each (B, S, S, 3) float32 [-1, 1]; target is
+                what content and colour are held to, the photo or its flat version.
             step: number of steps taken before this one; with the seed it determines noise and learning rates.
             warmup_steps, total_steps: the schedule in steps.
 
@@ -135,7 +135,7 @@ class Trainer:
             with tape.stop_recording():
                 discriminator_terms = self._update_discriminator(batch, fake) if update_discriminator else {}
             fake_features = self.features(fake)
-            fake_logits = self.discriminator(self._jitter(fake, 0), training=True)
+            fake_logits = self.discriminator(self._seen(fake, 0), training=True)
             terms = {
                 "content": losses.content_loss(target_features, fake_features),
                 "style": losses.style_loss(style_gram, fake_features),
@@ -157,21 +157,22 @@ class Trainer:
 
     def _update_discriminator(self, batch: Mapping[str, Any], fake: Any) -> dict[str, Any]:
         loss = self.experiment.loss
+        smooth = batch["smooth_gray"] if loss.smooth_target == "gray" else batch["smooth"]
         judged = {
             "real": (batch["anime"], loss.real_weight),
             "fake": (fake, loss.fake_weight),
             "gray": (batch["anime_gray"], loss.gray_weight),
-            "smooth": (batch["smooth_gray"], loss.smooth_weight),
+            "smooth": (smooth, loss.smooth_weight),
         }
         pictures = {name: picture for name, (picture, weight) in judged.items() if weight}
-        stacked = self._jitter(tf.concat(list(pictures.values()), axis=0), 1)
+        stacked = self._seen(tf.concat(list(pictures.values()), axis=0), 1)
         advance_power_iterations(self.discriminator)
         with tf.GradientTape() as tape:
             logits = tf.split(self.discriminator(stacked, training=True), len(pictures))
             terms = losses.discriminator_losses(loss.adversarial, dict(zip(pictures, logits, strict=True)))
             total = loss.discriminator_weight * weighted_sum(terms, {name: weight for name, (_, weight) in judged.items()})
             if loss.adversarial in losses.PENALTY_KINDS:
-                terms["penalty"] = self._penalty(batch["anime"], fake)
+                terms["penalty"] = self._penalty(self._seen(batch["anime"], 4), self._seen(fake, 4))
                 total += loss.penalty_weight * terms["penalty"]
             scaled = self.discriminator_optimizer.scale_loss(total)
         self._apply(tape, scaled, self.discriminator_optimizer, self.discriminator)
@@ -183,9 +184,11 @@ class Trainer:
         judge = functools.partial(self.discriminator, training=True)
         return losses.gradient_penalty(self.experiment.loss.adversarial, judge, anime, fake, alpha, noise)
 
-    def _jitter(self, picture: Any, stream: int) -> Any:
-        """Random white balance, saturation and brightness per sample; see DiscriminatorConfig.colour_jitter."""
+    def _seen(self, picture: Any, stream: int) -> Any:
+        """What the discriminator sees of pictures: see `sees` and `colour_jitter` of DiscriminatorConfig."""
         strength = self.experiment.discriminator.colour_jitter
+        if self.experiment.discriminator.sees == "gray":
+            picture = losses.to_gray(picture)
         if not strength:
             return picture
         random = self._uniform((picture.shape[0], 1, 1, 5), 10 + stream)
