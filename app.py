@@ -18,7 +18,7 @@ parser.add_argument(
     "--hub",
     action="append",
     metavar="NAME",
-    help="namespace or repo on the Hugging Face Hub to offer, e.g. you or you/animegan-hayao, beside those in $ANIMEGAN_HUB",
+    help="on the Hugging Face Hub, beside those in $ANIMEGAN_HUB: you, you/animegan-hayao or you/animegan-hayao@epoch-060",
 )
 arguments = parser.parse_args(sys.argv[1:] if __name__ == "__main__" else [])
 

@@ -1,5 +1,6 @@
 """What is on offer: the checkpoints of several stores. Reads records only; neither weights nor Keras are touched."""
 
+import asyncio
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -80,12 +81,15 @@ class Catalog:
         return {offers[0].experiment: offers for offers in found}
 
     def first(self, offers: list[Offer]) -> Offer:
-        """Which checkpoint of an experiment to show first: the one that its repo recommends, or the newest."""
+        """Which checkpoint of an experiment to show first: the one that its source or repo recommends, or the newest."""
         recommended = self.hub.recommended(offers[0].name) if self.hub and offers[0].source == HUB else None
         return next((offer for offer in offers if offer.record.checkpoint == recommended), offers[-1])
 
     def default(self) -> Offer | None:
-        """What to show first of the first experiment; None if there is no checkpoint at all."""
+        """What the Hub's sources prefer, or what to show first of the first experiment; None if there is nothing at all."""
+        preferred = self.hub.preferred() if self.hub else None
+        if preferred:
+            return self.find("/".join((HUB, *preferred)))
         return next((self.first(offers) for offers in self.experiments().values()), None)
 
     def find(self, key: str) -> Offer:
@@ -101,6 +105,11 @@ class Catalog:
     def fetch(self, offer: Offer) -> Path:
         """The folder that holds the files of an offer, downloaded if need be. Raises CheckpointError if it cannot be had."""
         return self.stores[offer.source].fetch(offer.name, offer.record.checkpoint)
+
+    async def pull(self, offer: Offer) -> None:
+        """Downloads an offer, if need be, without holding a thread. Raises CheckpointError if it cannot be had."""
+        if self.hub and offer.source == HUB:
+            await asyncio.wrap_future(self.hub.pull(offer.name, offer.record.checkpoint))
 
     def commit(self, offer: Offer) -> str:
         """The commit sha of an offer on the Hub, "" for one in a folder. Raises CheckpointError if it is gone."""
@@ -120,10 +129,10 @@ def open_catalog(runs: Path | None = None, hub: Iterable[str] | None = None) -> 
 
     Args:
         runs: folder of local training; None for the environment's ANIMEGAN_RUNS, or `runs` beside app.py.
-        hub: namespaces and repos beside those of `hub_sources`.
+        hub: what to offer beside `hub_sources`, see `HubStore`.
 
     Raises:
-        ValueError: one of them is neither a namespace nor a repo.
+        ValueError: one of them is no place on the Hub.
     """
     runs = runs or Path(os.environ.get("ANIMEGAN_RUNS") or Path(__file__).parents[1] / "runs")
     sources = [*hub_sources(), *(hub or ())]

@@ -29,7 +29,7 @@ SOURCES = {"bundled": "bundled", "local": "local runs", HUB: "Hugging Face Hub"}
 TRAIN = "python -m train.run fast-hayao"
 MAX_SOURCES = 50
 """How many namespaces and repos a running app accepts from the page, those it was started with included."""
-MAX_NOTICES = 20
+MAX_NOTICES, MAX_SESSIONS = 20, 1000
 QUEUE_SIZE = 32
 ERROR_SECONDS = 20
 KEPT_SECONDS = 3600
@@ -52,10 +52,11 @@ CSS = """
 #add-row { align-items: end; padding: 0 .8rem .8rem 0; }
 .notice { border-left: 4px solid var(--color-accent); padding: .6rem .9rem; background: var(--background-fill-secondary);
           overflow-wrap: anywhere; }
+.notice ul { list-style: disc; margin: .3rem 0 0; padding-left: 1.2rem; }
 @media (max-width: 640px) {
   #title h1 { font-size: 1.5rem; }
   #result { flex-direction: column; align-items: stretch; }
-  #download { width: 100% !important; }
+  #download, #add-source { width: 100% !important; }
   #about dl { grid-template-columns: 1fr; }
   #about dd { margin-bottom: .4rem; }
 }
@@ -70,6 +71,15 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
     """
     catalog = catalog or open_catalog()
     stylizer = Stylizer()
+    failed: dict[str | None, tuple[Any, ...]] = {}  # by session, what was tried last, if it failed
+
+    def failure(error: Exception, session: str | None, tried: tuple[Any, ...]) -> gr.Error:
+        """The error, shown to a person once: a choice and a photo that arrive together are both reason to draw."""
+        known = session is not None and failed.get(session) == tried
+        if len(failed) >= MAX_SESSIONS:
+            failed.clear()
+        failed[session] = tried
+        return _error(error, visible=not known)
 
     def refresh() -> tuple[Any, ...]:
         """What is on offer now, for a page that was just opened."""
@@ -132,16 +142,20 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
         except CheckpointError as error:
             raise _error(error) from None
 
-    def stylise(
+    async def stylise(
         photo: dict[str, Any] | None,
         checkpoint: str | None,
         longest_side: int,
+        request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
     ) -> tuple[Any, ...]:
-        """Draws a photo with one checkpoint.
+        """Draws a photo with one checkpoint; nobody's drawing waits for somebody else's download.
 
         Returns the photo as it was drawn and its anime version, the anime version as a PNG file, and a line of facts.
         """
+        tried = photo and photo["path"], checkpoint, longest_side
+        if failed.get(request.session_hash) != tried:
+            failed.pop(request.session_hash, None)
         if photo is None:
             return None, None, ""
         try:
@@ -149,20 +163,24 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
                 raise CheckpointError(f"There is no checkpoint to draw with: train one with {TRAIN}, then reload the page")
             if longest_side not in LONGEST_SIDES:
                 raise PhotoError(f"The longest side must be one of {', '.join(map(str, LONGEST_SIDES))} pixels.")
-            progress(0.1, desc="Reading the photo")
             offer = catalog.find(checkpoint)
-            path = Path(photo["path"] or "")
-            original = read_photo(path)
-            small = limit_size(original, longest_side)
             missing_bytes = catalog.missing_bytes(offer)
             if missing_bytes:
-                progress(0.2, desc=f"Downloading {_megabytes(missing_bytes)} from {offer.name} on the Hugging Face Hub")
-            folder = catalog.fetch(offer)
-            progress(0.3, desc=f"Drawing {_size(small)} with {offer.record.checkpoint}")
-            result = stylizer.stylize(small, folder)
-            record = read_record(folder)
+                progress(0.1, desc=f"Downloading {_megabytes(missing_bytes)} from {offer.name} on the Hugging Face Hub")
+            await catalog.pull(offer)
+            return await asyncio.to_thread(draw, Path(photo["path"] or ""), offer, longest_side, progress)
         except (PhotoError, CheckpointError) as error:
-            raise _error(error) from None
+            raise failure(error, request.session_hash, tried) from None
+
+    def draw(path: Path, offer: Offer, longest_side: int, progress: gr.Progress) -> tuple[Any, ...]:
+        """What `stylise` returns. The stylizer draws one picture at a time."""
+        progress(0.2, desc="Reading the photo")
+        original = read_photo(path)
+        small = limit_size(original, longest_side)
+        folder = catalog.fetch(offer)
+        progress(0.3, desc=f"Drawing {_size(small)} with {offer.record.checkpoint}")
+        result = stylizer.stylize(small, folder)
+        record = read_record(folder)
         progress(0.9, desc="Saving the picture")
         name = _file_name(path.stem, record)
         anime = save_pil_to_cache(Image.fromarray(result.anime), download.GRADIO_CACHE, name, "png")
@@ -242,6 +260,7 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
             preprocess=False,  # Pillow reads the file in `read_photo` alone, whose errors are sentences
             trigger_mode="always_last",
             show_progress_on=slider,
+            concurrency_limit=QUEUE_SIZE,  # most may be waiting for a download
             api_name="stylise",
         )
         drawing.success(
@@ -425,11 +444,12 @@ def _missing(offer: Offer | None) -> gr.HTML:
 
 
 def _damaged(catalog: Catalog) -> gr.HTML:
-    problems = [f"Not offered: {problem}" for problem in catalog.problems()]
+    problems = catalog.problems()
     if len(problems) > MAX_NOTICES:
         problems[MAX_NOTICES:] = [f"and {len(problems) - MAX_NOTICES} more"]
-    lines = [f"<p class='notice'>{html.escape(problem)}</p>" for problem in problems]
-    return gr.HTML("".join(lines), visible=bool(lines))
+    items = "".join(f"<li>{html.escape(problem)}</li>" for problem in problems)
+    text = f"<div class='notice'>Not everything can be offered now:<ul>{items}</ul></div>"
+    return gr.HTML(text, visible=bool(problems))
 
 
 def _count(value: Any) -> str:
@@ -457,6 +477,6 @@ def _file_name(photo: str, record: Record) -> str:
     return f"{plain}-{record.experiment}-{record.checkpoint}"
 
 
-def _error(message: object) -> gr.Error:
+def _error(message: object, visible: bool = True) -> gr.Error:
     """Gradio renders messages as HTML, so names from files are escaped."""
-    return gr.Error(html.escape(str(message)), duration=ERROR_SECONDS, print_exception=False)
+    return gr.Error(html.escape(str(message)), duration=ERROR_SECONDS, visible=visible, print_exception=False)

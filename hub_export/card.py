@@ -7,6 +7,16 @@ from hub_export.checkpoint import SAMPLES, Record
 TAG = "animegan-lab"
 """The Hub tag by which experiments are found."""
 
+FIGURES = {
+    "style": "style distance (1000 × MMD² of patch features to held-out anime): lower is more anime",
+    "kid": "KID (1000 × MMD² in InceptionV3): lower is more anime",
+    "content": "content distance (1 - cosine of features to the photo): 0 keeps everything",
+    "colour": "colour shift (Lab distance of mean colours to the photo): below 2.3 hardly seen",
+    "flat": "flat areas, share of pixels",
+    "lines": "thin dark lines, share of pixels",
+}
+"""What `train.evaluate` measures, in words; "style_photos" and "style_anime" are the ends of the scale of "style"."""
+
 
 def model_card(record: Record, repo: str | None = None) -> str:
     """README.md of a checkpoint: what was asked and changed, data and terms, compute, metrics, picture, how to load.
@@ -46,13 +56,38 @@ def model_card(record: Record, repo: str | None = None) -> str:
 {_start(record)}
 
 ## Measured
-{_table(["figure", "value"], [[name, f"{value:.4g}"] for name, value in record.metrics.items()])}
+{_measured(record)}
 
 ## Load it
 {_load_it(record, repo)}
 
 Weights sha256 `{record.sha256}`, {", ".join(f"{name} {version}" for name, version in record.libraries.items())}.
 """
+
+
+def _measured(record: Record) -> str:
+    """The figures between the two ends of their scale, then the finer ones that no table names."""
+    metrics = record.metrics
+    if not metrics:
+        return "Nothing yet."
+    rows = []
+    for name, words in FIGURES.items():
+        if name in metrics:
+            cells = [f"{metrics[key]:.3g}" if key in metrics else "" for key in (f"{name}_photos", name, f"{name}_anime")]
+            if f"{name}_error" in metrics:
+                cells[1] += f" ± {metrics[f'{name}_error']:.2g}"
+            rows.append([words, *cells])
+    others = [
+        f"{name} {value:.4g}"
+        for name, value in metrics.items()
+        if name not in FIGURES and not name.endswith(("_photos", "_anime", "_error"))
+    ]
+    parts = [
+        str(record.data.get("measured", "")),
+        _table(["figure", "photos themselves", "this checkpoint", "anime itself"], rows) if rows else "",
+        f"Also: {', '.join(others)}." if others else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _start(record: Record) -> str:

@@ -5,7 +5,8 @@
     python -m hub_export.space you/animegan-space --dry-run build/space       writes the folder and sends nothing
 
 The Space offers the checkpoints that ship with the app and those named; the first named one is downloaded while the
-Space is built (`preload_from_hub`). For private checkpoints give the Space a secret HF_TOKEN in its settings.
+Space is built (`preload_from_hub`) and is what its visitors see first. For private checkpoints give the Space a secret
+HF_TOKEN in its settings.
 """
 
 import argparse
@@ -41,12 +42,13 @@ def space_files(checkpoints: Sequence[str] = ()) -> dict[str, bytes]:
         CheckpointError: a named checkpoint is not to be found.
     """
     pinned = [_pin(reference) for reference in checkpoints]
-    repos = list(dict.fromkeys(repo for repo, _ in pinned))
+    named = {repo: checkpoint for repo, checkpoint, _ in reversed(pinned)}  # of a repo named twice, the first
+    repos = list(dict.fromkeys(repo for repo, _, _ in pinned))
     files = {path.relative_to(ROOT).as_posix(): path.read_bytes() for part in PARTS for path in _walk(ROOT / part)}
     files["requirements.txt"] = _requirements((ROOT / "requirements.txt").read_text("utf-8")).encode()
     files["README.md"] = _readme(repos, pinned[:1]).encode()
     if repos:
-        files[SOURCES_FILE] = "".join(f"{repo}\n" for repo in repos).encode()
+        files[SOURCES_FILE] = "".join(f"{repo}@{named[repo]}\n" for repo in repos).encode()
     return files
 
 
@@ -102,14 +104,14 @@ def _push(space: str, files: dict[str, bytes], private: bool, log: Callable[[str
     return url
 
 
-def _pin(reference: str) -> tuple[str, str]:
-    """Repo and commit sha of a reference. Raises ValueError, CheckpointError."""
+def _pin(reference: str) -> tuple[str, str, str]:
+    """Repo, checkpoint and commit sha of a reference. Raises ValueError, CheckpointError."""
     wanted = parse_reference(reference)
     store = HubStore([wanted.repo])
     store.refresh()
     known = [record.checkpoint for record in store.checkpoints(wanted.repo)]
     checkpoint = wanted.checkpoint or store.recommended(wanted.repo) or (known or ["at all"])[-1]
-    return wanted.repo, store.commit(wanted.repo, checkpoint)
+    return wanted.repo, checkpoint, store.commit(wanted.repo, checkpoint)
 
 
 def _walk(path: Path) -> list[Path]:
@@ -130,7 +132,7 @@ def _requirements(ours: str) -> str:
     )
 
 
-def _readme(repos: list[str], preloaded: list[tuple[str, str]]) -> str:
+def _readme(repos: list[str], preloaded: list[tuple[str, str, str]]) -> str:
     front: dict[str, object] = {
         "title": "AnimeGAN laboratory",
         "emoji": "🎨",
@@ -146,7 +148,7 @@ def _readme(repos: list[str], preloaded: list[tuple[str, str]]) -> str:
     }
     if repos:
         front["models"] = repos
-        front["preload_from_hub"] = [f"{repo} {','.join(SIZE_LIMITS)} {sha}" for repo, sha in preloaded]
+        front["preload_from_hub"] = [f"{repo} {','.join(SIZE_LIMITS)} {sha}" for repo, _, sha in preloaded]
     return f"""---
 {yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)}---
 # AnimeGAN laboratory
@@ -165,7 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     p.add_argument("space", metavar="YOU/SPACE", help="the Space, created if it is not there")
     p.add_argument(
-        "--checkpoints", metavar="REFERENCE", nargs="+", default=[], help="hub:you/repo@epoch-060; the first is preloaded"
+        "--checkpoints", metavar="REFERENCE", nargs="+", default=[], help="hub:you/repo@epoch-060; the first is shown first"
     )
     p.add_argument("--private", action="store_true", help="create it so that only you see it")
     p.add_argument("--dry-run", metavar="DIR", type=Path, help="write the files to this folder and send nothing")

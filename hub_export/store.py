@@ -5,6 +5,8 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import Any
 
 from huggingface_hub import HfApi, constants, try_to_load_from_cache
 from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils._http import get_session
 from huggingface_hub.utils.tqdm import tqdm
 
 from hub_export.card import TAG
@@ -31,10 +35,14 @@ CHECKPOINT = re.compile(r"epoch-[0-9]{1,6}")
 """Git tags that are checkpoints."""
 SETTING, SOURCES_FILE = "ANIMEGAN_HUB", "hub.txt"
 LIST_SECONDS, FETCH_SECONDS = 15.0, 600.0
+START_SECONDS, SLOWEST = 30.0, 100_000
+"""A fetch that takes longer than START_SECONDS + its bytes / SLOWEST is given up before FETCH_SECONDS."""
 MAX_REPOS, MAX_CHECKPOINTS, MAX_FILES = 100, 500, 1000
 """How many a namespace, a repo and a commit may have at most; more are not asked for."""
-CONNECTIONS = 8
+CONNECTIONS, PULLS = 8, 4
+"""How many questions are asked, and how many checkpoints are downloaded, at a time."""
 CACHED = "; showing what is cached"
+constants.DOWNLOAD_CHUNK_SIZE = 2**12  # with the client's own 10 MB a slow download would end long after its time limit
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ def _named(record: Path) -> bool:
 
 
 def hub_sources() -> list[str]:
-    """Namespaces and repos in $ANIMEGAN_HUB, e.g. "you,them/animegan-hayao"; without it, in hub.txt beside app.py."""
+    """What $ANIMEGAN_HUB, or without it hub.txt beside app.py, names: "you,them/animegan-hayao,you/x@epoch-060"."""
     text = os.environ.get(SETTING)
     if text is None:
         try:
@@ -115,12 +123,13 @@ class HubStore:
     before it and where the Hub cannot be asked, from the standard cache. May be called from many threads.
 
     Args:
-        sources: namespaces, whose repos are found by `TAG`, and single repos; see `parse_source`.
+        sources: namespaces, whose repos are found by `TAG`, and single repos; see `parse_source`. A repo may name the
+            checkpoint to show first, "you/animegan-hayao@epoch-060".
         cache: the cache folder; None for the standard one.
         list_seconds, fetch_seconds: how long a refresh and a fetch may take.
 
     Raises:
-        ValueError: a source is neither a namespace nor a repo.
+        ValueError: a source is neither a namespace nor a repo, with or without a checkpoint.
     """
 
     def __init__(
@@ -137,7 +146,15 @@ class HubStore:
         self._problems: list[str] = []
         self._sources: list[str] = []
         self._background: threading.Thread | None = None
+        self._pulls: dict[tuple[str, str], Future[Path]] = {}
+        self._slots = threading.BoundedSemaphore(PULLS)
+        self._named: dict[str, str] = {}
+        self._verified: dict[str, bool] = {}
         for source in sources:
+            if "@" in source:
+                named = parse_reference(source)
+                self._named.setdefault(named.repo, named.checkpoint or "")
+                source = named.repo
             self.add(source)
 
     @property
@@ -184,8 +201,19 @@ class HubStore:
         return sorted(records, key=lambda record: record.step)
 
     def recommended(self, experiment: str) -> str | None:
-        """The checkpoint that a repo's main branch holds, as far as is known."""
-        return self._repo(experiment).recommended
+        """The checkpoint that a source names or, without one, that a repo's main branch holds, as far as is known."""
+        repo, named = self._repo(experiment), self._named.get(experiment)
+        return named if named in repo.checkpoints else repo.recommended
+
+    def preferred(self) -> tuple[str, str] | None:
+        """Repo and checkpoint that the first source with a checkpoint names, if it is cached and undamaged."""
+        for experiment, checkpoint in islice(self._named.items(), 1):
+            if checkpoint in self._repo(experiment).checkpoints and not self.missing_bytes(experiment, checkpoint):
+                sha, record = self._repo(experiment).checkpoints[checkpoint]
+                if sha not in self._verified:
+                    self._verified[sha] = _undamaged(_snapshots(self.cache, experiment) / sha, record)
+                return (experiment, checkpoint) if self._verified[sha] else None
+        return None
 
     def problems(self) -> list[str]:
         """One sentence for each source, repo or checkpoint that the last refresh could not offer or ask about."""
@@ -212,13 +240,41 @@ class HubStore:
         Raises:
             CheckpointError: unknown, not to be had now, or its files are not what its record says; names the repo.
         """
+        return self.pull(experiment, checkpoint).result()
+
+    def pull(self, experiment: str, checkpoint: str) -> Future[Path]:
+        """Starts a `fetch`, at most `PULLS` downloads at a time, or joins the one that is under way.
+
+        Raises:
+            CheckpointError: it is not on offer; whatever else goes wrong comes from the future.
+        """
         sha = self.commit(experiment, checkpoint)
+        missing = self.missing_bytes(experiment, checkpoint)
+        with self._lock:
+            key, future = (experiment, sha), self._pulls.get((experiment, sha))
+            if future is None:
+                future = self._pulls[key] = Future()
+                future.set_running_or_notify_cancel()  # whoever gives up waiting stops nobody else's
+                threading.Thread(target=self._pull, args=(key, checkpoint, missing), daemon=True).start()
+        return future
+
+    def _pull(self, key: tuple[str, str], checkpoint: str, missing: int) -> None:
+        (repo, sha), future, problem = key, self._pulls[key], ""
         try:
-            return within(self.fetch_seconds, _pull, experiment, checkpoint, sha, self.cache)
+            with self._slots if missing else nullcontext():
+                seconds = min(self.fetch_seconds, START_SECONDS + missing / SLOWEST)
+                folder = within(seconds, _pull, repo, checkpoint, sha, self.cache)
         except CheckpointError as error:
-            raise CheckpointError(f"{experiment}@{checkpoint}: {error}") from None
-        except HUB_ERRORS as error:
-            raise CheckpointError(f"{experiment}@{checkpoint} {explain(error)}") from None
+            problem = f"{repo}@{checkpoint}: {error}"
+        except Exception as error:
+            problem = f"{repo}@{checkpoint} {explain(error)}"
+        with self._lock:
+            del self._pulls[key]
+        if problem:
+            future.set_exception(CheckpointError(problem))
+        else:
+            self._verified[sha] = True
+            future.set_result(folder)
 
     def _repo(self, experiment: str) -> _Repo:
         with self._lock:
@@ -230,6 +286,7 @@ class HubStore:
         def find(source: str) -> list[str]:
             if "/" in source:
                 return [source]
+            _reach(api, source)
             models = islice(api.list_models(author=source, filter=TAG, limit=MAX_REPOS), MAX_REPOS)
             return [model.id for model in models if REPO.fullmatch(model.id)]
 
@@ -255,6 +312,12 @@ def resolve(reference: str, cache: Path | None = None) -> Path:
     newest = [record.checkpoint for record in store.checkpoints(wanted.repo)][-1:]
     checkpoint = wanted.checkpoint or store.recommended(wanted.repo) or "".join(newest) or "at all"
     return store.fetch(wanted.repo, checkpoint)
+
+
+def _reach(api: HfApi, author: str) -> None:
+    """Raises one of HUB_ERRORS at once where the Hub is out of reach and `list_models` would retry for 23 seconds."""
+    address = f"{api.endpoint}/api/models"
+    get_session().get(address, params={"author": author, "limit": 1}, headers=build_hf_headers(), timeout=time_left())
 
 
 def _ask(api: HfApi, repo: str, cache: Path, problems: list[str]) -> _Repo:
@@ -396,6 +459,14 @@ def _snapshots(cache: Path, repo: str) -> Path:
 def _cached(cache: Path, repo: str, revision: str, name: str) -> Path | None:
     path = try_to_load_from_cache(repo, name, cache_dir=cache, revision=revision)
     return Path(path) if isinstance(path, str) else None
+
+
+def _undamaged(folder: Path, record: Record) -> bool:
+    try:
+        verify_files(folder, record)
+    except (CheckpointError, OSError):
+        return False
+    return True
 
 
 def _cached_repos(cache: Path, source: str) -> dict[str, _Repo]:

@@ -1,5 +1,6 @@
 """The app as a person meets it: a real server process, a real browser, no network but the loopback."""
 
+import asyncio
 import io
 import os
 import shutil
@@ -8,8 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import gradio as gr
 import huggingface_hub.constants
 import numpy as np
 import pytest
@@ -21,9 +24,10 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from test_stylize import scene, tiny_checkpoint
 
 from animegan_app import ui
+from animegan_app.catalog import Catalog
 from animegan_app.stylize import Stylizer, limit_size, read_photo
 from hub_export.publish import publish
-from hub_export.store import SETTING, HubStore
+from hub_export.store import SETTING, FolderStore, HubStore
 
 ROOT = Path(__file__).parents[1]
 PAGODA = ROOT / "animegan_app" / "examples" / "pagoda.jpg"
@@ -274,14 +278,35 @@ def test_bad_files_are_refused_in_words(page: Page, tmp_path: Path, content: byt
 
 
 def test_damaged_checkpoints_are_told(page: Page) -> None:
-    expect(page.get_by_text("broken/epoch-001/checkpoint.json: not valid JSON")).to_be_visible()
+    notice = page.locator(".notice", has_text="Not everything can be offered now")
+    expect(notice.locator("li")).to_have_count(1)
+    expect(notice).to_contain_text("broken/epoch-001/checkpoint.json: not valid JSON")
     page.locator("#experiment input").click()
     expect(page.get_by_role("option", name="tiny")).to_be_visible()
     expect(page.get_by_role("option", name="broken")).to_have_count(0)
     page.get_by_role("option", name="spoiled").click()
     upload(page, PAGODA)
-    told = page.get_by_text("model.weights.h5 is damaged or was changed")  # twice, if the choice arrives after the photo
-    expect(told.first).to_be_visible(timeout=WAIT)
+    told = page.get_by_text("model.weights.h5 is damaged or was changed")
+    expect(told).to_be_visible(timeout=WAIT)
+    page.wait_for_timeout(1000)
+    expect(told).to_have_count(1)
+
+
+def test_a_failure_is_shown_once(runs: Path) -> None:
+    """A choice that arrives after the photo is one more reason to draw, and no reason to tell the same again."""
+    demo = ui.build_demo(Catalog({"local": FolderStore(runs)}))
+    stylise = next(event.fn for event in demo.fns.values() if event.name == "stylise")
+    assert stylise
+    shown = []
+    for session, checkpoint in [("a", "spoiled"), ("a", "spoiled"), ("b", "spoiled"), ("a", "gone"), ("a", "spoiled")]:
+        tried = {"path": str(PAGODA)}, f"local/{checkpoint}/epoch-001", 512, gr.Request(session_hash=session)
+        with (
+            ThreadPoolExecutor(1) as pool,
+            pytest.raises(gr.Error) as error,
+        ):  # this thread has the browser's event loop
+            pool.submit(asyncio.run, stylise(*tried)).result()
+        shown.append(error.value.visible)
+    assert shown == [True, False, True, True, True]
 
 
 def test_the_server_checks_what_a_program_asks_for(server: Server, runs: Path) -> None:
@@ -331,7 +356,7 @@ def test_without_a_checkpoint_the_page_says_what_to_do(browser: Browser, tmp_pat
         for page in opened(browser, server, width=1280, height=900):
             expect(page.get_by_text("There is no checkpoint yet.")).to_be_visible()
             upload(page, PAGODA)
-            expect(page.get_by_text("There is no checkpoint to draw with").first).to_be_visible(timeout=WAIT)
+            expect(page.get_by_text("There is no checkpoint to draw with")).to_be_visible(timeout=WAIT)
     finally:
         server.stop()
 
@@ -421,6 +446,32 @@ def test_with_the_hub_alone_and_a_tampered_checkpoint(browser: Browser, hub: Hub
             expect(page.get_by_text(f"{REPO}@epoch-002: model.weights.h5 is damaged")).to_be_visible(timeout=WAIT)
             choose(page, "checkpoint", "epoch-001 · warm-up")
             facts(page, f"{REPO} epoch-001")
+    finally:
+        server.stop()
+
+
+def test_nobody_waits_for_a_download_that_drips(browser: Browser, hub: HubServer, runs: Path, tmp_path: Path) -> None:
+    server = Server(runs, tmp_path, (str(ROOT / "app.py"), "--hub", REPO))
+    try:
+        for slow in opened(browser, server, width=1280, height=900):
+            choose(slow, "experiment", f"{REPO} · Hugging Face Hub")
+            fault = hub.fail("GET .*/model.weights.h5", drip=0.5)
+            upload(slow, PAGODA)
+            expect(slow.get_by_text(f"from {REPO} on the Hugging Face Hub").first).to_be_visible(timeout=WAIT)
+            program = Client(server.url, verbose=False)
+            same = program.submit(handle_file(PAGODA), f"hub/{REPO}/epoch-001", 512, api_name="/stylise")
+            for quick in opened(browser, server, width=1280, height=900):
+                upload(quick, PAGODA)
+                facts(quick, "640 × 427 px", "weights")
+            start = time.monotonic()
+            program.predict(handle_file(PAGODA), "local/tiny/epoch-001", 512, api_name="/stylise")
+            assert time.monotonic() - start < 10
+            expect(slow.locator("#facts")).not_to_contain_text(REPO)  # at most what was drawn before the choice arrived
+            assert not same.done()
+            fault.drip = 0.0
+            facts(slow, f"{REPO} epoch-001")
+            assert f"{REPO} epoch-001" in same.result(30)[2]
+            assert sum(line.startswith("GET") and line.endswith("model.weights.h5") for line in hub.requests) == 1
     finally:
         server.stop()
 

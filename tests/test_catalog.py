@@ -180,6 +180,37 @@ def test_this_machine_comes_before_the_hub(hub: HubServer, original: Path, tmp_p
     assert catalog.commit(offer) == "" and catalog.missing_bytes(offer) == 0
 
 
+def test_a_named_checkpoint_is_the_default_if_it_is_here_and_sound(hub: HubServer, original: Path, tmp_path: Path) -> None:
+    add(original, tmp_path / "local", "mine", 3)
+    sources = ["them/first", f"{REPO}@epoch-002", f"{REPO}@epoch-001"]
+
+    def default() -> str:
+        catalog = with_hub(tmp_path, sources)
+        offer = catalog.default()
+        assert offer and catalog.hub and catalog.hub.sources == ["them/first", REPO]
+        return offer.key
+
+    assert default() == "local/mine/epoch-003" and hub.requests == [], "it is not here, and nothing is asked for it"
+    catalog = refreshed(with_hub(tmp_path, sources))
+    offer = catalog.default()
+    assert offer and offer.key == "local/mine/epoch-003", "known, but not here"
+    named = catalog.first(catalog.experiments()[f"hub/{REPO}"])
+    assert named.key == f"hub/{REPO}/epoch-002", "it comes before what the repo recommends"
+    folder = catalog.fetch(named)
+    assert catalog.default() == named
+    hub.stop()
+    assert default() == named.key
+    blob = (folder / "model.weights.h5").resolve()
+    blob.write_bytes(b"x" + blob.read_bytes()[1:])
+    assert default() == "local/mine/epoch-003"
+
+
+@pytest.mark.parametrize("source", ["you@epoch-001", f"{REPO}@", f"{REPO}@a b"])
+def test_a_bad_reference(tmp_path: Path, source: str) -> None:
+    with pytest.raises(ValueError, match="names no checkpoint on the Hub"):
+        with_hub(tmp_path, [source])
+
+
 def test_keys_of_repos(hub: HubServer, tmp_path: Path) -> None:
     catalog = refreshed(with_hub(tmp_path, ["you"]))
     offer = catalog.find(f"hub/{REPO}/epoch-002")

@@ -1,13 +1,19 @@
 """The plan of a run, and what stops one."""
 
+import dataclasses
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from hub_export import checkpoint
+from hub_export.store import FolderStore
 from train.datasets import TrainingData
 from train.experiments import get_experiment, override
-from train.loop import COLLAPSE_STEPS, Run, TrainingStopped, plan, sample_grid
+from train.loop import COLLAPSE_STEPS, Run, TrainingStopped, _start_profiler, plan, sample_grid, superseded
 
 
 def test_plan_from_epochs_and_from_steps() -> None:
@@ -43,3 +49,75 @@ def test_sample_grid_shows_each_photo_above_its_drawing() -> None:
     grid = sample_grid(lambda pictures: -np.asarray(pictures), photos, stride=8)
     assert grid.shape == (80, 80, 3)
     assert [int(grid[0, 0, 0]), int(grid[0, 79, 0]), int(grid[79, 0, 0]), int(grid[79, 79, 0])] == [10, 200, 245, 55]
+
+
+def test_saving_takes_a_snapshot_and_does_not_hold_the_loop(short_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, write = threading.Event(), threading.Event(), checkpoint.save_checkpoint
+
+    def slow(*arguments: Any) -> Any:
+        begun.set()
+        assert go_on.wait(60)
+        return write(*arguments)
+
+    monkeypatch.setattr(checkpoint, "save_checkpoint", slow)
+    short_run.step = 10
+    expected = short_run.trainer.state()
+    short_run._save_checkpoint()
+    assert begun.wait(60)
+    for _, _, variable in short_run.trainer._variables():
+        variable.assign(variable * 0)
+    short_run.step = 11
+    go_on.set()
+    short_run._saving.wait()
+    with np.load(short_run.folder / "state.npz") as saved:
+        assert int(saved["step"]) == 10
+        for name, value in expected.items():
+            np.testing.assert_array_equal(saved[name], value, err_msg=name)
+    average = short_run.trainer._variables()[-1][0]
+    assert average == "averaged"
+    kernels = checkpoint.load_generator(short_run.folder / "epoch-001").get_weights()
+    np.testing.assert_array_equal(kernels[0], expected["averaged/0"])
+
+
+def test_an_error_in_saving_comes_out_of_the_loop(short_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_aside", full)
+    with pytest.raises(OSError, match="No space left"):
+        short_run.train()
+    assert short_run.step <= 20
+
+
+def test_keep_spares_the_newest_the_warm_ups_last_and_the_best(short_run: Run) -> None:
+    short_run.step = 10
+    short_run._save_checkpoint()
+    short_run._saving.wait()
+    record = checkpoint.read_record(short_run.folder / "epoch-001")
+
+    def at(epoch: int, phase: str, **metrics: float) -> checkpoint.Record:
+        return dataclasses.replace(record, checkpoint=f"epoch-{epoch:03d}", step=10 * epoch, phase=phase, metrics=metrics)
+
+    records = [at(1, "warm-up", style=0.0), at(2, "warm-up"), *(at(epoch, "adversarial") for epoch in (3, 5, 6))]
+    assert superseded(records, 1) == ["epoch-001", "epoch-003", "epoch-005"]
+    assert superseded([*records, at(4, "adversarial", style=2.0)], 2) == ["epoch-001", "epoch-003"]
+    assert superseded(records, 9) == []
+
+    short_run.keep = 1
+    (short_run.folder / ".epoch-009-removed").mkdir()
+    for step in (20, 30):
+        short_run.step = step
+        short_run._save_checkpoint()
+    short_run._saving.wait()
+    names = [record.checkpoint for record in FolderStore(short_run.folder.parent).checkpoints("x")]
+    assert names == ["epoch-001", "epoch-003"]
+    assert not list(short_run.folder.glob(".*"))
+
+
+def test_a_profiler_that_cannot_start_is_told(tmp_path: Path) -> None:
+    tf.profiler.experimental.start(str(tmp_path))
+    try:
+        with pytest.raises(ValueError, match="--profile: the profiler cannot start"):
+            _start_profiler(tmp_path)
+    finally:
+        tf.profiler.experimental.stop()

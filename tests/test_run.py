@@ -125,6 +125,15 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert int(state(folder)["step"]) >= history(folder)[-1]["step"] > 0
 
 
+def test_profile_keep_and_deterministic(tmp_path: Path) -> None:
+    words = ("smoke", "--epochs", "3", "--set", "schedule.steps_per_epoch=6", "--name", "traced")
+    traced = run(tmp_path, *words, "--profile", "--keep", "1", "--deterministic")
+    assert traced.returncode == 0, traced.stderr[-2000:]
+    folder = tmp_path / "runs" / "traced"
+    assert list(folder.glob("profile/plugins/profile/*/*.xplane.pb"))
+    assert [path.name for path in sorted(folder.glob("epoch-*"))] == ["epoch-001", "epoch-003"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -133,6 +142,7 @@ def test_interrupt_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
         (["fast-hayao"], "--data"),
         (["smoke", "--resume"], "no state to resume from"),
         (["smoke", "--photos", "/tmp"], "--anime"),
+        (["smoke", "--keep", "2", "--publish", "you/x"], "before it is published"),
     ],
 )
 def test_errors_are_one_sentence(tmp_path: Path, words: list[str], message: str) -> None:

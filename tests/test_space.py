@@ -20,6 +20,7 @@ from hub_export.space import main, push_space, space_files, write_space
 from hub_export.store import SOURCES_FILE
 
 ROOT = Path(__file__).parents[1]
+HF = str(Path(sys.executable).parent / "hf")
 SPACE, REPO = "you/animegan-space", "you/animegan-tiny"
 
 
@@ -75,10 +76,33 @@ def test_named_checkpoints_are_pinned_and_the_first_is_preloaded(hub: HubServer,
     front = front_matter((tmp_path / "space" / "README.md").read_bytes())
     assert front["models"] == [REPO, "you/second"]
     assert front["preload_from_hub"] == [f"{REPO} {','.join(SIZE_LIMITS)} {hub.repo(REPO).tags['epoch-001']}"]
-    assert (tmp_path / "space" / SOURCES_FILE).read_text() == f"{REPO}\nyou/second\n"
+    assert (tmp_path / "space" / SOURCES_FILE).read_text() == f"{REPO}@epoch-001\nyou/second@epoch-002\n"
     code = "from hub_export.store import hub_sources; print(hub_sources())"
     found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "space", capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == f"['{REPO}', 'you/second']", "the Space's app knows where to look"
+    assert found.stdout.strip() == f"['{REPO}@epoch-001', 'you/second@epoch-002']", "the Space's app knows where to look"
+    code = "from animegan_app.catalog import open_catalog; print(open_catalog().default().key)"
+    for cached in (False, True):
+        if cached:  # as `preload_from_hub` does
+            preloaded = [
+                REPO,
+                *(f"--include={name}" for name in SIZE_LIMITS),
+                "--revision",
+                hub.repo(REPO).tags["epoch-001"],
+            ]
+            subprocess.run(
+                [HF, "download", *preloaded], env=hub.environment(HF_HUB_CACHE=str(tmp_path / "space's")), check=True
+            )
+            hub.stop()
+        found = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path / "space",
+            env=hub.environment(HF_HUB_CACHE=str(tmp_path / "space's")),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert found.stdout.startswith(f"hub/{REPO}/epoch-001\n" if cached else "bundled/fast-hayao/"), "it shows it first"
+    hub.start()
     with pytest.raises(CheckpointError, match=f"{REPO} has no checkpoint epoch-009"):
         space_files([f"hub:{REPO}@epoch-009"])
     with pytest.raises(ValueError, match="names no checkpoint on the Hub"):

@@ -3,8 +3,10 @@
 import copy
 import json
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from hub_server import HubServer, Repo
 from test_checkpoint import edit_json, layer, reseal, save_tiny
 
 from hub_export import hub as connection
+from hub_export import store as stores
 from hub_export.card import TAG
 from hub_export.checkpoint import (
     CARD,
@@ -274,6 +277,48 @@ def test_a_download_that_never_ends_is_given_up(published: HubServer, tmp_path: 
     with pytest.raises(CheckpointError, match=f"{REPO}@epoch-001 cannot be asked now: the Hub does not answer in time"):
         store.fetch(REPO, "epoch-001")
     assert time.monotonic() - started < 2.5
+
+
+def test_a_download_slower_than_any_connection_is_given_up_earlier(
+    published: HubServer, store: HubStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "START_SECONDS", 1.0)
+    monkeypatch.setattr(stores, "SLOWEST", 10**9)
+    store.refresh()
+    published.fail(f"GET .*/{WEIGHTS}", drip=0.3)
+    started = time.monotonic()
+    with pytest.raises(CheckpointError, match=f"{REPO}@epoch-001 cannot be asked now: the Hub does not answer in time"):
+        store.fetch(REPO, "epoch-001")
+    assert time.monotonic() - started < 4
+
+
+def test_one_download_for_all_who_wait_and_none_for_what_is_cached(published: HubServer, store: HubStore) -> None:
+    store._slots = threading.BoundedSemaphore(1)
+    store.refresh()
+    store.fetch(REPO, "epoch-010")
+    fault = published.fail(f"GET .*/{WEIGHTS}", drip=0.3)
+    published.requests.clear()
+    waiting = [store.pull(REPO, "epoch-001") for _ in range(3)]
+    other = store.pull(REPO, "epoch-002")
+    started = time.monotonic()
+    store.fetch(REPO, "epoch-010")
+    assert time.monotonic() - started < 2 and not any(pull.done() for pull in (*waiting, other))
+    fault.drip = 0.0
+    assert len({pull.result(20) for pull in waiting}) == 1 and other.result(20)
+    assert sum(line.startswith("GET") and line.endswith(WEIGHTS) for line in published.requests) == 2
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "nowhere.invalid"])
+def test_out_of_reach_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound, never listening
+        monkeypatch.setenv("HF_ENDPOINT", f"http://{host}:{closed.getsockname()[1]}")
+        store = HubStore(["you", REPO], tmp_path / "cache")
+        started = time.monotonic()
+        store.refresh()
+        assert time.monotonic() - started < 3
+    words = "cannot be asked now: the Hub cannot be reached; showing what is cached"
+    assert sorted(store.problems()) == [f"you {words}", f"{REPO} {words}"]
 
 
 def test_errors_that_pass_are_sat_out(published: HubServer, store: HubStore) -> None:

@@ -7,7 +7,10 @@
         epoch-004/ ...    checkpoints (hub_export/checkpoint.py): `runs/` is a FolderStore
         state.npz         weights, optimizers, averages, power-iteration vectors, and the step
 
-Order of data, augmentation and noise are functions of (seed, step), so the step number is the whole position.
+        profile/          a trace of PROFILE_STEPS steps, where asked for
+
+Order of data, augmentation and noise are functions of (seed, step), so the step number is the whole position. Saving
+copies what it needs at the step; one thread then draws the samples and writes, while training goes on.
 """
 
 import dataclasses
@@ -18,7 +21,8 @@ import platform
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -40,6 +44,8 @@ SAMPLE_PHOTOS = 4
 COLLAPSE_STEPS = 300
 """How many steps the discriminator's losses must stay below COLLAPSE_LOSS before the run is stopped."""
 COLLAPSE_LOSS = 1e-3
+PROFILE_STEPS, PROFILE_AFTER = 10, 2
+"""How many steps `--profile` records, and after how many: the first ones build graphs."""
 
 
 class TrainingStopped(RuntimeError):
@@ -76,7 +82,9 @@ class Run:
         data: opened pictures.
         folder: runs/NAME.
         resume: go on from state.npz; without it the folder must be new.
-        on_checkpoint: called with the folder of every new checkpoint.
+        on_checkpoint: called with the folder of every new checkpoint, in the thread that wrote it.
+        keep: how many of the newest checkpoints stay, see `superseded`; 0 for all.
+        profile: record a few steps into the folder.
 
     Raises:
         ValueError: the folder exists and resume is off, or holds another experiment, or nothing to resume from.
@@ -89,8 +97,11 @@ class Run:
         folder: Path,
         resume: bool = False,
         on_checkpoint: Callable[[Path], None] = lambda folder: None,
+        keep: int = 0,
+        profile: bool = False,
     ):
         self.experiment, self.data, self.folder, self.on_checkpoint = experiment, data, folder, on_checkpoint
+        self.keep, self.profile = keep, profile
         self.plan = plan(experiment, data.steps_per_epoch(experiment.schedule.batch))
         self._open_folder(resume)
         self.precision = automatic_precision() if experiment.precision == "auto" else experiment.precision
@@ -104,6 +115,7 @@ class Run:
         self.photos = data.fixed_photos(SAMPLE_PHOTOS)
         self._stop = False
         self._collapsed_steps = 0
+        self._saving = _Background()
 
     def _open_folder(self, resume: bool) -> None:
         config = self.folder / "experiment.json"
@@ -121,9 +133,14 @@ class Run:
     def train(self) -> None:
         """Trains to the end of the plan. Ctrl-C and SIGTERM finish the step, save the state and return.
 
+        Whichever way it ends, all that was to be saved is written. An error in saving is raised at the next step.
+
         Raises:
             TrainingStopped: a loss is not finite, or the discriminator has collapsed.
+            ValueError: the profiler cannot start.
         """
+        profiled = self.step + PROFILE_AFTER if self.profile else -1
+        profiling = False
         batches = iter(self.data.batches(self.experiment.schedule.batch, self.experiment.seed, self.step))
         handlers = {kind: signal.signal(kind, self._request_stop) for kind in (signal.SIGINT, signal.SIGTERM)}
         writer = _tensorboard(self.folder / "tensorboard")
@@ -131,13 +148,21 @@ class Run:
         pending: list[dict[str, float]] = []
         try:
             while self.step < self.plan.total_steps and not self._stop:
+                self._saving.check()
+                if self.step == profiled:
+                    _start_profiler(self.folder / "profile")
+                    profiling = True
                 started = time.perf_counter()
-                batch = next(batches)
-                waited = time.perf_counter() - started
-                terms = self.trainer.step(batch, self.step, self.plan.warmup_steps, self.plan.total_steps)
+                with tf.profiler.experimental.Trace("step", step_num=self.step, _r=1):
+                    batch = next(batches)
+                    waited = time.perf_counter() - started
+                    terms = self.trainer.step(batch, self.step, self.plan.warmup_steps, self.plan.total_steps)
                 self.step += 1
                 elapsed = time.perf_counter() - started
                 self.seconds += elapsed
+                if profiling and self.step == profiled + PROFILE_STEPS:
+                    tf.profiler.experimental.stop()
+                    profiling = False
                 self._check(terms)
                 pending.append({**terms, "seconds": elapsed, "data_wait": waited / elapsed})
                 bar.update()
@@ -154,9 +179,14 @@ class Run:
             self._log(pending, bar, writer)
             self._save_state()
         finally:
-            bar.close()
-            for kind, handler in handlers.items():
-                signal.signal(kind, handler)
+            try:
+                if profiling:
+                    tf.profiler.experimental.stop()
+                self._saving.wait()
+            finally:
+                bar.close()
+                for kind, handler in handlers.items():
+                    signal.signal(kind, handler)
 
     def _request_stop(self, *_: Any) -> None:
         self._stop = True
@@ -207,8 +237,7 @@ class Run:
     def _save_checkpoint(self) -> None:
         epoch = self.plan.epoch(self.step)
         name = f"epoch-{epoch:03d}"
-        generator = self.trainer.export()
-        samples = sample_grid(generator, self.photos, self.experiment.generator.stride)
+        folder, generator, history = self.folder / name, self.trainer.export(), list(self.history)
         record = checkpoint.Record(
             experiment=self.folder.name,
             checkpoint=name,
@@ -230,17 +259,40 @@ class Run:
             },
             libraries={name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
         )
-        checkpoint.save_checkpoint(self.folder / name, generator, record, self.history, samples)
-        (self.folder / "samples").mkdir(exist_ok=True)
-        shutil.copyfile(self.folder / name / checkpoint.SAMPLES, self.folder / "samples" / f"{name}.jpg")
-        self._save_state()
-        self.on_checkpoint(self.folder / name)
+        state = self._state()
+
+        def write() -> None:
+            samples = sample_grid(generator, self.photos, self.experiment.generator.stride)
+            checkpoint.save_checkpoint(folder, generator, record, history, samples)
+            (self.folder / "samples").mkdir(exist_ok=True)
+            shutil.copyfile(folder / checkpoint.SAMPLES, self.folder / "samples" / f"{name}.jpg")
+            self._write_state(state)
+            if self.keep:
+                self._remove_superseded()
+            self.on_checkpoint(folder)
+
+        self._saving.start(write)
 
     def _save_state(self) -> None:
+        state = self._state()
+        self._saving.start(lambda: self._write_state(state))
+
+    def _state(self) -> dict[str, Any]:
+        return {"step": self.step, "seconds": self.seconds, **self.trainer.state()}
+
+    def _write_state(self, state: dict[str, Any]) -> None:
         content = io.BytesIO()
-        arrays: dict[str, Any] = {"step": self.step, "seconds": self.seconds, **self.trainer.state()}
-        np.savez(content, **arrays)
+        np.savez(content, **state)
         checkpoint.write_aside(self.folder / "state.npz", content.getvalue())
+
+    def _remove_superseded(self) -> None:
+        for leftover in self.folder.glob(".epoch-*-removed"):  # of a kill
+            shutil.rmtree(leftover)
+        records = [checkpoint.read_record(path.parent) for path in self.folder.glob(f"epoch-*/{checkpoint.RECORD}")]
+        for name in superseded(records, self.keep):
+            aside = self.folder / f".{name}-removed"
+            (self.folder / name).rename(aside)  # in one step: a kill leaves no half of a checkpoint
+            shutil.rmtree(aside)
 
     def _restore(self) -> None:
         with np.load(self.folder / "state.npz", allow_pickle=False) as saved:
@@ -251,6 +303,43 @@ class Run:
         self.history = [row for row in map(_parse_row, rows) if row and row["step"] <= self.step]
         text = "".join(json.dumps(row) + "\n" for row in self.history)
         checkpoint.write_aside(self.folder / "history.jsonl", text.encode())
+
+
+class _Background:
+    """One job at a time in a thread, in order; what a job raises comes out of the next call here."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._job: Future[None] | None = None
+
+    def start(self, job: Callable[[], None]) -> None:
+        """Begins a job once the one before is done."""
+        self.wait()
+        self._job = self._pool.submit(job)
+
+    def check(self) -> None:
+        """Raises what the last job raised, if it is over."""
+        if self._job and self._job.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Returns once nothing is under way."""
+        job, self._job = self._job, None
+        if job:
+            job.result()
+
+
+def superseded(records: Iterable[checkpoint.Record], keep: int) -> list[str]:
+    """Names of the checkpoints that may go when the newest `keep` (at least 1) stay.
+
+    The warm-up's last one stays too, and so does the best one: of the lowest style distance, where that was measured.
+    """
+    ordered = sorted(records, key=lambda record: record.step)
+    warmup = [record for record in ordered if record.phase == "warm-up"]
+    measured = [record for record in ordered if record.phase == "adversarial" and "style" in record.metrics]
+    best = sorted(measured, key=lambda record: record.metrics["style"])
+    stay = {record.checkpoint for record in [*ordered[-keep:], *warmup[-1:], *best[:1]]}
+    return [record.checkpoint for record in ordered if record.checkpoint not in stay]
 
 
 def locate(reference: str) -> Path:
@@ -301,3 +390,10 @@ def _tensorboard(folder: Path) -> Any:
     except ImportError:
         return None
     return tf.summary.create_file_writer(str(folder))
+
+
+def _start_profiler(folder: Path) -> None:
+    try:
+        tf.profiler.experimental.start(str(folder))
+    except tf.errors.OpError as error:
+        raise ValueError(f"--profile: the profiler cannot start ({error.message}): train without it") from None

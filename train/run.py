@@ -46,6 +46,15 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--runs", metavar="DIR", type=Path, default=Path("runs"), help="where run folders are (default: runs)")
     p.add_argument("--publish", metavar="YOU/REPO", help="put every checkpoint on the Hub as it appears")
     p.add_argument("--private", action="store_true", help="with --publish: create the repo so that only you see it")
+    p.add_argument(
+        "--keep", type=int, default=0, metavar="K", help="keep the newest K checkpoints, the warm-up's last and the best one"
+    )
+    p.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="same numbers in every run on a GPU too: slower, and an operation that cannot stops the run",
+    )
+    p.add_argument("--profile", action="store_true", help="write a TensorBoard trace of ten steps into RUN/profile")
     p.add_argument("--resume", action="store_true", help="go on with a run that was stopped or killed")
     p.add_argument("--dry-run", action="store_true", help="print the configuration and stop")
     return p
@@ -62,6 +71,7 @@ def configure(arguments: argparse.Namespace) -> Experiment:
     if arguments.steps is not None:
         warmup, steps = _steps(arguments.steps, experiment)
         settings += [f"schedule.warmup_steps={warmup}", f"schedule.steps={steps}"]
+        settings += [] if warmup else ["schedule.warmup_epochs=0"]  # 0 steps alone would mean as many as the epochs say
         suffix += f"-{arguments.steps.replace('+', '-')}-steps"
     if arguments.epochs is not None:
         settings.append(f"schedule.epochs={arguments.epochs}")
@@ -105,6 +115,10 @@ def main(arguments: argparse.Namespace) -> None:
         return
     experiment = configure(arguments)
     folder = arguments.runs / (arguments.name or experiment.name)
+    if arguments.keep < 0:
+        raise ValueError(f"--keep takes a number of checkpoints, got {arguments.keep}")
+    if arguments.keep and arguments.publish:
+        raise ValueError("--keep might remove a checkpoint before it is published: leave out --keep or --publish")
     if arguments.dry_run:
         print(json.dumps(dataclasses.asdict(experiment), indent=1))
         return
@@ -122,11 +136,14 @@ def main(arguments: argparse.Namespace) -> None:
 
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+    if arguments.deterministic:
+        tf.config.experimental.enable_op_determinism()
     source = Source.of(arguments.data, arguments.photos, arguments.anime)
     data = open_data(experiment.data, source, arguments.cache)
     data.terms = arguments.terms or data.terms
     publisher = Publisher(arguments.publish, arguments.private, tqdm.write) if arguments.publish else None
-    run = Run(experiment, data, folder, arguments.resume, publisher or (lambda folder: None))
+    publish = publisher or (lambda folder: None)
+    run = Run(experiment, data, folder, arguments.resume, publish, arguments.keep, arguments.profile)
     plan = run.plan
     print(
         f"{experiment.name}: {data.photo_count} photos, {data.anime_count} anime frames, {plan.warmup_steps} warm-up and "

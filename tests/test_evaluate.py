@@ -1,0 +1,213 @@
+"""What the measures say of cases with a known answer, and the command on a tiny run."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hub_export.card import model_card
+from hub_export.checkpoint import load_generator, read_history, read_record, verify_files
+from train.evaluate import (
+    _insert,
+    colour_shift,
+    content_distance,
+    flatness,
+    kernel_means,
+    line_share,
+    main,
+    mmd,
+    parser,
+    read_pairs,
+    recommended,
+)
+
+ROOT = Path(__file__).parents[1]
+
+
+def distance(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    return mmd(kernel_means(x, x), kernel_means(x, y), kernel_means(y, y))
+
+
+def pictures_like(random: np.random.Generator, count: int, shift: float = 0.0) -> np.ndarray:
+    """(count, 8, 4) patch features; those of one picture resemble each other."""
+    return random.normal(shift, 1.0, (count, 1, 4)) + 0.3 * random.normal(0.0, 1.0, (count, 8, 4))
+
+
+def test_mmd_is_unbiased_and_its_error_is_its_spread() -> None:
+    random = np.random.default_rng(0)
+    found = np.array([distance(pictures_like(random, 10), pictures_like(random, 12)) for _ in range(200)])
+    values, errors = found.T
+    spread = values.std()
+    assert abs(values.mean()) < 3 * spread / np.sqrt(len(values)) and (values < 0).any()
+    assert 0.5 * spread < np.median(errors) < 2 * spread
+
+
+def test_mmd_grows_with_the_shift() -> None:
+    values = []
+    for shift in (0.0, 1.0, 2.0):
+        random = np.random.default_rng(1)
+        values.append(distance(pictures_like(random, 30), pictures_like(random, 30, shift))[0])
+    assert values[0] < values[1] < values[2] and values[1] > 0
+
+
+def test_jackknife_is_that_of_the_definition() -> None:
+    random = np.random.default_rng(2)
+    x, y = pictures_like(random, 5), pictures_like(random, 4, 0.5)
+    variance = 0.0
+    for left_out, kept, first in ((x, y, True), (y, x, False)):
+        rest = [np.delete(left_out, index, axis=0) for index in range(len(left_out))]
+        values = np.array([distance(*((part, kept) if first else (kept, part)))[0] for part in rest])
+        variance += (len(values) - 1) / len(values) * np.sum((values - values.mean()) ** 2)
+    assert distance(x, y)[1] == pytest.approx(np.sqrt(variance))
+
+
+def test_content_distance() -> None:
+    features = np.random.default_rng(0).uniform(0, 1, (4, 5, 8)).astype(np.float32)
+    assert content_distance(features, features) == pytest.approx(0, abs=1e-6)
+    assert content_distance(features, 3 * features) == pytest.approx(0, abs=1e-6)
+    one, other = np.eye(2, dtype=np.float32)[:, None, None]
+    assert content_distance(one, other) == pytest.approx(1)
+
+
+def test_colour_shift_of_known_colours() -> None:
+    black, white, red = (np.full((4, 4, 3), value, np.uint8) for value in (0, 255, (255, 0, 0)))
+    assert colour_shift(black, white) == pytest.approx(100, abs=0.1)
+    assert colour_shift(black, red) == pytest.approx(np.linalg.norm([53.24, 80.09, 67.20]), abs=0.2)
+    assert colour_shift(red, red) == 0
+
+
+def test_flatness_and_lines() -> None:
+    constant = np.full((64, 64, 3), 120, np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    assert flatness(constant) == 1 and flatness(noise) < 0.05
+    ramp = np.repeat(np.repeat(np.arange(64, dtype=np.uint8)[None, :, None], 64, 0), 3, 2)
+    assert flatness(ramp) == 1 and flatness(4 * ramp) < 0.05  # 1 and 4 levels a pixel
+    drawn = constant.copy()
+    drawn[:, 30:32] = 0
+    assert line_share(constant) == 0 and line_share(drawn) == pytest.approx(2 / 64)
+    drawn[:, 30:50] = 0  # an area, not a line
+    assert line_share(drawn) == 0
+
+
+def test_recommended() -> None:
+    good, better = {"style": 9.0, "content": 0.05, "colour": 3.0}, {"style": 5.0, "content": 0.06, "colour": 4.0}
+    far, cast = {"style": 1.0, "content": 0.2, "colour": 3.0}, {"style": 1.0, "content": 0.01, "colour": 20.0}
+    assert recommended({"a": good, "b": better, "c": far, "d": cast}) == "b"
+    assert recommended({"c": far, "d": cast}) == "d"
+
+
+def test_pairs_of_another_model(tmp_path: Path) -> None:
+    photos, outputs = tmp_path / "photos", tmp_path / "outputs"
+    for folder, side in ((photos, 48), (outputs, 40)):
+        folder.mkdir()
+        Image.new("RGB", (side, side)).save(folder / "a.png")
+    [(photo, output)] = read_pairs(photos, outputs, 512)
+    assert photo.shape == output.shape == (48, 48, 3)
+    Image.new("RGB", (40, 40)).save(outputs / "b.png")
+    with pytest.raises(ValueError, match="same names: 'b' is in only one"):
+        next(read_pairs(photos, outputs, 512))
+    with pytest.raises(ValueError, match="not a folder"):
+        next(read_pairs(photos, tmp_path / "none", 512))
+
+
+def command(tmp_path: Path, module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    words = ("-m", module, *words, "--cache", str(tmp_path / "cache"))
+    return subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+TRAIN = ("smoke", "--precision", "float32", "--set", "data.holdout=6", "--name", "tiny", "--epochs", "2")
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished tiny run in runs/tiny."""
+    tmp_path = tmp_path_factory.mktemp("evaluate")
+    trained = command(tmp_path, "train.run", *TRAIN, "--runs", str(tmp_path / "runs"))
+    assert trained.returncode == 0, trained.stderr[-2000:]
+    return tmp_path
+
+
+def test_a_run_is_measured_written_and_goes_on(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = workplace / "runs" / "tiny"
+    before = digests(run)
+    words = (str(run), "--weights", "none")
+    first = command(workplace, "train.evaluate", *words)
+    assert first.returncode == 0, first.stderr[-2000:]
+    assert "same network as trained against, other layers" in first.stdout and "held-out 6 photos" in first.stdout
+    assert f"recommended: {run / 'epoch-002'}" in first.stdout and "rule: lowest style distance" in first.stdout
+    written = digests(run)
+    for name in ("epoch-001", "epoch-002"):
+        record = read_record(run / name)
+        verify_files(run / name, record)
+        load_generator(run / name)
+        assert {"style", "style_error", "style_photos", "style_anime", "content", "flat_anime"} <= record.metrics.keys()
+        card = (run / name / "README.md").read_text("utf-8")
+        assert card == model_card(record)
+        assert "photos themselves" in card and "Held-out 6 photos and 6 frames" in card and "style distance" in card
+        weights = f"{name}/model.weights.h5"
+        assert written[weights] == before[weights]
+    rows = [json.loads(line) for line in (run / "history.jsonl").read_text("utf-8").splitlines()]
+    assert [("eval_style" in row, row["step"]) for row in rows] == [(False, 10), (True, 10), (False, 20), (True, 20)]
+    assert not [path for path in run.iterdir() if path.name.startswith(".")]
+
+    for again in ([], ["--no-write"]):
+        main(parser().parse_args([*words, "--cache", str(workplace / "cache"), *again]))
+        assert capsys.readouterr().out.strip().endswith(first.stdout.strip()) and digests(run) == written
+
+    resumed = command(workplace, "train.run", *TRAIN, "--runs", str(run.parent), "--resume")
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    assert digests(run)["history.jsonl"] == written["history.jsonl"]
+    shutil.copy(run / "history.jsonl", run / "epoch-002" / "history.jsonl")
+    assert sum("eval_style" in row for row in read_history(run / "epoch-002")) == 2
+    shutil.rmtree(run / "epoch-002")
+
+
+def test_evaluations_go_to_their_step(tmp_path: Path) -> None:
+    history = tmp_path / "history.jsonl"
+    history.write_text('{"step": 10}\n{"step": 20}\n{"step": 3', "utf-8")
+    for style in (1.0, 2.0):
+        _insert(history, {"step": 10, "eval_style": style})
+    rows = [json.loads(line) for line in history.read_text("utf-8").splitlines()]
+    assert rows == [{"step": 10}, {"step": 10, "eval_style": 2.0}, {"step": 20}]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["/nowhere"], "holds no checkpoint"),
+        (["RUN", "--data", "/nowhere"], "/nowhere does not exist"),
+        (["RUN", "--seen", "6"], "leave --seen out"),
+        (["RUN", "--weights", "/nowhere"], "no file '/nowhere'"),
+        (["animegan_app/checkpoints/fast-hayao/epoch-015", "--weights", "none"], "no pictures given for style Hayao"),
+        (["NOTHING"], "held nothing out (data.holdout is 0): train with --set data.holdout=48"),
+    ],
+)
+def test_errors_are_one_sentence(workplace: Path, words: list[str], message: str) -> None:
+    run = workplace / "runs" / "tiny"
+    nothing = workplace / "nothing"
+    if not nothing.exists():
+        shutil.copytree(run / "epoch-001", nothing)
+        text = (nothing / "checkpoint.json").read_text("utf-8")
+        (nothing / "checkpoint.json").write_text(text.replace('"holdout": 6', '"holdout": 0'), "utf-8")
+    words = [{"RUN": str(run), "NOTHING": str(nothing)}.get(word, word) for word in words]
+    with pytest.raises(ValueError, match=re.escape(message)) as failed:
+        main(parser().parse_args([*words, "--cache", str(workplace / "cache")]))
+    assert "\n" not in str(failed.value)
+
+
+def test_the_command_says_errors_in_one_sentence(tmp_path: Path) -> None:
+    failed = command(tmp_path, "train.evaluate", "/nowhere")
+    assert failed.returncode == 1 and "Traceback" not in failed.stderr
+    assert failed.stderr.splitlines()[-1].startswith("train.evaluate: /nowhere holds no checkpoint")
