@@ -84,16 +84,6 @@ def read_photo(source: Path | bytes) -> np.ndarray:
         raise PhotoError("The picture file is damaged or cut off: open it in a picture viewer and save it again.") from None
 
 
-def limit_size(photo: np.ndarray, longest_side: int = DEFAULT_LONGEST_SIDE) -> np.ndarray:
-    """Scales (H, W, 3) uint8 down, antialiased, until no side is longer than `longest_side`; never up."""
-    height, width = photo.shape[:2]
-    scale = longest_side / max(height, width)
-    if scale >= 1:
-        return photo
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS))
-
-
 class Stylizer:
     """Draws with generators from checkpoint folders and keeps the last few loaded.
 
@@ -124,10 +114,10 @@ class Stylizer:
         if height * width > MAX_PIXELS:
             raise PhotoError(f"{width} × {height} pixels are too many to draw at once: scale the photo down.")
         with self._lock:
-            draw, stride = self._generator(folder)
+            generator, stride = self._generator(folder)
             start = time.perf_counter()
-            drawn = pixels.from_model(draw(pixels.to_model(pixels.pad(photo, stride))[np.newaxis])[0])
-            return Stylized(photo, pixels.unpad(drawn, height, width), time.perf_counter() - start)
+            anime = pixels.draw(generator, photo, stride)
+            return Stylized(photo, anime, time.perf_counter() - start)
 
     def warm_up(self, folder: Path) -> None:
         """Loads TensorFlow and a generator in a background thread; the first call counts, later ones do nothing."""

@@ -19,7 +19,8 @@ from gradio.processing_utils import save_pil_to_cache
 from PIL import Image
 
 from animegan_app.catalog import HUB, Catalog, Offer, open_catalog
-from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, PhotoError, Stylizer, limit_size, read_photo
+from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, PhotoError, Stylizer, read_photo
+from hub_export import pixels
 from hub_export.checkpoint import WEIGHTS, CheckpointError, Record, read_record
 from hub_export.store import CACHED, HubStore
 
@@ -50,13 +51,16 @@ CSS = """
 #about dt { color: var(--body-text-color-subdued); }
 #about dd { margin: 0; overflow-wrap: anywhere; }
 #add-row { align-items: end; padding: 0 .8rem .8rem 0; }
+#add-source { margin-bottom: 10px; }
+#experiment input, #checkpoint input { text-overflow: ellipsis; }
 .notice { border-left: 4px solid var(--color-accent); padding: .6rem .9rem; background: var(--background-fill-secondary);
           overflow-wrap: anywhere; }
 .notice ul { list-style: disc; margin: .3rem 0 0; padding-left: 1.2rem; }
 @media (max-width: 640px) {
   #title h1 { font-size: 1.5rem; }
   #result { flex-direction: column; align-items: stretch; }
-  #download, #add-source { width: 100% !important; }
+  #add-row { flex-direction: column; align-items: stretch; padding: 0 .8rem .4rem; }
+  #download { width: 100% !important; }
   #about dl { grid-template-columns: 1fr; }
   #about dd { margin-bottom: .4rem; }
 }
@@ -176,7 +180,7 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
         """What `stylise` returns. The stylizer draws one picture at a time."""
         progress(0.2, desc="Reading the photo")
         original = read_photo(path)
-        small = limit_size(original, longest_side)
+        small = pixels.limit_size(original, longest_side)
         folder = catalog.fetch(offer)
         progress(0.3, desc=f"Drawing {_size(small)} with {offer.record.checkpoint}")
         result = stylizer.stylize(small, folder)

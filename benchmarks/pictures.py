@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from animegan_app.stylize import Stylizer, limit_size, read_photo
+from animegan_app.stylize import DEFAULT_LONGEST_SIDE, Stylizer, read_photo
+from hub_export import pixels
 
 EXAMPLES = ("mountains", "pagoda", "autumn")
 WIDTH, HEIGHT = 480, 360
@@ -21,7 +22,8 @@ def sheet(checkpoint: Path, photos: list[Path]) -> Image.Image:
     stylizer = Stylizer()
     columns = []
     for path in photos:
-        photo = ImageOps.fit(Image.fromarray(limit_size(read_photo(path))), (WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+        whole = Image.fromarray(pixels.limit_size(read_photo(path), DEFAULT_LONGEST_SIDE))
+        photo = ImageOps.fit(whole, (WIDTH, HEIGHT), Image.Resampling.LANCZOS)
         result = stylizer.stylize(np.asarray(photo), checkpoint)
         columns.append(np.concatenate([result.photo, result.anime]))
     return Image.fromarray(np.concatenate(columns, axis=1))

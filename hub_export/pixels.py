@@ -1,12 +1,14 @@
 """The one place where pictures become model input and back.
 
 The pixel contract of every checkpoint: RGB, float32 in [-1, 1], height and width multiples of the generator's stride.
-NumPy only, so that reading a record or preparing a picture never loads TensorFlow.
+NumPy and Pillow only, so that reading a record or preparing a picture never loads TensorFlow.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 CONTRACT = {"order": "RGB", "range": [-1.0, 1.0]}
 MINIMUM_SIDE = 32
@@ -54,3 +56,19 @@ def pad(image: np.ndarray, multiple: int) -> np.ndarray:
 def unpad(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Cuts (H', W', C) back to the (height, width, C) it had before `pad`."""
     return image[:height, :width]
+
+
+def limit_size(picture: np.ndarray, longest_side: int) -> np.ndarray:
+    """Scales (H, W, 3) uint8 down, antialiased, until no side is longer than `longest_side`; never up."""
+    height, width = picture.shape[:2]
+    scale = longest_side / max(height, width)
+    if scale >= 1:
+        return picture
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+
+
+def draw(generator: Callable[[np.ndarray], Any], picture: np.ndarray, stride: int) -> np.ndarray:
+    """What a generator of a stride makes of a picture: uint8 RGB (H, W, 3), any H and W -> the same shape."""
+    height, width = picture.shape[:2]
+    return unpad(from_model(generator(to_model(pad(picture, stride))[np.newaxis])[0]), height, width)

@@ -14,9 +14,7 @@ from typing import Any
 
 from huggingface_hub import HfApi, constants, try_to_load_from_cache
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils._headers import build_hf_headers
-from huggingface_hub.utils._http import get_session
-from huggingface_hub.utils.tqdm import tqdm
+from huggingface_hub.utils import build_hf_headers, get_session, tqdm  # type: ignore[attr-defined]  # lazily exported
 
 from hub_export.card import TAG
 from hub_export.checkpoint import NAME, RECORD, SIZE_LIMITS, CheckpointError, Record, read_record, verify_files
@@ -340,17 +338,15 @@ def _ask(api: HfApi, repo: str, cache: Path, problems: list[str]) -> _Repo:
     return _Repo(found, recommended if recommended in found else None)
 
 
-def _read_record(api: HfApi, repo: str, name: str, sha: str, cache: Path) -> Record:
-    """The record of checkpoint `name`, fetched once more if what is cached cannot be read."""
-    for force in (False, True):
-        folder = download(api, repo, sha, RECORD, cache, force).parent
-        try:
-            record = read_record(folder)
-        except CheckpointError as error:
-            if force:
-                raise CheckpointError(_without(folder, error)) from None
-        else:
-            break
+def _read_record(api: HfApi, repo: str, name: str, sha: str, cache: Path, force: bool = False) -> Record:
+    """The record of checkpoint `name`, fetched once more (`force`) if what is cached cannot be read."""
+    folder = download(api, repo, sha, RECORD, cache, force).parent
+    try:
+        record = read_record(folder)
+    except CheckpointError as error:
+        if not force:
+            return _read_record(api, repo, name, sha, cache, force=True)
+        raise CheckpointError(_without(folder, error)) from None
     if record.checkpoint != name:
         raise CheckpointError(f"its record is of {record.experiment}/{record.checkpoint}")
     return record

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gradio as gr
-import huggingface_hub.constants
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -25,7 +24,8 @@ from test_stylize import scene, tiny_checkpoint
 
 from animegan_app import ui
 from animegan_app.catalog import Catalog
-from animegan_app.stylize import Stylizer, limit_size, read_photo
+from animegan_app.stylize import Stylizer, read_photo
+from hub_export import pixels
 from hub_export.publish import publish
 from hub_export.store import SETTING, FolderStore, HubStore
 
@@ -112,16 +112,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def hub(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A Hub on the loopback that holds the run "tiny" and recommends its first checkpoint."""
-    with HubServer() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-        monkeypatch.setenv("HF_TOKEN", server.token)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "publisher's cache"))
-        publish(runs / "tiny", REPO, recommend="epoch-001", log=lambda line: None)
-        monkeypatch.setenv("HF_TOKEN", "")
-        server.requests.clear()
-        yield server
+def hub(hub: HubServer, runs: Path, monkeypatch: pytest.MonkeyPatch) -> HubServer:
+    """Holds the run "tiny" and recommends its first checkpoint; this process is a visitor without a token."""
+    publish(runs / "tiny", REPO, recommend="epoch-001", log=lambda line: None)
+    monkeypatch.setenv("HF_TOKEN", "")
+    hub.requests.clear()
+    return hub
 
 
 @pytest.fixture
@@ -182,7 +178,7 @@ def downloaded(page: Page) -> tuple[str, np.ndarray]:
 
 
 def drawn(path: Path, folder: Path, longest_side: int = 1024) -> np.ndarray:
-    return Stylizer().stylize(limit_size(read_photo(path), longest_side), folder).anime
+    return Stylizer().stylize(pixels.limit_size(read_photo(path), longest_side), folder).anime
 
 
 def test_importing_the_app_is_enough_for_a_space_and_loads_no_tensorflow() -> None:

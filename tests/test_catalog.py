@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -119,18 +118,14 @@ def test_runs_folder_from_argument_environment_or_beside_the_app(monkeypatch: py
 
 
 @pytest.fixture
-def hub(original: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
-    """A Hub with two checkpoints, of which the first is recommended; the standard cache is empty and temporary."""
-    with HubServer() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-        monkeypatch.setenv("HF_TOKEN", server.token)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "publisher's cache"))
-        for epoch in (1, 2):
-            add(original, tmp_path / "published", "tiny", epoch)
-        publish(tmp_path / "published" / "tiny", REPO, recommend="epoch-001", log=lambda line: None)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        server.requests.clear()
-        yield server
+def hub(hub: HubServer, original: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> HubServer:
+    """Holds two checkpoints, of which the first is recommended; the standard cache is empty and temporary."""
+    for epoch in (1, 2):
+        add(original, tmp_path / "published", "tiny", epoch)
+    publish(tmp_path / "published" / "tiny", REPO, recommend="epoch-001", log=lambda line: None)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    hub.requests.clear()
+    return hub
 
 
 def with_hub(root: Path, sources: list[str]) -> Catalog:

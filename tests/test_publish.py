@@ -8,10 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
 import yaml
 from hub_server import HubServer
@@ -24,15 +23,6 @@ from hub_export.generator import GeneratorConfig, build_generator
 from hub_export.publish import Publisher, PublishError, main, publish
 
 REPO = "you/animegan-tiny"
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
-    with HubServer() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-        monkeypatch.setenv("HF_TOKEN", server.token)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
 import yaml
 from hub_server import HubServer
@@ -22,15 +20,6 @@ from hub_export.store import SOURCES_FILE
 ROOT = Path(__file__).parents[1]
 HF = str(Path(sys.executable).parent / "hf")
 SPACE, REPO = "you/animegan-space", "you/animegan-tiny"
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
-    with HubServer() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-        monkeypatch.setenv("HF_TOKEN", server.token)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        yield server
 
 
 def front_matter(readme: bytes) -> dict[str, object]:

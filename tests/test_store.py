@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +46,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for epoch in (1, 2, 10):
         save_tiny(run / f"epoch-{epoch:03}", seed=epoch, epoch=epoch, step=100 * epoch)
     return run
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
-    with HubServer() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-        monkeypatch.setenv("HF_TOKEN", server.token)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "publisher's cache"))
-        yield server
 
 
 @pytest.fixture(scope="module")

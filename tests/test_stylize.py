@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from animegan_app import stylize
-from animegan_app.stylize import PhotoError, Stylizer, limit_size, read_photo
+from animegan_app.stylize import PhotoError, Stylizer, read_photo
 from hub_export import pixels
 from hub_export.checkpoint import WEIGHTS, CheckpointError, Record, load_generator, save_checkpoint
 
@@ -164,12 +164,12 @@ def test_vanished_file(tmp_path: Path) -> None:
 
 
 def test_limit_size_scales_down_only() -> None:
-    assert limit_size(scene(300, 200), 512).shape == (300, 200, 3)
-    assert limit_size(scene(300, 200), 150).shape == (150, 100, 3)
-    assert limit_size(scene(2, 400), 100).shape == (1, 100, 3)
+    assert pixels.limit_size(scene(300, 200), 512).shape == (300, 200, 3)
+    assert pixels.limit_size(scene(300, 200), 150).shape == (150, 100, 3)
+    assert pixels.limit_size(scene(2, 400), 100).shape == (1, 100, 3)
     stripes = np.zeros((64, 128, 3), np.uint8)
     stripes[:, ::2] = 255
-    np.testing.assert_allclose(limit_size(stripes, 32)[:, 4:-4], 127, atol=5)  # antialiased: fine stripes become gray
+    np.testing.assert_allclose(pixels.limit_size(stripes, 32)[:, 4:-4], 127, atol=5)  # antialiased: fine stripes become gray
 
 
 # Drawing

@@ -219,8 +219,8 @@ class Scale:
 
     def __init__(self, gauge: Gauge, data: TrainingData, size: int):
         self.gauge, self.size = gauge, size
-        self.photos = [_limit(photo, size) for photo in data.held_out_photos()]
-        frames = [_limit(frame, size) for frame in data.held_out_anime()]
+        self.photos = [pixels.limit_size(photo, size) for photo in data.held_out_photos()]
+        frames = [pixels.limit_size(frame, size) for frame in data.held_out_anime()]
         self.anime = measure(gauge, ((frame, frame) for frame in frames))
         self.ends = {"photos": self.score((photo, photo) for photo in self.photos), "anime": itself(self.anime)}
 
@@ -248,7 +248,7 @@ def read_pairs(photos: Path, outputs: Path, size: int) -> Iterator[tuple[np.ndar
         raise ValueError(f"{photos} and {outputs} must hold pictures of the same names: {odd[0]!r} is in only one of them")
     for name in sorted(named[0]):
         photo, output = (_read(of[name]) for of in named)
-        photo = _limit(photo, size)
+        photo = pixels.limit_size(photo, size)
         height, width = photo.shape[:2]
         if output.shape != photo.shape:
             output = np.asarray(Image.fromarray(output).resize((width, height), Image.Resampling.LANCZOS))
@@ -390,12 +390,7 @@ def _data_config(record: Record, seen: int) -> DataConfig:
 
 def _drawer(folder: Path, record: Record) -> Draw:
     generator, stride = _traced(checkpoint.load_generator(folder)), record.generator_config.stride
-
-    def draw(photo: np.ndarray) -> np.ndarray:
-        drawn = pixels.from_model(generator(pixels.to_model(pixels.pad(photo, stride))[None])[0])
-        return pixels.unpad(drawn, *photo.shape[:2])
-
-    return draw
+    return lambda photo: pixels.draw(generator, photo, stride)
 
 
 def _traced(model: keras.Model) -> Any:
@@ -418,16 +413,6 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 def _luma(picture: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-
-
-def _limit(picture: np.ndarray, size: int) -> np.ndarray:
-    """Scaled down until no side is longer than `size`; never up."""
-    height, width = picture.shape[:2]
-    scale = size / max(height, width)
-    if scale >= 1:
-        return picture
-    shape = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(Image.fromarray(picture).resize(shape, Image.Resampling.LANCZOS))
 
 
 def _read(path: Path) -> np.ndarray:
