@@ -1,0 +1,288 @@
+"""What records and histories tell: loss curves, the style-content plane, and what differs between two experiments.
+
+Figures are Plotly's JSON (https://plotly.com/javascript/reference): the page carries plotly.js, so Python needs no Plotly.
+Names of terms may come from a stranger, and Plotly reads some HTML in texts, so they are escaped.
+"""
+
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from animegan_app.catalog import Offer
+from hub_export.checkpoint import HISTORY, CheckpointError, Record, read_history
+
+MAX_POINTS = 400
+"""Points of a curve; a longer one is shown by the means of so many equal parts."""
+MAX_TERMS = 100
+"""Terms of a history that are read; a run has some twenty."""
+MEASURED = "eval_"
+"""How the terms begin that `train.evaluate` measured."""
+COLOURS = ("#0d9488", "#d97706", "#7c3aed", "#dc2626", "#2563eb", "#65a30d", "#db2777", "#57534e")
+"""One for each experiment, in turn; readable on light and on dark paper."""
+GRAY, FAINT = "#8a8580", "rgba(138, 133, 128, 0.3)"
+CHART_HEIGHT, PLANE_HEIGHT, HEAD = 200, 480, 50
+"""In pixels; the head holds the legend."""
+MAX_SETTING = 200
+"""Characters of a setting's value that are shown."""
+ABOUT = {"name", "question", "base"}
+"""Parts of a configuration that say which experiment it is; they differ between any two."""
+
+Term = tuple[np.ndarray, np.ndarray]
+"""Steps and values, both (n,) float64, by step."""
+Figure = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The course of an experiment in numbers.
+
+    Args:
+        terms: by name, e.g. "content", or "eval_style" for what was measured.
+        warmup: the last step of the warm-up, 0 without one.
+    """
+
+    terms: dict[str, Term]
+    warmup: int
+
+
+def read_curves(folder: Path) -> Curves:
+    """The curves up to a checkpoint or, where it lies in a run's folder, up to the last step that the run has logged.
+
+    Raises:
+        CheckpointError: the history is missing, damaged or too large.
+    """
+    try:
+        return _read(folder.parent, _version(folder.parent))
+    except CheckpointError:  # no run, or one that is just being written
+        return _read(folder, _version(folder))
+
+
+def with_measured(curves: Curves, records: Iterable[Record]) -> Curves:
+    """The curves with what the checkpoints' own records say was measured, which may be more recent than the history."""
+    found: dict[str, dict[float, float]] = {}
+    for record in records:
+        for name, value in record.metrics.items():
+            if not name.endswith(("_photos", "_anime", "_error")):
+                found.setdefault(MEASURED + name, {})[record.step] = value
+    terms = dict(curves.terms)
+    for name, values in list(found.items())[:MAX_TERMS]:
+        logged = np.stack(terms[name], axis=1).tolist() if name in terms else []
+        terms[name] = _term(sorted((dict(logged) | values).items()))
+    return Curves(terms, curves.warmup)
+
+
+def smoothed(values: np.ndarray, reach: int) -> np.ndarray:
+    """Mean of each of (n,) values with up to `reach` neighbours on either side."""
+    sums, places = np.concatenate([[0.0], np.cumsum(values)]), np.arange(len(values))
+    first, end = np.maximum(places - reach, 0), np.minimum(places + reach + 1, len(values))
+    return (sums[end] - sums[first]) / (end - first)
+
+
+def loss_figure(
+    curves: Mapping[str, Curves], terms: Sequence[str], logarithmic: bool, reach: int = 0, step: str = "step"
+) -> Figure:
+    """A chart for each term, one above the other, with the curves of all experiments over each other.
+
+    Args:
+        curves: by the experiment's name.
+        logarithmic: the scale of the values; those that are not above 0 then have no place.
+        reach: how far loss terms are smoothed, see `smoothed`; what was measured is shown as points, as it is.
+        step: the title of the axis of steps.
+    """
+    data, shapes, titles = [], [], []
+    height = HEAD + CHART_HEIGHT * len(terms)
+    layout = _layout(height, legend=1 + HEAD / height)  # above the first chart's title
+    layout["xaxis"] |= {"title": {"text": step}, "anchor": f"y{len(terms)}"}
+    for number, term in enumerate(terms, 1):
+        top, bottom = 1 - (number - 1) / len(terms), 1 - number / len(terms)
+        gap = 0.15 / len(terms)
+        layout[f"yaxis{number}"] = layout["yaxis"] | {
+            "type": "log" if logarithmic else "linear",
+            "exponentformat": "power",
+            "domain": [bottom + gap * (number < len(terms)), top - gap / 2],
+        }
+        titles.append(
+            _note(html.escape(term), x=0, y=top - gap / 2, xanchor="left", yanchor="bottom", xref="paper", yref="paper")
+        )
+        for place, (name, course) in enumerate(curves.items()):
+            colour = COLOURS[place % len(COLOURS)]
+            if course.warmup:
+                line = {"color": colour, "width": 1, "dash": "dot"}
+                shapes.append({"type": "line", "x0": course.warmup, "x1": course.warmup, "y0": 0, "y1": 1, "line": line})
+                shapes[-1] |= {"xref": "x", "yref": f"y{number} domain", "opacity": 0.6}
+            if term in course.terms:
+                steps, values = course.terms[term]
+                measured = term.startswith(MEASURED)
+                data.append(
+                    {
+                        "type": "scatter",
+                        "mode": "lines+markers" if measured or len(steps) == 1 else "lines",
+                        "x": steps.tolist(),
+                        "y": (values if measured else smoothed(values, reach)).tolist(),
+                        "yaxis": f"y{number}",
+                        "name": html.escape(name),
+                        "legendgroup": name,
+                        "line": {"color": colour, "width": 1.6},
+                        "hovertemplate": "%{y:.4g} at step %{x:,.0f}",
+                    }
+                )
+    shown: set[str] = set()
+    for trace in data:
+        trace["showlegend"] = trace["name"] not in shown
+        shown.add(trace["name"])
+    del layout["yaxis"]
+    return _figure(data, layout | {"shapes": shapes, "annotations": titles})
+
+
+def plane_figure(experiments: Mapping[str, Sequence[Offer]], words: Mapping[str, str]) -> Figure:
+    """Style distance over content distance: a point for each measured checkpoint, whose customdata is its key.
+
+    Photos themselves and anime itself, the ends of the scale, are shown where a record has them.
+
+    Args:
+        experiments: offers in training order by the experiment's name.
+        words: titles of the axes, "content" and "style", and of the ends, "photos" and "anime".
+    """
+    data: list[Figure] = []
+    layout = _layout(PLANE_HEIGHT)
+    layout["xaxis"] |= {"title": {"text": words["content"]}, "rangemode": "tozero"}
+    layout["yaxis"] |= {"title": {"text": words["style"]}}
+    photos: dict[float, None] = {}
+    anime: dict[float, None] = {}
+    for place, (name, offers) in enumerate(experiments.items()):
+        measured = [offer for offer in offers if {"style", "content"} <= offer.record.metrics.keys()]
+        if measured:
+            data.append(_course(name, measured, COLOURS[place % len(COLOURS)]))
+        for metrics in (offer.record.metrics for offer in measured):
+            photos |= dict.fromkeys([metrics["style_photos"]] if "style_photos" in metrics else [])
+            anime |= dict.fromkeys([metrics["style_anime"]] if "style_anime" in metrics else [])
+    if photos:
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers+text",
+                "x": [0] * len(photos),
+                "y": list(photos),
+                "text": [words["photos"]] * len(photos),
+                "textposition": "middle right",
+                "marker": {"size": 12, "color": GRAY, "symbol": "diamond"},
+                "hovertemplate": "%{text}: style %{y:.3g}<extra></extra>",
+                "showlegend": False,
+                "cliponaxis": False,
+            }
+        )
+    line = {"color": GRAY, "width": 1.5, "dash": "dash"}
+    layout["shapes"] = [{"xref": "paper", "x0": 0, "x1": 1, "y0": style, "y1": style, "line": line} for style in anime]
+    layout["annotations"] = [
+        _note(words["anime"], x=1, y=style, xref="paper", xanchor="right", yanchor="bottom") for style in anime
+    ]
+    return _figure(data, layout)
+
+
+def _course(name: str, offers: Sequence[Offer], colour: str) -> Figure:
+    """The way of one experiment's measured checkpoints over the plane."""
+    records = [offer.record for offer in offers]
+    errors = [record.metrics.get("style_error", 0) for record in records]
+    symbols = ["circle-open" if record.phase == "warm-up" else "circle" for record in records]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": [record.metrics["content"] for record in records],
+        "y": [record.metrics["style"] for record in records],
+        "error_y": {"type": "data", "array": errors, "color": FAINT, "thickness": 1},
+        "name": html.escape(name),
+        "line": {"color": colour, "width": 1},
+        "marker": {"size": 12, "color": colour, "symbol": symbols},
+        "text": [html.escape(f"{record.checkpoint} · {record.phase}") for record in records],
+        "customdata": [offer.key for offer in offers],
+        "hovertemplate": "%{text}<br>style %{y:.3g}, content %{x:.3g}",
+    }
+
+
+def scales(offers: Iterable[Offer]) -> list[str]:
+    """On what the offers were measured, each way once: only figures of one way may be compared."""
+    return list(dict.fromkeys(str(offer.record.data.get("measured", "")) for offer in offers if offer.record.metrics))
+
+
+def differences(first: Record, second: Record) -> list[tuple[str, str, str]]:
+    """The settings in which two experiments differ: (name, the first's value, the second's), "" where one has none such."""
+    one, other = _settings(first.config), _settings(second.config)
+    names = sorted((one.keys() | other.keys()) - ABOUT)
+    return [(name, one.get(name, ""), other.get(name, "")) for name in names if one.get(name) != other.get(name)]
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """{"loss": {"style_weight": 3.0}} -> {"loss.style_weight": "3.0"}"""
+    settings: dict[str, str] = {}
+    pending = [("", config)]
+    while pending:
+        prefix, section = pending.pop()
+        for name, value in section.items():
+            if isinstance(value, Mapping):
+                pending.append((f"{prefix}{name}.", value))
+            else:
+                text = value if isinstance(value, str) else json.dumps(value)
+                settings[prefix + name] = text if len(text) <= MAX_SETTING else f"{text[:MAX_SETTING]}…"
+    return settings
+
+
+def _version(folder: Path) -> tuple[int, int]:
+    """Changes when the history does."""
+    try:
+        status = (folder / HISTORY).stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=32)
+def _read(folder: Path, version: tuple[int, int]) -> Curves:
+    rows = sorted(read_history(folder), key=lambda row: row["step"])
+    names = dict.fromkeys(name for row in rows for name in row if name not in ("step", "epoch", "phase"))
+    terms = {}
+    for name in list(names)[:MAX_TERMS]:
+        points = [(row["step"], row[name]) for row in rows if isinstance(row.get(name), int | float)]
+        if points:
+            terms[name] = _term(points)
+    return Curves(terms, max((row["step"] for row in rows if row.get("phase") == "warm-up"), default=0))
+
+
+def _term(points: Sequence[tuple[float, float]]) -> Term:
+    values = np.asarray(points, np.float64)
+    if len(values) > MAX_POINTS:
+        bounds = np.linspace(0, len(values), MAX_POINTS + 1).astype(int)
+        values = np.add.reduceat(values, bounds[:-1], axis=0) / np.diff(bounds)[:, np.newaxis]
+    return values[:, 0], values[:, 1]
+
+
+def _layout(height: int, legend: float = 1.0) -> Figure:
+    """Transparent, with the page's own font; the colours of text and lines are CSS, which knows light from dark."""
+    axis: Figure = {"gridcolor": FAINT, "zerolinecolor": FAINT, "linecolor": FAINT, "automargin": True}
+    return {
+        "height": height,
+        "margin": {"l": 56, "r": 12, "t": 36, "b": 44},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "color": GRAY},
+        "hoverlabel": {"namelength": -1},
+        "dragmode": False,  # a finger scrolls the page; the zoom is a button
+        "modebar": {"bgcolor": "rgba(0,0,0,0)"},
+        "legend": {"orientation": "h", "x": 0, "y": legend, "yanchor": "bottom"},
+        "xaxis": dict(axis),
+        "yaxis": dict(axis),
+    }
+
+
+def _note(text: str, **place: Any) -> Figure:
+    return {"text": text, "showarrow": False, "font": {"size": 13}} | place
+
+
+def _figure(data: list[Figure], layout: Figure) -> Figure:
+    buttons = ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]
+    return {"data": data, "layout": layout, "config": {"displaylogo": False, "modeBarButtonsToRemove": buttons}}
