@@ -32,6 +32,8 @@ LONGEST_SIDES = (512, 768, 1024, 1536)
 DEFAULT_LONGEST_SIDE = 1024
 MAX_PIXELS = max(LONGEST_SIDES) ** 2
 """What a generator is given at most: v2 takes about 2 kB a pixel, 4.7 GB for this many."""
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Shares of red, green and blue in a pixel's light, after ITU-R BT.601."""
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 
@@ -82,6 +84,27 @@ def read_photo(source: Path | bytes) -> np.ndarray:
         raise PhotoError(_unknown(head)) from None
     except Exception:  # Pillow raises many kinds for a malformed file
         raise PhotoError("The picture file is damaged or cut off: open it in a picture viewer and save it again.") from None
+
+
+def blend(photo: np.ndarray, anime: np.ndarray, strength: float, photo_colours: float) -> np.ndarray:
+    """An anime picture toned down: nearer to the photo, or in the photo's colours.
+
+    Light and colour are the luma and chroma of JPEG's YCbCr. There R = Y + 1.402 Cr, and so on, so that a colour without its
+    luma, (R - Y, G - Y, B - Y), is its chroma; chroma is mixed before pictures are.
+
+    Args:
+        photo, anime: uint8 RGB (H, W, 3).
+        strength: 1 for the anime picture, 0 for the photo.
+        photo_colours: 0 for the anime picture's colours, 1 for the photo's under the anime picture's light.
+
+    Returns:
+        uint8 RGB (H, W, 3).
+    """
+    if (strength, photo_colours) == (1, 0):
+        return anime
+    before, after = photo.astype(np.float32), anime.astype(np.float32)
+    change = (1 - photo_colours) * (after - before) + photo_colours * ((after - before) @ LUMA)[..., np.newaxis]
+    return np.clip(np.rint(before + strength * change), 0, 255).astype(np.uint8)
 
 
 class Stylizer:
@@ -141,6 +164,7 @@ class Stylizer:
             generator = load_generator(folder)
             # One trace for every size; autograph has nothing to convert in a Functional model.
             draw = tf.function(generator, input_signature=[tf.TensorSpec((1, None, None, 3), tf.float32)], autograph=False)
+            draw(np.zeros((1, pixels.MINIMUM_SIDE, pixels.MINIMUM_SIDE, 3), np.float32))  # traces: no drawing's time
             self._loaded[key] = draw, record.generator_config.stride
         self._loaded.move_to_end(key)
         while len(self._loaded) > self._capacity:

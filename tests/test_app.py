@@ -1,6 +1,5 @@
 """The app as a person meets it: a real server process, a real browser, no network but the loopback."""
 
-import asyncio
 import io
 import os
 import shutil
@@ -9,10 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import gradio as gr
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -22,12 +19,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from test_stylize import scene, tiny_checkpoint
 
-from animegan_app import ui
-from animegan_app.catalog import Catalog
 from animegan_app.stylize import Stylizer, read_photo
+from animegan_app.ui import sources
 from hub_export import pixels
 from hub_export.publish import publish
-from hub_export.store import SETTING, FolderStore, HubStore
+from hub_export.store import SETTING, HubStore
 
 ROOT = Path(__file__).parents[1]
 PAGODA = ROOT / "animegan_app" / "examples" / "pagoda.jpg"
@@ -288,23 +284,6 @@ def test_damaged_checkpoints_are_told(page: Page) -> None:
     expect(told).to_have_count(1)
 
 
-def test_a_failure_is_shown_once(runs: Path) -> None:
-    """A choice that arrives after the photo is one more reason to draw, and no reason to tell the same again."""
-    demo = ui.build_demo(Catalog({"local": FolderStore(runs)}))
-    stylise = next(event.fn for event in demo.fns.values() if event.name == "stylise")
-    assert stylise
-    shown = []
-    for session, checkpoint in [("a", "spoiled"), ("a", "spoiled"), ("b", "spoiled"), ("a", "gone"), ("a", "spoiled")]:
-        tried = {"path": str(PAGODA)}, f"local/{checkpoint}/epoch-001", 512, gr.Request(session_hash=session)
-        with (
-            ThreadPoolExecutor(1) as pool,
-            pytest.raises(gr.Error) as error,
-        ):  # this thread has the browser's event loop
-            pool.submit(asyncio.run, stylise(*tried)).result()
-        shown.append(error.value.visible)
-    assert shown == [True, False, True, True, True]
-
-
 def test_the_server_checks_what_a_program_asks_for(server: Server, runs: Path) -> None:
     client = Client(server.url, verbose=False)
     pictures, file, line = client.predict(handle_file(PAGODA), "local/tiny/epoch-001", 512, api_name="/stylise")
@@ -473,10 +452,10 @@ def test_nobody_waits_for_a_download_that_drips(browser: Browser, hub: HubServer
 
 
 def test_the_page_accepts_only_so_many_sources(tmp_path: Path) -> None:
-    hub = HubStore([f"you-{number}" for number in range(ui.MAX_SOURCES)], tmp_path, list_seconds=1)
-    with pytest.raises(ValueError, match=f"already looks at {ui.MAX_SOURCES} places"):
-        ui._add_source(hub, "one-more")
-    assert len(hub.sources) == ui.MAX_SOURCES
+    hub = HubStore([f"you-{number}" for number in range(sources.MAX_SOURCES)], tmp_path, list_seconds=1)
+    with pytest.raises(ValueError, match=f"already looks at {sources.MAX_SOURCES} places"):
+        sources.add(hub, "one-more")
+    assert len(hub.sources) == sources.MAX_SOURCES
 
 
 def test_the_hub_is_asked_after_the_page_is_up_and_a_choice_stays(
@@ -515,10 +494,10 @@ def test_the_hub_is_asked_after_the_page_is_up_and_a_choice_stays(
 
 def test_visitors_of_a_space_cannot_spend_its_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hub = HubStore([], tmp_path)
-    assert ui._may_add(hub)
+    assert sources.may_add(hub)
     monkeypatch.setenv("SPACE_ID", "you/animegan-space")
-    assert ui._may_add(hub)
+    assert sources.may_add(hub)
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    assert not ui._may_add(hub)
+    assert not sources.may_add(hub)
     with pytest.raises(ValueError, match="Nothing can be added here"):
-        ui._add_source(hub, "you/animegan-hayao")
+        sources.add(hub, "you/animegan-hayao")

@@ -1,0 +1,230 @@
+"""The page: a tab for each thing to do with a photo and checkpoints. Only this package imports Gradio.
+
+Nothing that a person uploads leaves the machine or stays on it: no analytics, no run history, temporary files removed.
+"""
+
+import asyncio
+import html
+import os
+import signal
+from importlib.util import find_spec
+from typing import Any
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+os.environ["GRADIO_RUN_HISTORY"] = "False"  # read at launch, also where a Space launches
+
+import gradio as gr
+
+from animegan_app.catalog import HUB, Catalog, Offer, open_catalog
+from animegan_app.studio import Studio
+from animegan_app.ui import parts, programs, sources, stylise
+from animegan_app.ui.words import TRANSLATIONS, label, say
+from hub_export.checkpoint import CheckpointError
+
+KEPT_SECONDS = 3600
+"""Uploads and results older than this are deleted four times as often; until then a page left open still works."""
+LOOK_SECONDS = 10
+"""How often an open page asks whether there are new checkpoints on this machine."""
+
+CSS = """
+.gradio-container { max-width: 1180px !important; width: 100%; margin: 0 auto !important; }
+#title h1 { font-size: 1.9rem; line-height: 1.2; margin: .2rem 0; letter-spacing: -.01em; }
+#title p, #facts { color: var(--body-text-color-subdued); margin: 0; }
+#result { align-items: center; }
+#facts { font-size: .92rem; overflow-wrap: anywhere; }
+#slider, #slider .empty { min-height: min(400px, 60vw); }
+#cancel { display: none; }
+#stylise:has(#slider [data-testid="status-tracker"]:not(.hide)) #cancel { display: block; }
+#examples .gallery { display: grid; grid-template-columns: repeat(5, 1fr); gap: .5rem; }
+#examples .gallery span, #examples .gallery .container { display: block; width: 100%; height: auto; max-height: none; }
+#examples img { width: 100%; height: auto; aspect-ratio: 1; max-width: none; object-fit: cover; }
+#about h2 { font-size: 1.05rem; font-weight: 600; margin: 0 0 .6rem; }
+#about h3 { font-size: 1rem; font-weight: 600; margin: 1rem 0 .4rem; }
+#about dl { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.2rem; margin: 0; }
+#about dt { color: var(--body-text-color-subdued); }
+#about dd { margin: 0; overflow-wrap: anywhere; }
+#add-row { align-items: end; }
+#experiment input, #checkpoint input { text-overflow: ellipsis; }
+.table { overflow-x: auto; }
+.table table { border-collapse: collapse; }
+.table th, .table td { text-align: left; padding: .25rem 1.2rem .25rem 0; vertical-align: top;
+                       border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
+.table th { color: var(--body-text-color-subdued); font-weight: 400; }
+.notice { border-left: 4px solid var(--color-accent); padding: .6rem .9rem; background: var(--background-fill-secondary);
+          overflow-wrap: anywhere; }
+.notice ul { list-style: disc; margin: .3rem 0 0; padding-left: 1.2rem; }
+@media (max-width: 640px) {
+  #title h1 { font-size: 1.5rem; }
+  #result, #add-row { flex-direction: column; align-items: stretch; }
+  #download { width: 100% !important; }
+  #about dl { grid-template-columns: 1fr; }
+  #about dd { margin-bottom: .4rem; }
+}
+"""
+
+
+def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
+    """The whole app. Reads records only: TensorFlow loads, and the Hub is asked, after the first page is up.
+
+    Args:
+        catalog: what to offer; None for `open_catalog()`.
+    """
+    catalog = catalog or open_catalog()
+    studio = Studio(catalog)
+
+    def page_for(offer: Offer | None, request: gr.Request) -> tuple[Any, ...]:
+        """The page with everything that is on offer now, and `offer` chosen."""
+        return (
+            _stamp(catalog),
+            _missing(offer, request),
+            *stylise.choices(studio, offer, request),
+            stylise.about_checkpoint(studio, offer, request),
+            sources.describe(studio, request),
+        )
+
+    def opened(request: gr.Request) -> tuple[Any, ...]:
+        """The page as its address asks for it, "?experiment=bundled/fast-hayao&checkpoint=epoch-015"."""
+        wanted, checkpoint = (request.query_params.get(name, "") for name in ("experiment", "checkpoint"))
+        offers = catalog.experiments().get(wanted, [])
+        named = next((offer for offer in offers if offer.record.checkpoint == checkpoint), None)
+        if (wanted and not offers) or (checkpoint and not named):
+            gr.Warning(html.escape(f"{wanted} {checkpoint}".strip()) + " is not on offer; this is what there is.")
+        return page_for(named or (catalog.first(offers) if offers else catalog.default()), request)
+
+    def look(known: Any, experiment: str | None, checkpoint: str | None, request: gr.Request) -> tuple[Any, ...]:
+        """What came or went since the page last looked; a choice that is on offer stays."""
+        stamp = _stamp(catalog)
+        if stamp == known:
+            return (gr.skip(),) * len(page)
+        experiments = catalog.experiments()
+        offers = experiments.get(experiment or "", [])
+        if not offers:
+            return page_for(catalog.default(), request)
+        chosen = next((offer for offer in offers if offer.key == checkpoint), None)
+        return (
+            stamp,
+            _missing(offers[0], request),
+            gr.update(choices=parts.experiment_choices(experiments, request)),
+            # without a choice among them, another experiment has just been chosen and its checkpoints are on their way
+            gr.update(choices=parts.checkpoint_choices(offers, request)) if chosen else gr.skip(),
+            stylise.about_checkpoint(studio, chosen, request) if chosen else gr.skip(),
+            sources.describe(studio, request),
+        )
+
+    def warm_up() -> None:
+        """Lets TensorFlow start to load behind the page, unless all there is has to be downloaded first."""
+        offer = catalog.default()
+        try:
+            if offer and not catalog.missing_bytes(offer):
+                studio.stylizer.warm_up(catalog.fetch(offer))
+        except CheckpointError:
+            return  # who chooses this checkpoint is told
+
+    async def ask_hub() -> None:
+        """Waits, without holding a thread, until the Hub was asked or the time for it is over."""
+        if catalog.hub and catalog.hub.sources:
+            asking = catalog.hub.refresh_in_background()
+            while asking.is_alive():
+                await asyncio.sleep(0.1)
+
+    def add_source(text: str | None, request: gr.Request) -> tuple[Any, ...]:
+        """Adds a namespace or repo of the Hub, if it has a checkpoint, and chooses its first experiment."""
+        try:
+            name = sources.add(catalog.hub, text or "")
+        except ValueError as error:
+            raise parts.error(error) from None
+        found = [offers for key, offers in catalog.experiments().items() if f"{key}/".startswith(f"{HUB}/{name}/")]
+        return ("", *page_for(catalog.first(found[0]) if found else catalog.default(), request))
+
+    with gr.Blocks(title="AnimeGAN laboratory", delete_cache=(KEPT_SECONDS // 4, KEPT_SECONDS)) as demo:
+        gr.HTML(label("title"), elem_id="title")
+        missing = _missing(catalog.default(), None)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab(label("stylise"), id="stylise", elem_id="stylise"):
+                chosen = stylise.build(studio)
+            with gr.Tab(label("sources"), id="sources", elem_id="sources"):
+                offered = sources.build(studio)
+        programs.build(studio)
+
+        known = gr.State(None)
+        page = [known, missing, chosen.experiment, chosen.checkpoint, chosen.about, offered.table]
+        now: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        looked = [known, chosen.experiment, chosen.checkpoint]
+        loading = demo.load(opened, None, page, **now)
+        loading.then(warm_up, None, None, **now)
+        if catalog.hub:
+            asking = loading.then(ask_hub, None, None, **now)
+            asking.then(look, looked, page, preprocess=False, **now)
+        gr.Timer(LOOK_SECONDS).tick(look, looked, page, preprocess=False, **now)
+        gr.on(
+            [offered.add.click, offered.name.submit],
+            add_source,
+            offered.name,
+            [offered.name, *page],
+            preprocess=False,
+            show_progress_on=offered.name,
+            trigger_mode="once",
+            api_visibility="private",
+        )
+    demo.queue(max_size=parts.QUEUE_SIZE, default_concurrency_limit=1)
+    return demo
+
+
+def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None) -> None:
+    """Serves the app until it is interrupted or terminated, then removes all temporary files.
+
+    Programs are served too and, where `gradio[mcp]` is installed, those that speak the Model Context Protocol.
+
+    Args:
+        host, port: None for Gradio's own, GRADIO_SERVER_NAME and GRADIO_SERVER_PORT or this machine only and from 7860.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a plain termination would leave uploads behind
+    _, url, _ = demo.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        ssr_mode=False,
+        max_file_size="50mb",
+        footer_links=["api", "settings"],
+        theme=_theme(),
+        css=CSS,
+        i18n=TRANSLATIONS,
+        mcp_server=find_spec("mcp") is not None,
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    print(f"AnimeGAN laboratory: {url} (Ctrl+C ends it)", flush=True)
+    demo.block_thread()
+
+
+def _stamp(catalog: Catalog) -> Any:
+    """Changes if and only if a page that lists the catalog would."""
+    keys = [(offer.key, offer.record.sha256) for offers in catalog.experiments().values() for offer in offers]
+    return [keys, catalog.problems(), catalog.hub.sources if catalog.hub else []]
+
+
+def _missing(offer: Offer | None, request: gr.Request | None) -> gr.HTML:
+    text = say("no_checkpoint", request, command=stylise.TRAIN)
+    return gr.HTML(f"<p class='notice'>{text}</p>", visible=offer is None)
+
+
+def _theme() -> gr.themes.Base:
+    """Fonts of the system only: the page must look the same without a network."""
+    theme = gr.themes.Soft(
+        primary_hue="teal",
+        secondary_hue="teal",
+        neutral_hue="stone",
+        font=("system-ui", "sans-serif"),
+        font_mono=("ui-monospace", "monospace"),
+    )
+    return theme.set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        block_title_background_fill="transparent",
+        block_title_background_fill_dark="transparent",
+        block_title_text_color="*neutral_600",
+        block_title_text_color_dark="*neutral_300",
+        block_title_padding="0",
+    )

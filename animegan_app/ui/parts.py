@@ -1,0 +1,74 @@
+"""What several tabs show: choices, tables, errors, names of files. Text from records is a stranger's and always escaped."""
+
+import html
+import io
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from animegan_app.catalog import Offer
+from animegan_app.ui.words import say
+from hub_export.checkpoint import Record
+
+EXAMPLES = [str(path) for path in sorted((Path(__file__).parents[1] / "examples").glob("*.jpg"))]
+QUEUE_SIZE = 32
+"""How many requests may wait; all of them may, for a download or for the one drawing that is made at a time."""
+ERROR_SECONDS = 20
+JPEG_QUALITY = 95
+PHASES = ("warm-up", "adversarial")
+
+
+def error(message: object) -> gr.Error:
+    """Gradio renders messages as HTML, so names from files are escaped."""
+    return gr.Error(html.escape(str(message)), duration=ERROR_SECONDS, print_exception=False)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """HTML of a small table; every cell escaped."""
+    titles = "".join(f"<th scope='col'>{html.escape(title)}</th>" for title in head)
+    lines = "".join(f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<div class='table'><table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table></div>"
+
+
+def experiment_choices(experiments: dict[str, list[Offer]], request: gr.Request | None) -> list[tuple[str, str]]:
+    """What a dropdown of experiments shows and gives: "fast-hayao · bundled", "bundled/fast-hayao"."""
+    return [(f"{offers[0].name} · {say(offers[0].source, request)}", key) for key, offers in experiments.items()]
+
+
+def checkpoint_choices(offers: list[Offer], request: gr.Request | None) -> list[tuple[str, str]]:
+    """What a dropdown of checkpoints shows and gives, the newest first: "epoch-015 · adversarial", its key."""
+    return [(f"{offer.record.checkpoint} · {phase(offer.record, request)}", offer.key) for offer in reversed(offers)]
+
+
+def phase(record: Record, request: gr.Request | None) -> str:
+    """Which phase of training a checkpoint was taken in."""
+    return say(record.phase, request) if record.phase in PHASES else record.phase
+
+
+def file_name(photo: str, record: Record) -> str:
+    """Tells photo and checkpoint, e.g. "pagoda-fast-hayao-epoch-060"."""
+    plain = re.sub(r"[^\w.-]+", "-", photo)[:60]
+    return f"{plain}-{record.experiment}-{record.checkpoint}"
+
+
+def pixels_of(size: Any) -> str:
+    """Width and height, e.g. "640 × 427"."""
+    return f"{size[0]} × {size[1]}"
+
+
+def save(picture: np.ndarray, name: str) -> str:
+    """A picture as a file that Gradio serves and deletes."""
+    content = io.BytesIO()
+    image = Image.fromarray(picture)
+    if name.endswith(".jpg"):
+        image.save(content, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    else:
+        image.save(content, "PNG", compress_level=1)  # a third larger than the default and six times as fast
+    return save_bytes_to_cache(content.getvalue(), name, get_upload_folder())

@@ -1,0 +1,83 @@
+"""What programs may call, over Gradio's API and as tools of the Model Context Protocol."""
+
+from pathlib import Path
+from typing import Any
+
+from gradio.data_classes import FileData
+from gradio.events import api
+
+from animegan_app.studio import Studio
+from animegan_app.stylize import DEFAULT_LONGEST_SIDE, PhotoError, blend
+from animegan_app.ui import parts, stylise
+from hub_export.checkpoint import CheckpointError
+
+
+def build(studio: Studio) -> None:
+    """Adds the endpoints /stylise and /checkpoints."""
+
+    async def draw(
+        photo: FileData,
+        checkpoint: str = "",
+        longest_side: int = DEFAULT_LONGEST_SIDE,
+        strength: float = 100,
+        photo_colours: float = 0,
+    ) -> tuple[FileData, dict[str, Any]]:
+        """Redraws a photo as anime.
+
+        Args:
+            photo: a JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF file.
+            checkpoint: one of the keys that /checkpoints lists; the app's first choice if it is left out.
+            longest_side: the picture is scaled down to at most 512, 768, 1024 or 1536 pixels.
+            strength: 0 (the photo) to 100 (anime).
+            photo_colours: 0 (anime's colours) to 100 (the photo's).
+
+        Returns:
+            The picture as a PNG file, and width, height, seconds, checkpoint, weights (sha256) and commit (on the Hub).
+        """
+        try:
+            if not (0 <= strength <= 100 and 0 <= photo_colours <= 100):
+                raise PhotoError("strength and photo_colours must be from 0 to 100.")
+            offer = studio.catalog.find(checkpoint) if checkpoint else studio.catalog.default()
+            if offer is None:
+                raise CheckpointError(f"There is no checkpoint to draw with: train one with {stylise.TRAIN}")
+            path = Path(photo["path"])  # type: ignore[index]  # Gradio hands over a dict
+            drawing = await studio.draw(path, offer.key, longest_side, lambda done, text: None)
+        except (PhotoError, CheckpointError) as error:
+            raise parts.error(error) from None
+        anime = blend(drawing.photo, drawing.anime, strength / 100, photo_colours / 100)
+        name = stylise.file_name(path.stem, drawing.record, strength, photo_colours)
+        width, height = drawing.size
+        facts = {
+            "width": width,
+            "height": height,
+            "seconds": round(drawing.seconds, 3),
+            "checkpoint": offer.key,
+            "weights": drawing.record.sha256,
+            "commit": drawing.commit,
+        }
+        return FileData(path=parts.save(anime, f"{name}.png")), facts
+
+    def checkpoints() -> list[dict[str, Any]]:
+        """Lists the checkpoints that photos can be drawn with.
+
+        Returns:
+            For each its key, experiment, checkpoint, question (what the experiment asks), phase, epoch and step of training,
+            and missing_bytes (what has to be downloaded before it can draw).
+        """
+        return [
+            {
+                "key": offer.key,
+                "experiment": offer.name,
+                "checkpoint": offer.record.checkpoint,
+                "question": offer.record.question,
+                "phase": offer.record.phase,
+                "epoch": offer.record.epoch,
+                "step": offer.record.step,
+                "missing_bytes": studio.catalog.missing_bytes(offer),
+            }
+            for offers in studio.catalog.experiments().values()
+            for offer in offers
+        ]
+
+    api(draw, api_name="stylise", concurrency_limit=parts.QUEUE_SIZE)
+    api(checkpoints, api_name="checkpoints", queue=False)

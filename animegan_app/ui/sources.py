@@ -1,0 +1,94 @@
+"""The last tab: where checkpoints come from, what is here already and what would be downloaded; more of the Hub."""
+
+import html
+import os
+from typing import NamedTuple
+
+import gradio as gr
+
+from animegan_app.studio import Studio, megabytes
+from animegan_app.ui import parts
+from animegan_app.ui.words import label, say
+from hub_export.checkpoint import CheckpointError
+from hub_export.store import CACHED, HubStore
+
+MAX_SOURCES = 50
+"""How many namespaces and repos a running app accepts from the page, those it was started with included."""
+MAX_NOTICES = 20
+
+
+class Sources(NamedTuple):
+    """What the frame renews and listens to."""
+
+    table: gr.HTML
+    name: gr.Textbox
+    add: gr.Button
+
+
+def build(studio: Studio) -> Sources:
+    """Builds the tab."""
+    listing = gr.HTML(describe(studio, None), elem_id="listing")
+    with gr.Row(elem_id="add-row", visible=may_add(studio.catalog.hub)):
+        name = gr.Textbox(
+            placeholder=label("name_example"),
+            label=label("name_or_repo"),
+            max_lines=1,
+            max_length=200,
+            min_width=260,
+            scale=1,
+            elem_id="source",
+        )
+        button = gr.Button(label("add"), scale=0, min_width=180, elem_id="add-source")
+    return Sources(listing, name, button)
+
+
+def describe(studio: Studio, request: gr.Request | None) -> str:
+    """HTML: every experiment on offer with what is here and what would be downloaded, and what cannot be offered."""
+    catalog = studio.catalog
+    rows = []
+    for offers in catalog.experiments().values():
+        missing: list[int] = []
+        for offer in offers:
+            try:
+                missing.append(catalog.missing_bytes(offer))
+            except CheckpointError:  # it went while we looked
+                continue
+        here, size = missing.count(0), sum(missing)
+        place = say(offers[0].source, request)
+        rows.append((place, offers[0].name, len(missing), here, megabytes(size) if size else "–"))
+    head = [say(key, request) for key in ("place", "offers", "checkpoints", "here_already", "would_download")]
+    found = parts.table(head, rows)
+    if catalog.hub and catalog.hub.sources:
+        names = ", ".join(catalog.hub.sources)
+        found += f"<p>{html.escape(say('looks_at', request, names=names))}</p>"
+    problems = catalog.problems()
+    if problems:
+        shown = problems[:MAX_NOTICES]
+        if len(problems) > MAX_NOTICES:
+            shown.append(say("more", request, count=len(problems) - MAX_NOTICES))
+        items = "".join(f"<li>{html.escape(problem)}</li>" for problem in shown)
+        found += f"<div class='notice'>{say('not_offered', request)}<ul>{items}</ul></div>"
+    return found
+
+
+def may_add(hub: HubStore | None) -> bool:
+    """Not on a Space with a token: its visitors would list and use what only its owner may see."""
+    return hub is not None and not (os.environ.get("SPACE_ID") and os.environ.get("HF_TOKEN"))
+
+
+def add(hub: HubStore | None, text: str) -> str:
+    """Adds a namespace or repo that has a checkpoint, and lists it. Returns its name. Raises ValueError with a sentence."""
+    if hub is None or not may_add(hub):
+        raise ValueError("Nothing can be added here.")
+    asked = HubStore([text[:200]], hub.cache, hub.list_seconds)  # so that a wrong one leaves nothing behind
+    name = asked.sources[0]
+    if name not in hub.sources and len(hub.sources) >= MAX_SOURCES:
+        raise ValueError(f"The app already looks at {MAX_SOURCES} places on the Hub: restart it to choose others.")
+    asked.refresh()
+    if not asked.experiments():
+        raise ValueError(next(iter(asked.problems()), f"{name} has no checkpoint for this app").removesuffix(CACHED))
+    hub.add(name)
+    hub.refresh()
+    if not any(f"{experiment}/".startswith(f"{name}/") for experiment in hub.experiments()):
+        raise ValueError(f"{name} was added, but the Hub is slow: reload the page in a while")
+    return name

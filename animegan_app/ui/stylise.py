@@ -1,0 +1,287 @@
+"""The first tab: a photo, a checkpoint, and a slider between photo and anime."""
+
+import html
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from animegan_app.catalog import HUB, Offer
+from animegan_app.studio import Drawing, Studio, megabytes
+from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, PhotoError, blend
+from animegan_app.ui import parts
+from animegan_app.ui.words import label, say
+from hub_export.checkpoint import WEIGHTS, CheckpointError, Record
+
+TRAIN = "python -m train.run fast-hayao"
+SHARE = """(experiment, checkpoint) => {
+    const address = new URL(window.location);
+    if (checkpoint) {
+        address.searchParams.set("experiment", experiment);
+        address.searchParams.set("checkpoint", checkpoint.split("/").pop());
+    }
+    window.history.replaceState(window.history.state, "", address);
+}"""
+"""Puts the choice into the page's address."""
+
+Wanted = tuple[str, str | None, int]
+"""Path of the photo, key of the checkpoint, longest side."""
+
+
+class Stylise(NamedTuple):
+    """What other tabs may read or set."""
+
+    photo: gr.Image
+    experiment: gr.Dropdown
+    checkpoint: gr.Dropdown
+    about: gr.HTML
+
+
+def build(studio: Studio) -> Stylise:
+    """Builds the tab."""
+    catalog = studio.catalog
+
+    def choose_experiment(experiment: str, checkpoint: str | None, request: gr.Request) -> Any:
+        """Its checkpoints. One of them that is chosen stays: Gradio tells of a choice also where a list is just left."""
+        offers = catalog.experiments().get(experiment)
+        if not offers:
+            raise parts.error(f"{experiment} is not on offer: reload the page to see what is")
+        kept = checkpoint if checkpoint in [offer.key for offer in offers] else catalog.first(offers).key
+        return gr.Dropdown(choices=parts.checkpoint_choices(offers, request), value=kept)
+
+    def describe(key: str | None, request: gr.Request) -> str:
+        try:
+            return about_checkpoint(studio, catalog.find(key) if key else None, request)
+        except CheckpointError as error:
+            raise parts.error(error) from None
+
+    def want(photo: dict[str, Any] | None, checkpoint: str | None, longest_side: int) -> Wanted | None:
+        """One thing to draw: a photo and a choice that arrive together are one change of it, and one reason to draw."""
+        return (photo["path"], checkpoint, longest_side) if photo else None
+
+    async def show(
+        wanted: Wanted | None,
+        strength: float,
+        photo_colours: float,
+        suffix: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
+    ) -> tuple[Any, ...]:
+        """The photo and its anime version, the same as a file, a line of facts, and what the sizes cost."""
+        if wanted is None:
+            return None, gr.DownloadButton(value=None, interactive=False), "", gr.skip()
+        path, checkpoint, longest_side = wanted
+        try:
+            if not checkpoint:
+                raise CheckpointError(f"There is no checkpoint to draw with: train one with {TRAIN}, then reload the page")
+            drawing = await studio.draw(Path(path), checkpoint, longest_side, lambda done, text: progress(done, desc=text))
+        except (PhotoError, CheckpointError) as error:
+            raise parts.error(error) from None
+        anime = blend(drawing.photo, drawing.anime, strength / 100, photo_colours / 100)
+        name = file_name(Path(path).stem, drawing.record, strength, photo_colours)
+        shown = parts.save(drawing.photo, "photo.png"), parts.save(anime, f"{name}.png")
+        file = shown[1] if suffix == "png" else parts.save(anime, f"{name}.{suffix}")
+        sides = gr.Radio(choices=_costs(studio, drawing, request))
+        return shown, gr.DownloadButton(value=file, interactive=True), facts(drawing, request), sides
+
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            photo = gr.Image(
+                label=label("photo"),
+                type="filepath",
+                image_mode=None,
+                sources=["upload", "clipboard", "webcam"],
+                height=360,
+                buttons=["fullscreen"],
+                placeholder=label("drop"),
+                elem_id="photo",
+            )
+            with gr.Column(elem_id="examples"):
+                gr.Examples(parts.EXAMPLES, photo, label=label("examples"), api_visibility="private")
+        with gr.Column(scale=3, min_width=300):
+            slider = gr.ImageSlider(
+                label=str(label("slider")),
+                type="filepath",
+                interactive=False,
+                max_height=440,
+                buttons=["fullscreen"],
+                elem_id="slider",
+            )
+            with gr.Row(elem_id="result"):
+                line = gr.HTML(elem_id="facts")
+                cancel = gr.Button(label("cancel"), scale=0, min_width=120, elem_id="cancel")
+                suffix = gr.Radio(
+                    [("PNG", "png"), ("JPEG", "jpg")],
+                    value="png",
+                    label=label("format"),
+                    scale=0,
+                    min_width=150,
+                    elem_id="format",
+                )
+                download = gr.DownloadButton(
+                    label("download"), variant="primary", interactive=False, scale=0, min_width=150, elem_id="download"
+                )
+            with gr.Row():
+                strength = gr.Slider(
+                    0, 100, 100, step=1, label=label("strength"), info=label("strength_info"), elem_id="strength"
+                )
+                photo_colours = gr.Slider(
+                    0, 100, 0, step=1, label=label("photo_colours"), info=label("photo_colours_info"), elem_id="colours"
+                )
+    with gr.Row():
+        experiment, checkpoint = choices(studio, catalog.default(), None)
+        longest_side = gr.Radio(
+            [(f"{side}", side) for side in LONGEST_SIDES],
+            value=DEFAULT_LONGEST_SIDE,
+            label=label("longest_side"),
+            min_width=260,
+            elem_id="longest-side",
+        )
+    about = gr.HTML(about_checkpoint(studio, catalog.default(), None), elem_id="about")
+
+    wanted = gr.State(None)
+    quick: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    gr.on(
+        [photo.change, checkpoint.change, longest_side.change],
+        want,
+        [photo, checkpoint, longest_side],
+        wanted,
+        preprocess=False,  # Pillow reads the file in `read_photo` alone, whose errors are sentences
+        trigger_mode="always_last",
+        **quick,
+    )
+    results = [slider, download, line, longest_side]
+    drawn: Any = {"trigger_mode": "always_last", "concurrency_limit": parts.QUEUE_SIZE, "api_visibility": "private"}
+    settings = [wanted, strength, photo_colours, suffix]
+    drawing = wanted.change(show, settings, results, show_progress_on=slider, **drawn)
+    drawing.success(describe, checkpoint, about, preprocess=False, **quick)  # what had to be downloaded is here now
+    drawing.failure(lambda: (None, gr.DownloadButton(value=None, interactive=False), ""), None, results[:3], **quick)
+    adjusting = gr.on(
+        [strength.change, photo_colours.change, suffix.change], show, settings, results, show_progress="hidden", **drawn
+    )
+    cancel.click(lambda: None, None, wanted, cancels=[drawing, adjusting], **quick)
+    experiment.input(choose_experiment, [experiment, checkpoint], checkpoint, preprocess=False, **quick)
+    checkpoint.change(describe, checkpoint, about, preprocess=False, **quick)
+    checkpoint.change(None, [experiment, checkpoint], None, js=SHARE, **quick)
+    return Stylise(photo, experiment, checkpoint, about)
+
+
+def choices(studio: Studio, offer: Offer | None, request: gr.Request | None) -> tuple[gr.Dropdown, gr.Dropdown]:
+    """Both dropdowns with everything on offer and `offer` chosen."""
+    experiments = studio.catalog.experiments()
+    return (
+        gr.Dropdown(
+            parts.experiment_choices(experiments, request),
+            value=offer.experiment if offer else None,
+            label=label("experiment"),
+            min_width=260,
+            elem_id="experiment",
+        ),
+        gr.Dropdown(
+            parts.checkpoint_choices(experiments.get(offer.experiment, []) if offer else [], request),
+            value=offer.key if offer else None,
+            label=label("checkpoint"),
+            min_width=260,
+            elem_id="checkpoint",
+        ),
+    )
+
+
+def about_checkpoint(studio: Studio, offer: Offer | None, request: gr.Request | None) -> str:
+    """HTML: what a checkpoint is, from its record alone; every value escaped, for a record may come from a stranger."""
+    if offer is None:
+        return ""
+    record = offer.record
+    data, compute = record.data, record.compute
+    rows = {
+        "question": record.question,
+        "taken_at": say("taken", request, epoch=record.epoch, phase=parts.phase(record, request), step=f"{record.step:,}"),
+        "data": say(
+            "pictures",
+            request,
+            photos=_count(data.get("photos"), request),
+            anime=_count(data.get("anime"), request),
+            source=data.get("source", ""),
+        ),
+        "terms": str(data.get("terms", "")),
+        "compute": say(
+            "spent",
+            request,
+            time=_duration(compute.get("seconds"), request),
+            device=compute.get("device") or say("unknown_device", request),
+        ),
+        "generator": say(
+            "megabytes_of_weights",
+            request,
+            architecture=record.generator.get("architecture", ""),
+            size=megabytes(record.files[WEIGHTS]["size"]),
+        ),
+    }
+    if offer.source == HUB:
+        try:
+            rows["from"] = say("from_hub", request, name=offer.name, sha=studio.catalog.commit(offer))
+            missing_bytes = studio.catalog.missing_bytes(offer)
+            rows["to_download"] = say("first", request, size=megabytes(missing_bytes)) if missing_bytes else ""
+        except CheckpointError as error:
+            rows["from"] = str(error)
+    items = "".join(f"<dt>{say(key, request)}</dt><dd>{html.escape(text)}</dd>" for key, text in rows.items() if text)
+    title = f"<h2>{html.escape(offer.name)} {html.escape(record.checkpoint)}</h2>"
+    return f"{title}<dl>{items}</dl>{_differences(record, request)}"
+
+
+def facts(drawing: Drawing, request: gr.Request | None) -> str:
+    """HTML: size, seconds, checkpoint, identity of the weights and, from the Hub, of the commit."""
+    size = parts.pixels_of(drawing.size)
+    reduced = say("reduced", request, size=size, original=parts.pixels_of(drawing.original))
+    words = [
+        say("size", request, size=size) if drawing.size == drawing.original else reduced,
+        say("time", request, seconds=f"{drawing.seconds:.1f}"),
+        f"{drawing.offer.name} {drawing.record.checkpoint}",
+        say("weights", request, sha=drawing.record.sha256[:12]),
+    ]
+    if drawing.commit:
+        words.append(say("commit", request, sha=drawing.commit[:12]))
+    return html.escape(" · ".join(words))
+
+
+def file_name(photo: str, record: Record, strength: float, photo_colours: float) -> str:
+    """Tells photo, checkpoint and what was toned down, e.g. "pagoda-fast-hayao-epoch-060-strength-80-colours-50"."""
+    name = parts.file_name(photo, record)
+    if strength != 100:
+        name += f"-strength-{strength:g}"
+    return f"{name}-colours-{photo_colours:g}" if photo_colours else name
+
+
+def _differences(record: Record, request: gr.Request | None) -> str:
+    if not record.base:
+        return ""
+    title = f"<h3>{html.escape(say('differs', request, base=record.base))}</h3>"
+    if not record.changes:
+        return f"{title}<p>{say('nothing', request)}</p>"
+    head = say("setting", request), record.base, say("here", request)
+    return title + parts.table(head, [(key, *values) for key, values in record.changes.items()])
+
+
+def _costs(studio: Studio, drawing: Drawing, request: gr.Request | None) -> list[tuple[str, int]]:
+    """The size limits with what a drawing of this photo will take with such a generator on this machine."""
+    found = []
+    for side in LONGEST_SIDES:
+        scale = min(1.0, side / max(drawing.original))
+        width, height = (max(1, round(length * scale)) for length in drawing.original)
+        seconds = studio.expected_seconds(drawing.record, width, height)
+        text = f"{side}" if seconds is None else say("seconds", request, side=side, seconds=f"{seconds:.1f}")
+        found.append((text, side))
+    return found
+
+
+def _count(value: Any, request: gr.Request | None) -> str:
+    return f"{value:,}" if isinstance(value, int) else say("unknown", request)
+
+
+def _duration(seconds: Any, request: gr.Request | None) -> str:
+    if not isinstance(seconds, int | float):
+        return say("unknown_time", request)
+    minutes = max(1, round(seconds / 60))
+    if minutes < 60:
+        return say("minutes", request, minutes=minutes)
+    return say("hours", request, hours=minutes // 60, minutes=minutes % 60)
