@@ -26,7 +26,11 @@ class SpectralConv2D(keras.layers.Conv2D):
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
         self.u = self.add_weight(
-            shape=(self.filters,), initializer=keras.initializers.RandomNormal(), trainable=False, name="u"
+            shape=(self.filters,),
+            initializer=keras.initializers.RandomNormal(),
+            trainable=False,
+            aggregation="only_first_replica",  # all replicas have the same kernel
+            name="u",
         )
 
     def _iterate(self) -> tuple[Any, Any]:

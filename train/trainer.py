@@ -10,7 +10,7 @@ Reference: AnimeGAN.py, build_model and train.
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -43,23 +43,44 @@ class Trainer:
     Args:
         experiment: what to build.
         precision: a Keras dtype policy; normalisation, σ, Gram matrices, losses and optimizers stay float32 in all.
+        strategy: the devices to share every batch among; the default is one device.
+        xla: compile the steps with XLA.
     """
 
-    def __init__(self, experiment: Experiment, precision: str):
+    def __init__(
+        self, experiment: Experiment, precision: str, strategy: tf.distribute.Strategy | None = None, xla: bool = False
+    ):
         self.experiment, self.precision = experiment, precision
+        self.strategy = strategy or tf.distribute.get_strategy()
         keras.utils.set_random_seed(experiment.seed)
         keras.config.set_dtype_policy(precision)
         conv2d = SpectralConv2D if experiment.spectral_norm else keras.layers.Conv2D
-        self.features = build_features(experiment.features)
-        self.generator = build_generator(experiment.generator, conv2d)
-        self.averaged = build_generator(experiment.generator, conv2d) if experiment.schedule.ema else None
-        if self.averaged:
-            self.averaged.set_weights(self.generator.get_weights())
-        self.discriminator = build_discriminator(experiment.discriminator)
-        self.warmup_optimizer = self._optimizer(self.generator)
-        self.generator_optimizer = self._optimizer(self.generator)
-        self.discriminator_optimizer = self._optimizer(self.discriminator)
-        self.noise_seed = tf.Variable([experiment.seed, 0], dtype=tf.int32, trainable=False)
+        with self.strategy.scope():
+            self.features = build_features(experiment.features)
+            self.generator = build_generator(experiment.generator, conv2d)
+            self.averaged = build_generator(experiment.generator, conv2d) if experiment.schedule.ema else None
+            if self.averaged:
+                self.averaged.set_weights(self.generator.get_weights())
+            self.discriminator = build_discriminator(experiment.discriminator)
+            self.warmup_optimizer = self._optimizer(self.generator)
+            self.generator_optimizer = self._optimizer(self.generator)
+            self.discriminator_optimizer = self._optimizer(self.discriminator)
+            self.noise_seed = tf.Variable([experiment.seed, 0], dtype=tf.int64, trainable=False)
+        self._warmup_step = self._shared(self._warm_up, xla)
+        self._adversarial_step = self._shared(functools.partial(self._train_on, update_discriminator=True), xla)
+        self._generator_step = self._shared(functools.partial(self._train_on, update_discriminator=False), xla)
+
+    def _shared(self, phase: Callable[[Any], dict[str, Any]], xla: bool) -> Any:
+        """A graph that runs a phase's step on every replica's share of a batch; the terms are means over all of it."""
+
+        def share(batch: Mapping[str, Any]) -> Any:
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, phase(batch))
+
+        def step(batch: Mapping[str, Any]) -> dict[str, Any]:
+            terms = self.strategy.run(share, args=(batch,))
+            return {name: self.strategy.experimental_local_results(value)[0] for name, value in terms.items()}
+
+        return tf.function(step, jit_compile=xla or None)
 
     def _optimizer(self, model: keras.Model) -> Any:
         schedule = self.experiment.schedule
@@ -97,8 +118,7 @@ class Trainer:
             self._average(self.averaged, tf.constant(min(schedule.ema, (1 + step) / (10 + step)), tf.float32))
         return {name: float(value) for name, value in terms.items()}
 
-    @tf.function
-    def _warmup_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+    def _warm_up(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         loss = self.experiment.loss
         photo, target = batch["photo"], batch["target"]
         target_features = self.features(target)
@@ -111,17 +131,9 @@ class Trainer:
                 terms["pixel"] = losses.pixel_loss(target, fake)
                 weights["pixel"] = loss.pixel_weight
             total = weighted_sum(terms, weights)
-            scaled = self.warmup_optimizer.scale_loss(total)
+            scaled = self._scale(total, self.warmup_optimizer)
         self._apply(tape, scaled, self.warmup_optimizer, self.generator)
         return {**terms, "generator": total}
-
-    @tf.function
-    def _adversarial_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        return self._train_on(batch, update_discriminator=True)
-
-    @tf.function
-    def _generator_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        return self._train_on(batch, update_discriminator=False)
 
     def _train_on(self, batch: Mapping[str, Any], update_discriminator: bool) -> dict[str, Any]:
         loss = self.experiment.loss
@@ -151,7 +163,7 @@ class Trainer:
                 "adversarial": loss.generator_weight,
             }
             total = weighted_sum(terms, weights)
-            scaled = self.generator_optimizer.scale_loss(total)
+            scaled = self._scale(total, self.generator_optimizer)
         self._apply(tape, scaled, self.generator_optimizer, self.generator)
         return {**terms, "generator": total, **discriminator_terms}
 
@@ -165,16 +177,16 @@ class Trainer:
             "smooth": (smooth, loss.smooth_weight),
         }
         pictures = {name: picture for name, (picture, weight) in judged.items() if weight}
-        stacked = self._seen(tf.concat(list(pictures.values()), axis=0), 1)
+        stacked = tf.concat([self._seen(picture, stream) for stream, picture in enumerate(pictures.values(), 1)], axis=0)
         advance_power_iterations(self.discriminator)
         with tf.GradientTape() as tape:
             logits = tf.split(self.discriminator(stacked, training=True), len(pictures))
             terms = losses.discriminator_losses(loss.adversarial, dict(zip(pictures, logits, strict=True)))
             total = loss.discriminator_weight * weighted_sum(terms, {name: weight for name, (_, weight) in judged.items()})
             if loss.adversarial in losses.PENALTY_KINDS:
-                terms["penalty"] = self._penalty(self._seen(batch["anime"], 4), self._seen(fake, 4))
+                terms["penalty"] = self._penalty(self._seen(batch["anime"], 5), self._seen(fake, 5))
                 total += loss.penalty_weight * terms["penalty"]
-            scaled = self.discriminator_optimizer.scale_loss(total)
+            scaled = self._scale(total, self.discriminator_optimizer)
         self._apply(tape, scaled, self.discriminator_optimizer, self.discriminator)
         return {**{f"d_{name}": value for name, value in terms.items()}, "discriminator": total}
 
@@ -199,8 +211,18 @@ class Trainer:
         return (gray + saturation * (picture - gray) + 1.0) * gains - 1.0 + brightness
 
     def _uniform(self, shape: Any, stream: int) -> Any:
-        """Uniform in [0, 1), a function of the experiment's seed, the step and the stream's number."""
-        return tf.random.stateless_uniform(shape, self.noise_seed + tf.constant([1_000_003 * stream, 0]))
+        """Uniform in [0, 1) for every sample, a function of the experiment's seed, the step and the stream's number.
+
+        Philox gives the same numbers on every device and under XLA; each replica takes its samples' part of them.
+        """
+        replicas, replica = self.strategy.num_replicas_in_sync, tf.distribute.get_replica_context().replica_id_in_sync_group
+        seed = self.noise_seed + tf.constant([1_000_003 * stream, 0], tf.int64)
+        everyone = tf.random.stateless_uniform((replicas, *shape), seed, alg="philox")
+        return everyone[replica]
+
+    def _scale(self, loss: Any, optimizer: Any) -> Any:
+        """What to take gradients of: the optimizer adds up those of all replicas, each of which has a mean over its share."""
+        return optimizer.scale_loss(loss / self.strategy.num_replicas_in_sync)
 
     def _apply(self, tape: tf.GradientTape, loss: Any, optimizer: Any, model: keras.Model) -> None:
         variables = model.trainable_variables
