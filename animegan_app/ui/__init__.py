@@ -17,7 +17,7 @@ import gradio as gr
 
 from animegan_app.catalog import HUB, Catalog, Offer, open_catalog
 from animegan_app.studio import Studio
-from animegan_app.ui import parts, programs, sources, stylise
+from animegan_app.ui import compare, experiments, parts, programs, sources, stylise
 from animegan_app.ui.words import TRANSLATIONS, label, say
 from hub_export.checkpoint import CheckpointError
 
@@ -31,6 +31,7 @@ CSS = """
 #title h1 { font-size: 1.9rem; line-height: 1.2; margin: .2rem 0; letter-spacing: -.01em; }
 #title p, #facts { color: var(--body-text-color-subdued); margin: 0; }
 #result { align-items: center; }
+#format { flex-wrap: nowrap; }
 #facts { font-size: .92rem; overflow-wrap: anywhere; }
 #slider, #slider .empty { min-height: min(400px, 60vw); }
 #cancel { display: none; }
@@ -39,16 +40,16 @@ CSS = """
 #examples .gallery span, #examples .gallery .container { display: block; width: 100%; height: auto; max-height: none; }
 #examples img { width: 100%; height: auto; aspect-ratio: 1; max-width: none; object-fit: cover; }
 #about h2 { font-size: 1.05rem; font-weight: 600; margin: 0 0 .6rem; }
-#about h3 { font-size: 1rem; font-weight: 600; margin: 1rem 0 .4rem; }
+#about summary { cursor: pointer; margin: .6rem 0 .4rem; }
 #about dl { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.2rem; margin: 0; }
 #about dt { color: var(--body-text-color-subdued); }
 #about dd { margin: 0; overflow-wrap: anywhere; }
 #add-row { align-items: end; }
 #experiment input, #checkpoint input { text-overflow: ellipsis; }
 .table { overflow-x: auto; }
-.table table { border-collapse: collapse; }
-.table th, .table td { text-align: left; padding: .25rem 1.2rem .25rem 0; vertical-align: top;
-                       border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
+.table table, .table tr, .table th, .table td { border: 0 !important; border-collapse: collapse; }
+.table th, .table td { text-align: left; vertical-align: top; padding: .25rem 1.2rem .25rem 0 !important; }
+.table tr { border-bottom: 1px solid var(--border-color-primary) !important; }
 .table th { color: var(--body-text-color-subdued); font-weight: 400; }
 .notice { border-left: 4px solid var(--color-accent); padding: .6rem .9rem; background: var(--background-fill-secondary);
           overflow-wrap: anywhere; }
@@ -139,14 +140,18 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
     with gr.Blocks(title="AnimeGAN laboratory", delete_cache=(KEPT_SECONDS // 4, KEPT_SECONDS)) as demo:
         gr.HTML(label("title"), elem_id="title")
         missing = _missing(catalog.default(), None)
-        with gr.Tabs(elem_id="tabs"):
+        known = gr.State(None)
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab(label("stylise"), id="stylise", elem_id="stylise"):
                 chosen = stylise.build(studio)
+            with gr.Tab(label("compare"), id="compare", elem_id="compare"):
+                compare.build(studio, chosen, known)
+            with gr.Tab(label("experiments"), id="experiments", elem_id="experiments") as tab:
+                experiments.build(studio, chosen, tab, tabs, known)
             with gr.Tab(label("sources"), id="sources", elem_id="sources"):
                 offered = sources.build(studio)
         programs.build(studio)
 
-        known = gr.State(None)
         page = [known, missing, chosen.experiment, chosen.checkpoint, chosen.about, offered.table]
         now: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         looked = [known, chosen.experiment, chosen.checkpoint]
@@ -187,7 +192,7 @@ def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None) ->
         max_file_size="50mb",
         footer_links=["api", "settings"],
         theme=_theme(),
-        css=CSS,
+        css=CSS + compare.CSS + experiments.CSS,
         i18n=TRANSLATIONS,
         mcp_server=find_spec("mcp") is not None,
         quiet=True,

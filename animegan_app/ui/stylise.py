@@ -24,8 +24,8 @@ SHARE = """(experiment, checkpoint) => {
 }"""
 """Puts the choice into the page's address."""
 
-Wanted = tuple[str, str | None, int]
-"""Path of the photo, key of the checkpoint, longest side."""
+WANT = """(photo, checkpoint, side) => photo ? JSON.stringify([photo.path, checkpoint, side]) : \"\""""
+"""What there is to draw, as a text: a photo and a choice that arrive together are one change of it, drawn once."""
 
 
 class Stylise(NamedTuple):
@@ -55,12 +55,11 @@ def build(studio: Studio) -> Stylise:
         except CheckpointError as error:
             raise parts.error(error) from None
 
-    def want(photo: dict[str, Any] | None, checkpoint: str | None, longest_side: int) -> Wanted | None:
-        """One thing to draw: a photo and a choice that arrive together are one change of it, and one reason to draw."""
-        return (photo["path"], checkpoint, longest_side) if photo else None
-
     async def show(
-        wanted: Wanted | None,
+        wanted: str,
+        photo: dict[str, Any] | None,
+        checkpoint: str | None,
+        longest_side: int,
         strength: float,
         photo_colours: float,
         suffix: str,
@@ -68,17 +67,17 @@ def build(studio: Studio) -> Stylise:
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
     ) -> tuple[Any, ...]:
         """The photo and its anime version, the same as a file, a line of facts, and what the sizes cost."""
-        if wanted is None:
+        if not wanted or photo is None:
             return None, gr.DownloadButton(value=None, interactive=False), "", gr.skip()
-        path, checkpoint, longest_side = wanted
+        path = Path(photo["path"])
         try:
             if not checkpoint:
                 raise CheckpointError(f"There is no checkpoint to draw with: train one with {TRAIN}, then reload the page")
-            drawing = await studio.draw(Path(path), checkpoint, longest_side, lambda done, text: progress(done, desc=text))
+            drawing = await studio.draw(path, checkpoint, longest_side, lambda done, text: progress(done, desc=text))
         except (PhotoError, CheckpointError) as error:
             raise parts.error(error) from None
         anime = blend(drawing.photo, drawing.anime, strength / 100, photo_colours / 100)
-        name = file_name(Path(path).stem, drawing.record, strength, photo_colours)
+        name = file_name(path.stem, drawing.record, strength, photo_colours)
         shown = parts.save(drawing.photo, "photo.png"), parts.save(anime, f"{name}.png")
         file = shown[1] if suffix == "png" else parts.save(anime, f"{name}.{suffix}")
         sides = gr.Radio(choices=_costs(studio, drawing, request))
@@ -100,7 +99,7 @@ def build(studio: Studio) -> Stylise:
                 gr.Examples(parts.EXAMPLES, photo, label=label("examples"), api_visibility="private")
         with gr.Column(scale=3, min_width=300):
             slider = gr.ImageSlider(
-                label=str(label("slider")),
+                label=label("slider"),
                 type="filepath",
                 interactive=False,
                 max_height=440,
@@ -114,8 +113,10 @@ def build(studio: Studio) -> Stylise:
                     [("PNG", "png"), ("JPEG", "jpg")],
                     value="png",
                     label=label("format"),
+                    show_label=False,
+                    container=False,
                     scale=0,
-                    min_width=150,
+                    min_width=170,
                     elem_id="format",
                 )
                 download = gr.DownloadButton(
@@ -139,27 +140,25 @@ def build(studio: Studio) -> Stylise:
         )
     about = gr.HTML(about_checkpoint(studio, catalog.default(), None), elem_id="about")
 
-    wanted = gr.State(None)
+    wanted = gr.Textbox(visible="hidden", elem_id="wanted")
+    chosen: list[Any] = [photo, checkpoint, longest_side]
     quick: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    gr.on(
-        [photo.change, checkpoint.change, longest_side.change],
-        want,
-        [photo, checkpoint, longest_side],
-        wanted,
-        preprocess=False,  # Pillow reads the file in `read_photo` alone, whose errors are sentences
-        trigger_mode="always_last",
-        **quick,
-    )
+    gr.on([component.change for component in chosen], None, chosen, wanted, js=WANT, **quick)
     results = [slider, download, line, longest_side]
-    drawn: Any = {"trigger_mode": "always_last", "concurrency_limit": parts.QUEUE_SIZE, "api_visibility": "private"}
-    settings = [wanted, strength, photo_colours, suffix]
-    drawing = wanted.change(show, settings, results, show_progress_on=slider, **drawn)
+    drawn: Any = {
+        "fn": show,
+        "inputs": [wanted, *chosen, strength, photo_colours, suffix],
+        "outputs": results,
+        "preprocess": False,  # Pillow reads the file in `read_photo` alone, whose errors are sentences
+        "trigger_mode": "always_last",
+        "concurrency_limit": parts.QUEUE_SIZE,
+        "api_visibility": "private",
+    }
+    drawing = wanted.change(**drawn, show_progress_on=slider)
     drawing.success(describe, checkpoint, about, preprocess=False, **quick)  # what had to be downloaded is here now
     drawing.failure(lambda: (None, gr.DownloadButton(value=None, interactive=False), ""), None, results[:3], **quick)
-    adjusting = gr.on(
-        [strength.change, photo_colours.change, suffix.change], show, settings, results, show_progress="hidden", **drawn
-    )
-    cancel.click(lambda: None, None, wanted, cancels=[drawing, adjusting], **quick)
+    adjusting = gr.on([strength.change, photo_colours.change, suffix.change], **drawn, show_progress="hidden")
+    cancel.click(lambda: "", None, wanted, cancels=[drawing, adjusting], **quick)
     experiment.input(choose_experiment, [experiment, checkpoint], checkpoint, preprocess=False, **quick)
     checkpoint.change(describe, checkpoint, about, preprocess=False, **quick)
     checkpoint.change(None, [experiment, checkpoint], None, js=SHARE, **quick)
@@ -207,7 +206,7 @@ def about_checkpoint(studio: Studio, offer: Offer | None, request: gr.Request | 
         "compute": say(
             "spent",
             request,
-            time=_duration(compute.get("seconds"), request),
+            time=duration(compute.get("seconds"), request),
             device=compute.get("device") or say("unknown_device", request),
         ),
         "generator": say(
@@ -255,11 +254,10 @@ def file_name(photo: str, record: Record, strength: float, photo_colours: float)
 def _differences(record: Record, request: gr.Request | None) -> str:
     if not record.base:
         return ""
-    title = f"<h3>{html.escape(say('differs', request, base=record.base))}</h3>"
-    if not record.changes:
-        return f"{title}<p>{say('nothing', request)}</p>"
+    title = html.escape(say("differs", request, base=record.base, count=len(record.changes)))
     head = say("setting", request), record.base, say("here", request)
-    return title + parts.table(head, [(key, *values) for key, values in record.changes.items()])
+    rows = [(key, *values) for key, values in record.changes.items()]
+    return f"<details><summary>{title}</summary>{parts.table(head, rows)}</details>"
 
 
 def _costs(studio: Studio, drawing: Drawing, request: gr.Request | None) -> list[tuple[str, int]]:
@@ -278,7 +276,8 @@ def _count(value: Any, request: gr.Request | None) -> str:
     return f"{value:,}" if isinstance(value, int) else say("unknown", request)
 
 
-def _duration(seconds: Any, request: gr.Request | None) -> str:
+def duration(seconds: Any, request: gr.Request | None) -> str:
+    """A time in words, e.g. "1 h 12 min"."""
     if not isinstance(seconds, int | float):
         return say("unknown_time", request)
     minutes = max(1, round(seconds / 60))

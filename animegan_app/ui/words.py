@@ -32,7 +32,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "experiment": ("Experiment", "实验"),
     "checkpoint": ("Checkpoint", "检查点"),
     "longest_side": ("Longest side at most, in pixels", "最长边上限（像素）"),
-    "seconds": ("{side} · about {seconds} s", "{side} · 约 {seconds} 秒"),
+    "seconds": ("{side} · ≈ {seconds} s", "{side} · ≈ {seconds} 秒"),
     "warm-up": ("warm-up", "预热"),
     "adversarial": ("adversarial", "对抗"),
     # The result
@@ -69,10 +69,78 @@ WORDS: dict[str, tuple[str, str]] = {
     "from_hub": ("{name} on the Hugging Face Hub, commit {sha}", "Hugging Face Hub 上的 {name}，提交 {sha}"),
     "to_download": ("Download", "下载"),
     "first": ("{size} to download first", "需先下载 {size}"),
-    "differs": ("Differs from {base}", "与 {base} 的差别"),
-    "nothing": ("In nothing.", "没有差别。"),
+    "differs": ("Differs from {base} in {count} settings", "与 {base} 有 {count} 处设置不同"),
     "setting": ("Setting", "设置"),
     "here": ("here", "此处"),
+    # Compare
+    "chosen": ("Checkpoints to compare", "要比较的检查点"),
+    "chosen_info": (
+        "Type to search. Those on the Hub are downloaded when they draw.",
+        "输入可搜索。Hub 上的检查点在绘制时下载。",
+    ),
+    "draw_grid": ("Draw them all", "全部绘制"),
+    "grid": ("The photo and what each checkpoint makes of it", "照片与各检查点的结果"),
+    "get_sheet": ("Download the sheet", "下载对照表"),
+    "left": ("Left", "左"),
+    "right": ("Right", "右"),
+    "two": ("Two of them", "两两对比"),
+    "drawn": ("{count} of {all} drawn", "已绘制 {count} / {all}"),
+    "no_photo": ("Choose a photo first.", "请先选择照片。"),
+    "no_choice": ("Choose at least one checkpoint.", "请至少选择一个检查点。"),
+    "too_many": ("Choose at most {most} checkpoints.", "最多选择 {most} 个检查点。"),
+    "course_title": (
+        "<h2>The course of an experiment</h2><p>The same photo at every checkpoint, from the warm-up on.</p>",
+        "<h2>一个实验的历程</h2><p>同一张照片在每个检查点的样子，从预热开始。</p>",
+    ),
+    "draw_course": ("Draw its course", "绘制历程"),
+    "get_course": ("Download it as a moving picture", "下载为动图"),
+    "scrub": ("Moment of the training", "训练时刻"),
+    "differences_title": (
+        "<h2>What differs</h2><p>The settings in which two experiments differ.</p>",
+        "<h2>差别</h2><p>两个实验之间不同的设置。</p>",
+    ),
+    "one": ("One experiment", "一个实验"),
+    "other": ("Another", "另一个实验"),
+    "nothing_differs": ("They do not differ in any setting.", "所有设置都相同。"),
+    # Experiments
+    "steps": ("Steps", "步数"),
+    "phase": ("Phase", "阶段"),
+    "style": ("Style distance", "风格距离"),
+    "content": ("Content distance", "内容距离"),
+    "best": ("Measured best", "测得最佳"),
+    "curves_title": ("<h2>Curves</h2>", "<h2>曲线</h2>"),
+    "overlaid": ("Experiments shown", "显示的实验"),
+    "terms_shown": ("Terms", "各项"),
+    "smoothing": ("Smoothing", "平滑"),
+    "smoothing_info": ("Neighbours averaged on either side", "两侧取平均的点数"),
+    "logarithmic": ("Logarithmic", "对数刻度"),
+    "losses": ("Terms over steps; a dotted line is the end of the warm-up", "各项随步数的变化；虚线为预热结束"),
+    "step": ("step", "步"),
+    "plane_title": (
+        "<h2>Style and content</h2><p>Every measured checkpoint is a point; click one to draw with it. "
+        "A ring is from the warm-up.</p>",
+        "<h2>风格与内容</h2><p>每个测量过的检查点是一个点；点击即用它绘制。圆环表示预热阶段。</p>",
+    ),
+    "plane": ("Style over content", "风格与内容"),
+    "plane_content": ("content distance: 0 keeps everything", "内容距离：0 表示完全保留"),
+    "plane_style": ("style distance: lower is more anime", "风格距离：越低越像动漫"),
+    "plane_photos": ("photos", "照片"),
+    "plane_anime": ("anime", "动漫"),
+    "other_scales": (
+        "These were not all measured in the same way, so compare only points of one experiment.",
+        "测量方式不尽相同，请只比较同一实验的点。",
+    ),
+    "not_measured": (
+        "None of these was measured yet: python -m train.evaluate runs/NAME --data DIR does it.",
+        "尚无测量结果：python -m train.evaluate runs/NAME --data DIR 可进行测量。",
+    ),
+    "not_here": (
+        "its curves and samples come with a checkpoint, and none is downloaded yet: draw with one",
+        "曲线与样例随检查点下载，目前尚未下载：请先用它绘制一次",
+    ),
+    "one_title": ("<h2>One experiment</h2>", "<h2>单个实验</h2>"),
+    "samples": ("Fixed photos, and below them what each checkpoint makes of them", "固定照片，下方为各检查点的结果"),
+    "draw_with": ("Draw with it", "用它绘制"),
     # Sources
     "place": ("Place", "位置"),
     "offers": ("Experiment", "实验"),
@@ -88,15 +156,18 @@ WORDS: dict[str, tuple[str, str]] = {
 }
 """English and Chinese by key; {names} are filled in by `say`."""
 
+PREFIX = "animegan."
+"""Gradio has words of its own, and keys for them."""
 TRANSLATIONS = gr.I18n(
-    en={key: english for key, (english, _) in WORDS.items()}, zh={key: chinese for key, (_, chinese) in WORDS.items()}
+    en={PREFIX + key: english for key, (english, _) in WORDS.items()},
+    zh={PREFIX + key: chinese for key, (_, chinese) in WORDS.items()},
 )
 
 
 def label(key: str) -> Any:
-    """Words for a label, placeholder or value, in the browser's language. Raises KeyError."""
+    """Words for a label, placeholder or value, in the browser's language."""
     assert key in WORDS, key
-    return TRANSLATIONS(key)
+    return TRANSLATIONS(PREFIX + key)
 
 
 def say(key: str, request: gr.Request | None, **values: object) -> str:
