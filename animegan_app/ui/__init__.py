@@ -4,6 +4,7 @@ Nothing that a person uploads leaves the machine or stays on it: no analytics, n
 """
 
 import asyncio
+import hashlib
 import html
 import os
 import signal
@@ -92,7 +93,7 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
             gr.Warning(html.escape(f"{wanted} {checkpoint}".strip()) + " is not on offer; this is what there is.")
         return page_for(named or (catalog.first(offers) if offers else catalog.default()), request)
 
-    def look(known: Any, experiment: str | None, checkpoint: str | None, request: gr.Request) -> tuple[Any, ...]:
+    def look(known: str, experiment: str | None, checkpoint: str | None, request: gr.Request) -> tuple[Any, ...]:
         """What came or went since the page last looked; a choice that is on offer stays."""
         stamp = _stamp(catalog)
         if stamp == known:
@@ -140,7 +141,7 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
     with gr.Blocks(title="AnimeGAN laboratory", delete_cache=(KEPT_SECONDS // 4, KEPT_SECONDS)) as demo:
         gr.HTML(label("title"), elem_id="title")
         missing = _missing(catalog.default(), None)
-        known = gr.State(None)
+        known = gr.Textbox(visible="hidden", elem_id="known")  # a State tells of no change outside the queue
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab(label("stylise"), id="stylise", elem_id="stylise"):
                 chosen = stylise.build(studio)
@@ -202,10 +203,11 @@ def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None) ->
     demo.block_thread()
 
 
-def _stamp(catalog: Catalog) -> Any:
-    """Changes if and only if a page that lists the catalog would."""
+def _stamp(catalog: Catalog) -> str:
+    """Another text wherever a page that lists the catalog would be another page."""
     keys = [(offer.key, offer.record.sha256) for offers in catalog.experiments().values() for offer in offers]
-    return [keys, catalog.problems(), catalog.hub.sources if catalog.hub else []]
+    shown = keys, catalog.problems(), catalog.hub.sources if catalog.hub else []
+    return hashlib.sha256(repr(shown).encode()).hexdigest()
 
 
 def _missing(offer: Offer | None, request: gr.Request | None) -> gr.HTML:
