@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from hub_export.generator import GeneratorConfig, build_generator
 from train.discriminator import SpectralConv2D, advance_power_iterations, build_discriminator, fold_spectral_norm
-from train.experiments import DiscriminatorConfig
+from train.experiments import DiscriminatorConfig, FeatureConfig
+from train.features import build_features
 
 SMALL = DiscriminatorConfig(channels=8)
 
@@ -24,6 +25,30 @@ def test_parameter_count_and_shape() -> None:
     model = build_discriminator(DiscriminatorConfig())
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == 1_128_800
     assert model(np.zeros((2, 64, 96, 3), np.float32)).shape == (2, 16, 24, 1)
+
+
+def test_projected_heads_judge_three_depths_of_a_frozen_network() -> None:
+    features = build_features(FeatureConfig("hed-vgg16", "none"))
+    before = [weight.numpy() for weight in features.weights]
+    model = build_discriminator(dataclasses.replace(SMALL, kind="projected"), features)
+    pictures = tf.random.stateless_uniform((2, 64, 96, 3), (0, 1), -1.0, 1.0)
+    with tf.GradientTape() as tape:
+        tape.watch(pictures)
+        logits = model(pictures)
+        loss = tf.reduce_mean(tf.square(logits))
+    gradient, *own = tape.gradient(loss, [pictures, *model.trainable_variables])
+    assert logits.shape == (2, 16, 24, 3)
+    assert all(float(tf.reduce_max(tf.abs(part))) > 0 for part in (gradient, *own))
+    assert not {id(weight) for weight in model.trainable_variables} & {id(weight) for weight in features.variables}
+    keras.optimizers.SGD(1.0).apply(own, model.trainable_variables)
+    assert all(np.array_equal(old, new) for old, new in zip(before, features.weights, strict=True))
+
+
+def test_a_projected_discriminator_needs_a_vgg() -> None:
+    config = dataclasses.replace(SMALL, kind="projected")
+    for features in (None, build_features(FeatureConfig("mobilenetv2", "none"))):
+        with pytest.raises(ValueError, match="to vgg19 or hed-vgg16"):
+            build_discriminator(config, features)
 
 
 def test_sigma_is_the_largest_singular_value() -> None:

@@ -89,6 +89,7 @@ def test_override_is_typed_and_records_the_difference() -> None:
         (["smoke", "--set", "generator.architecture=v9", "--name", "x"], "v1"),
         (["smoke", "--set", "loss.style_weight=3"], "give it a name with --name"),
         (["smoke", "--set", "discriminator.sees=gray", "--name", "x"], "add --set loss.gray_weight=0"),
+        (["fast-hayao", "--set", "features.network=mobilenetv2", "--name", "x"], "must be vgg19 or hed-vgg16"),
         (["smoke", "--name", "../escape"], "cannot name a run"),
         (["smoke", "--steps", "many"], "takes a total like 600"),
         (["smoke", "--size", "100"], "multiple of 8"),

@@ -1,6 +1,7 @@
-"""The patch discriminator and its spectral normalisation.
+"""The discriminators and their spectral normalisation.
 
-Reference: AnimeGAN net/discriminator.py (architecture); Miyato et al. 2018, "Spectral Normalization for GANs".
+Reference: AnimeGAN net/discriminator.py (architecture); Miyato et al. 2018, "Spectral Normalization for GANs"; Sauer et
+al. 2021, "Projected GANs Converge Faster".
 """
 
 from typing import Any
@@ -85,34 +86,73 @@ def unfold(plain: keras.Model, trained: keras.Model) -> None:
             weight.assign(value)
 
 
-def build_discriminator(config: DiscriminatorConfig) -> keras.Model:
+PROJECTED = ("block1_conv2", "block2_conv2", "block3_conv3")
+"""Where a projected discriminator looks: the last convolutions, after their ReLU, of VGG16's blocks at H, H/2 and H/4.
+Deeper ones would judge what is in a picture, which photos and anime differ in too and the generator must not change."""
+
+
+def build_discriminator(config: DiscriminatorConfig, features: keras.Model | None = None) -> keras.Model:
     """Builds the discriminator under the current Keras dtype policy.
 
+    Args:
+        features: the frozen network that a projected discriminator looks through, see `build_features`.
+
     Returns:
-        A Functional model `(B, H, W, 3) [-1, 1] -> (B, H/4, W/4, 1) float32` logits at the default depth.
+        A Functional model `(B, H, W, 3) [-1, 1] -> float32` logits, `(B, H/4, W/4, 1)` for a patch discriminator at the
+        default depth, `(B, H/4, W/4, 3)` for a projected one.
+
+    Raises:
+        ValueError: a projected one without a VGG.
     """
+    pictures = keras.Input((None, None, 3), name="pictures")
+    logits = _patch(config, pictures) if config.kind == "patch" else _projected(config, pictures, features)
+    logits = keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
+    return keras.Model(pictures, logits, name="discriminator")
 
+
+def _patch(config: DiscriminatorConfig, pictures: Any) -> Any:
     def conv(x: Any, filters: int, stride: int) -> Any:
-        layer = SpectralConv2D if config.spectral_norm else keras.layers.Conv2D
-        x = keras.layers.ZeroPadding2D(1)(x)
-        return layer(filters, 3, stride, use_bias=False, kernel_initializer=keras.initializers.RandomNormal(stddev=0.02))(x)
-
-    def activate(x: Any) -> Any:
-        return keras.layers.LeakyReLU(negative_slope=0.2)(x)
+        return _conv(
+            config, x, filters, stride, use_bias=False, kernel_initializer=keras.initializers.RandomNormal(stddev=0.02)
+        )
 
     def conv_norm(x: Any, filters: int) -> Any:
         if config.dropout:
             x = keras.layers.Dropout(config.dropout)(x)
         groups = {"instance": -1, "layer": 1}[config.norm]
-        return activate(keras.layers.GroupNormalization(groups, epsilon=1e-5, dtype="float32")(conv(x, filters, 1)))
+        return _activate(keras.layers.GroupNormalization(groups, epsilon=1e-5, dtype="float32")(conv(x, filters, 1)))
 
-    pictures = keras.Input((None, None, 3), name="pictures")
     channels = config.channels // 2
-    x = activate(conv(pictures, channels, 1))
+    x = _activate(conv(pictures, channels, 1))
     for _ in range(config.layers - 1):
-        x = activate(conv(x, 2 * channels, 2))
+        x = _activate(conv(x, 2 * channels, 2))
         x = conv_norm(x, 4 * channels)
         channels *= 2
     x = conv_norm(x, 2 * channels)
-    logits = keras.layers.Activation("linear", dtype="float32", name="logits")(conv(x, 1, 1))
-    return keras.Model(pictures, logits, name="discriminator")
+    return conv(x, 1, 1)
+
+
+def _projected(config: DiscriminatorConfig, pictures: Any, features: keras.Model | None) -> Any:
+    """One small head on each of the maps of PROJECTED; all heads answer at H/4."""
+    names = {layer.name for layer in features.layers} if features else set()
+    if not features or not names.issuperset(PROJECTED):
+        raise ValueError("discriminator.kind=projected looks through a VGG: set features.network to vgg19 or hed-vgg16")
+    maps = keras.Model(features.input, [features.get_layer(name).output for name in PROJECTED], name="projection")(pictures)
+    answers = []
+    for strides, x in zip([(2, 2), (2, 1), (1, 1)], maps, strict=True):
+        x = keras.layers.GroupNormalization(1, epsilon=1e-5, dtype="float32", center=False, scale=False)(x)
+        for stride in strides:
+            if config.dropout:
+                x = keras.layers.Dropout(config.dropout)(x)
+            x = _activate(_conv(config, x, config.channels, stride, kernel_initializer="he_normal"))
+        answers.append(_conv(config, x, 1, 1, kernel_initializer="he_normal"))
+    return keras.layers.Concatenate()(answers)
+
+
+def _conv(config: DiscriminatorConfig, x: Any, filters: int, stride: int, **options: Any) -> Any:
+    layer = SpectralConv2D if config.spectral_norm else keras.layers.Conv2D
+    return layer(filters, 3, stride, **options)(keras.layers.ZeroPadding2D(1)(x))
+
+
+def _activate(x: Any) -> Any:
+    return keras.layers.LeakyReLU(negative_slope=0.2)(x)

@@ -82,9 +82,9 @@ def _vgg(convolutions: list[int], source: Callable[[str], Any] | None = None) ->
             x = keras.layers.MaxPooling2D()(x)
         for index in range(1, count + 1):
             last = (block, index) == (len(convolutions), count)
-            layer = keras.layers.Conv2D(min(32 * 2**block, 512), 3, padding="same", activation=None if last else "relu")
-            x = layer(x)
-            layers[f"block{block}_conv{index}"] = layer
+            name, activation = f"block{block}_conv{index}", None if last else "relu"
+            layers[name] = keras.layers.Conv2D(min(32 * 2**block, 512), 3, padding="same", activation=activation, name=name)
+            x = layers[name](x)
     if source:
         for name, layer in layers.items():
             layer.set_weights(source(name).get_weights())

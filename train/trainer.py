@@ -61,7 +61,7 @@ class Trainer:
             self.averaged = build_generator(experiment.generator, conv2d) if experiment.schedule.ema else None
             if self.averaged:
                 self.averaged.set_weights(self.generator.get_weights())
-            self.discriminator = build_discriminator(experiment.discriminator)
+            self.discriminator = build_discriminator(experiment.discriminator, self.features)
             self.warmup_optimizer = self._optimizer(self.generator)
             self.generator_optimizer = self._optimizer(self.generator)
             self.discriminator_optimizer = self._optimizer(self.discriminator)
@@ -274,7 +274,12 @@ class Trainer:
         }
         if self.averaged:
             owners["averaged"] = self.averaged
-        return [(name, index, variable) for name, owner in owners.items() for index, variable in enumerate(owner.variables)]
+        frozen = {id(variable) for variable in self.features.variables}  # a projected discriminator holds them too
+        return [
+            (name, index, variable)
+            for name, owner in owners.items()
+            for index, variable in enumerate(variable for variable in owner.variables if id(variable) not in frozen)
+        ]
 
 
 def weighted_sum(terms: Mapping[str, Any], weights: Mapping[str, float]) -> Any:
