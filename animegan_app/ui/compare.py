@@ -1,0 +1,372 @@
+"""The second tab: one photo by many checkpoints, two of them under a slider, the course of an experiment, what differs."""
+
+import asyncio
+import html
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.route_utils import API_PREFIX
+from gradio.utils import get_upload_folder
+
+from animegan_app import sheet
+from animegan_app.catalog import Catalog, Offer
+from animegan_app.curves import differences
+from animegan_app.sheet import Labelled
+from animegan_app.studio import Studio
+from animegan_app.stylize import LONGEST_SIDES, PhotoError
+from animegan_app.ui import parts
+from animegan_app.ui.stylise import Stylise
+from animegan_app.ui.words import label, say
+from hub_export.checkpoint import CheckpointError, Record
+
+HANDFUL = 6
+"""How many experiments the grid shows unasked."""
+MAX_CHOSEN = 100
+MAX_DIFFERENCES = 200
+LONGEST_SIDE = LONGEST_SIDES[0]
+PHOTO = "photo"
+"""Stands for the photo among keys of checkpoints."""
+
+CSS = """
+#compare-examples .gallery { display: grid; grid-template-columns: repeat(5, 1fr); gap: .5rem; }
+#compare-examples .gallery span, #compare-examples .gallery .container { display: block; width: 100%; height: auto;
+                                                                         max-height: none; }
+#compare-examples img { width: 100%; height: auto; aspect-ratio: 1; max-width: none; object-fit: cover; }
+#compare h2 { font-size: 1.15rem; font-weight: 600; margin: 1.2rem 0 0; }
+#grid .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(260px, 44vw), 1fr)); }
+#grid-status, #course-status { min-height: 3.4rem; }
+#compare .stop { display: none; }
+#compare:has(#grid-status [data-testid="status-tracker"]:not(.hide)) #grid-cancel,
+#compare:has(#course-status [data-testid="status-tracker"]:not(.hide)) #course-cancel { display: block; }
+.course { margin: 0; }
+.course input { width: 100%; accent-color: var(--color-accent); margin: .6rem 0 0; }
+.course img { width: 100%; max-height: 70vh; object-fit: contain; margin: 0; }
+.course figcaption { text-align: center; margin: 0; }
+"""
+
+SCRUB = """
+const show = () => {
+    const range = element.querySelector("input");
+    if (!range) return;
+    const images = element.querySelectorAll("img");
+    images.forEach((image, index) => { image.hidden = index !== Number(range.value); });
+    const caption = images[range.value]?.alt ?? "";
+    element.querySelector("figcaption").textContent = caption;
+    range.setAttribute("aria-valuetext", caption);
+};
+element.addEventListener("input", show);
+watch("value", show);
+"""
+"""Moves through pictures that are already on the page."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What was drawn, as a file.
+
+    Args:
+        key: of its checkpoint, or `PHOTO`.
+        lines: what it is, in ASCII for a picture's label.
+        caption: the same in the person's language.
+    """
+
+    key: str
+    path: str
+    lines: tuple[str, ...]
+    caption: str
+
+
+def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
+    """Builds the tab.
+
+    Args:
+        stylise: whose photo is taken over.
+        known: changes when the catalog does.
+    """
+    catalog = studio.catalog
+
+    async def draw_all(
+        photo: dict[str, Any] | None,
+        offers: Sequence[Offer],
+        longest_side: int,
+        request: gr.Request,
+        progress: gr.Progress,
+    ) -> AsyncIterator[tuple[list[Picture], list[str]]]:
+        """All pictures so far, the photo first, each time that there is one more, and sentences on those that failed."""
+        if photo is None:
+            raise parts.error(say("no_photo", request))
+        pictures: list[Picture] = []
+        problems: list[str] = []
+        for number, offer in enumerate(offers):
+
+            def report(done: float, text: str, number: int = number) -> None:
+                progress((number + done) / len(offers), desc=f"{number + 1}/{len(offers)} · {text}")
+
+            try:
+                drawing = await studio.draw(Path(photo["path"]), offer.key, longest_side, report)
+            except CheckpointError as error:
+                problems.append(str(error))
+                yield pictures, problems
+                continue
+            except PhotoError as error:
+                raise parts.error(error) from None
+            if not pictures:
+                path = await asyncio.to_thread(parts.save, drawing.photo, f"{Path(photo['path']).stem}.png")
+                pictures.append(Picture(PHOTO, path, ("photo",), say("photo", request)))
+            name = parts.file_name(Path(photo["path"]).stem, drawing.record)
+            path = await asyncio.to_thread(parts.save, drawing.anime, f"{name}.png")
+            pictures.append(Picture(offer.key, path, _lines(offer), _caption(offer, request)))
+            yield pictures, problems
+
+    async def fill_grid(
+        photo: dict[str, Any] | None,
+        keys: list[str],
+        longest_side: int,
+        left: str | None,
+        right: str | None,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        """The pictures, the grid, the sheet, the two choices of the slider, and a line on how it goes."""
+        if not keys:
+            raise parts.error(say("no_choice", request))
+        if len(keys) > MAX_CHOSEN:
+            raise parts.error(say("too_many", request, most=MAX_CHOSEN))
+        offers = _find(catalog, keys)
+        async for pictures, problems in draw_all(photo, offers, longest_side, request, progress):
+            choices = [(picture.caption, picture.key) for picture in pictures]
+            drawn = [picture.key for picture in pictures]
+            yield (
+                list(pictures),
+                [(picture.path, picture.caption) for picture in pictures],
+                gr.DownloadButton(value=None, interactive=False),
+                gr.Dropdown(choices=choices, value=left if left in drawn else PHOTO if drawn else None),
+                gr.Dropdown(choices=choices, value=right if right in drawn else drawn[1] if drawn else None),
+                _told(say("drawn", request, count=max(0, len(drawn) - 1), all=len(offers)), problems),
+            )
+
+    def make_sheet(pictures: list[Picture]) -> Any:
+        """The sheet of what was drawn, for download."""
+        if not pictures:
+            return gr.skip()
+        content = sheet.sheet([Labelled(Path(picture.path), picture.lines) for picture in pictures])
+        file = save_bytes_to_cache(content, f"{Path(pictures[0].path).stem}-sheet.png", get_upload_folder())
+        return gr.DownloadButton(value=file, interactive=True)
+
+    def pair(pictures: list[Picture], left: str | None, right: str | None) -> Any:
+        """Two of the pictures, for the slider."""
+        paths = {picture.key: picture.path for picture in pictures}
+        if left in paths and right in paths:
+            return paths[left], paths[right]
+        return None
+
+    async def draw_course(
+        photo: dict[str, Any] | None,
+        experiment: str | None,
+        longest_side: int,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        """The pictures, the scrubber, the download, and a line on how it goes."""
+        offers = catalog.experiments().get(experiment or "", [])
+        if not offers:
+            raise parts.error(f"{experiment} is not on offer: reload the page to see what is")
+        offers = sheet.evenly(offers, MAX_CHOSEN)
+        async for pictures, problems in draw_all(photo, offers, longest_side, request, progress):
+            told = _told(say("drawn", request, count=max(0, len(pictures) - 1), all=len(offers)), problems)
+            yield list(pictures), _scrubber(pictures, request), gr.DownloadButton(value=None, interactive=False), told
+
+    def make_course(pictures: list[Picture]) -> Any:
+        """The course of what was drawn as an animated picture, for download."""
+        if not pictures:
+            return gr.skip()
+        content = sheet.course([Labelled(Path(picture.path), picture.lines) for picture in pictures])
+        name = f"{Path(pictures[0].path).stem}-{pictures[-1].lines[0].replace('/', '-')}-course.webp"
+        file = save_bytes_to_cache(content, name, get_upload_folder())
+        return gr.DownloadButton(value=file, interactive=True)
+
+    def differ(first: str | None, second: str | None, request: gr.Request) -> str:
+        """HTML: the settings in which two experiments differ."""
+        experiments = catalog.experiments()
+        if first not in experiments or second not in experiments:
+            return ""
+        one, other = experiments[first][-1], experiments[second][-1]
+        rows = differences(one.record, other.record)
+        if not rows:
+            return f"<p>{say('nothing_differs', request)}</p>"
+        names = (one.name, other.name) if one.name != other.name else (one.experiment, other.experiment)
+        found = parts.table([say("setting", request), *names], rows[:MAX_DIFFERENCES])
+        if len(rows) > MAX_DIFFERENCES:
+            found += f"<p>{say('more', request, count=len(rows) - MAX_DIFFERENCES)}</p>"
+        return found
+
+    def renew(
+        keys: list[str] | None, experiment: str | None, first: str | None, second: str | None, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """All choices, for what is on offer now; what was chosen and is on offer stays."""
+        experiments = catalog.experiments()
+        every = [(_caption(offer, request), offer.key) for offers in experiments.values() for offer in offers]
+        kept = [key for key in keys or [] if key in {key for _, key in every}]
+        names = parts.experiment_choices(experiments, request)
+        ordered = list(experiments)
+        return (
+            gr.Dropdown(choices=every, value=kept or handful(experiments)),
+            gr.Dropdown(choices=names, value=experiment if experiment in experiments else _longest(experiments)),
+            gr.Dropdown(choices=names, value=first if first in experiments else next(iter(ordered), None)),
+            gr.Dropdown(choices=names, value=second if second in experiments else next(iter(ordered[1:]), None)),
+        )
+
+    def handful(experiments: dict[str, list[Offer]]) -> list[str]:
+        """What each of the first experiments shows first, as far as it is here already."""
+        firsts = [catalog.first(offers) for offers in experiments.values()]
+        return [offer.key for offer in firsts if not _missing(catalog, offer)][:HANDFUL]
+
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            photo = gr.Image(
+                label=label("photo"),
+                type="filepath",
+                image_mode=None,
+                sources=["upload", "clipboard", "webcam"],
+                height=300,
+                buttons=["fullscreen"],
+                placeholder=label("drop"),
+                elem_id="compare-photo",
+            )
+            with gr.Column(elem_id="compare-examples"):
+                gr.Examples(parts.EXAMPLES, photo, label=label("examples"), api_visibility="private")
+        with gr.Column(scale=3, min_width=300):
+            chosen = gr.Dropdown([], multiselect=True, label=label("chosen"), info=label("chosen_info"), elem_id="chosen")
+            longest_side = gr.Radio(
+                [(f"{side}", side) for side in LONGEST_SIDES],
+                value=LONGEST_SIDE,
+                label=label("longest_side"),
+                elem_id="compare-longest-side",
+            )
+            with gr.Row():
+                fill = gr.Button(label("draw_grid"), variant="primary", elem_id="fill")
+                stop_grid = gr.Button(label("cancel"), elem_id="grid-cancel", elem_classes="stop")
+            grid_status = gr.HTML(elem_id="grid-status")
+    grid = gr.Gallery(
+        label=str(label("grid")),
+        columns=None,
+        height="auto",
+        object_fit="contain",
+        interactive=False,
+        buttons=["fullscreen", "download"],
+        elem_id="grid",
+    )
+    get_sheet = gr.DownloadButton(label("get_sheet"), interactive=False, elem_id="get-sheet")
+    with gr.Row():
+        left = gr.Dropdown([], label=label("left"), elem_id="left")
+        right = gr.Dropdown([], label=label("right"), elem_id="right")
+    slider = gr.ImageSlider(
+        label=str(label("two")),
+        type="filepath",
+        interactive=False,
+        max_height=560,
+        buttons=["fullscreen"],
+        elem_id="pair",
+    )
+    gr.HTML(label("course_title"))
+    with gr.Row():
+        experiment = gr.Dropdown([], label=label("experiment"), elem_id="course-experiment")
+        with gr.Column():
+            draw = gr.Button(label("draw_course"), variant="primary", elem_id="draw-course")
+            stop_course = gr.Button(label("cancel"), elem_id="course-cancel", elem_classes="stop")
+            get_course = gr.DownloadButton(label("get_course"), interactive=False, elem_id="get-course")
+    course_status = gr.HTML(elem_id="course-status")
+    scrubber = gr.HTML(js_on_load=SCRUB, elem_id="course")
+    gr.HTML(label("differences_title"))
+    with gr.Row():
+        first = gr.Dropdown([], label=label("one"), elem_id="first")
+        second = gr.Dropdown([], label=label("other"), elem_id="second")
+    table = gr.HTML(elem_id="differences")
+
+    gridded, coursed = gr.State([]), gr.State([])
+    quick: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    slow: Any = {"concurrency_limit": parts.QUEUE_SIZE, "trigger_mode": "once", "api_visibility": "private"}
+    stylise.photo.change(lambda given: given and given["path"], stylise.photo, photo, preprocess=False, **quick)
+    known.change(renew, [chosen, experiment, first, second], [chosen, experiment, first, second], preprocess=False, **quick)
+
+    filling = fill.click(
+        fill_grid,
+        [photo, chosen, longest_side, left, right],
+        [gridded, grid, get_sheet, left, right, grid_status],
+        preprocess=False,
+        show_progress_on=grid_status,
+        **slow,
+    )
+    stopping = stop_grid.click(None, None, None, cancels=filling, **quick)
+    for ended in (filling, stopping):
+        ended.then(make_sheet, gridded, get_sheet, show_progress="hidden", api_visibility="private")
+    gr.on([gridded.change, left.change, right.change], pair, [gridded, left, right], slider, preprocess=False, **quick)
+
+    drawing = draw.click(
+        draw_course,
+        [photo, experiment, longest_side],
+        [coursed, scrubber, get_course, course_status],
+        preprocess=False,
+        show_progress_on=course_status,
+        **slow,
+    )
+    stopping = stop_course.click(None, None, None, cancels=drawing, **quick)
+    for ended in (drawing, stopping):
+        ended.then(make_course, coursed, get_course, show_progress="hidden", api_visibility="private")
+    gr.on([first.change, second.change], differ, [first, second], table, preprocess=False, **quick)
+
+
+def _find(catalog: Catalog, keys: Sequence[str]) -> list[Offer]:
+    try:
+        return [catalog.find(key) for key in dict.fromkeys(keys)]
+    except CheckpointError as error:
+        raise parts.error(error) from None
+
+
+def _missing(catalog: Catalog, offer: Offer) -> int:
+    try:
+        return catalog.missing_bytes(offer)
+    except CheckpointError:  # it went while we looked
+        return 1
+
+
+def _longest(experiments: dict[str, list[Offer]]) -> str | None:
+    """The experiment with the most checkpoints, whose course is worth a look first."""
+    return max(experiments, key=lambda name: len(experiments[name]), default=None)
+
+
+def _lines(offer: Offer) -> tuple[str, ...]:
+    record: Record = offer.record
+    return offer.name, f"{record.checkpoint} · {record.phase} · step {record.step:,}"
+
+
+def _caption(offer: Offer, request: gr.Request | None) -> str:
+    source = say(offer.source, request)
+    return f"{offer.name} · {source} · {offer.record.checkpoint} · {parts.phase(offer.record, request)}"
+
+
+def _told(line: str, problems: list[str]) -> str:
+    items = "".join(f"<li>{html.escape(problem)}</li>" for problem in problems)
+    return f"<p>{html.escape(line)}</p>" + (f"<div class='notice'><ul>{items}</ul></div>" if problems else "")
+
+
+def _scrubber(pictures: Sequence[Picture], request: gr.Request | None) -> str:
+    """HTML: all pictures of a course in one place and a slider that says which one shows."""
+    last = len(pictures) - 1
+    images = "".join(
+        f"<img src='{API_PREFIX.strip('/')}/file={quote(picture.path)}' alt='{html.escape(picture.caption)}'"
+        f"{'' if index == last else ' hidden'}>"
+        for index, picture in enumerate(pictures)
+    )
+    name = html.escape(say("scrub", request))
+    caption = html.escape(pictures[-1].caption) if pictures else ""
+    ends = f"type='range' min='0' max='{last}' value='{last}' step='1'"
+    return (
+        f"<figure class='course'><input {ends} aria-label='{name}' aria-valuetext='{caption}'>"
+        f"<figcaption>{caption}</figcaption>{images}</figure>"
+    )

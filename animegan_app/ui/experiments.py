@@ -1,0 +1,300 @@
+"""The third tab: all experiments, their loss curves, the style-content plane, fixed samples and model cards."""
+
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components.plot import PlotData
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+
+from animegan_app.catalog import HUB, Catalog, Offer
+from animegan_app.curves import Curves, loss_figure, plane_figure, read_curves, scales, with_measured
+from animegan_app.sheet import evenly
+from animegan_app.studio import Studio
+from animegan_app.ui import parts
+from animegan_app.ui.stylise import Stylise, choices, duration
+from animegan_app.ui.words import label, say
+from hub_export.card import model_card
+from hub_export.checkpoint import CARD, CheckpointError, read_samples
+
+OVERLAID = 8
+"""How many experiments the charts show unasked; so many colours there are."""
+USUAL_TERMS = ("content", "style", "d_real", "d_fake", "eval_style")
+"""The terms that the charts show unasked, as far as they are there."""
+MAX_SAMPLES = 60
+MAX_CARD = 50_000
+"""Bytes of a card that are shown."""
+LOOK_SECONDS = 10
+"""How often the charts look for new rows of a training in progress while they are on the screen."""
+
+CSS = """
+#experiments h2 { font-size: 1.15rem; font-weight: 600; margin: 1.2rem 0 0; }
+#overview td:nth-child(3) { min-width: 16rem; }
+#experiments .js-plotly-plot .main-svg g:not(.hovertext) > text { fill: var(--body-text-color) !important; }
+#plane .point { cursor: pointer; }
+#samples .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(340px, 90vw), 1fr)); }
+#card { overflow-wrap: anywhere; }
+#card pre { overflow-x: auto; padding: .6rem .9rem; background: var(--background-fill-secondary); }
+"""
+
+LISTEN = """
+element.addEventListener("pointerover", (event) => {
+    const plot = event.target.closest(".js-plotly-plot");
+    if (!plot || plot.listened) return;
+    plot.listened = true;
+    plot.on("plotly_click", ({ points: [point] }) => { if (point.customdata) trigger("click", { key: point.customdata }); });
+});
+"""
+"""gr.Plot tells nobody about clicks, and draws with a new plot whenever its value changes."""
+ON_SCREEN = "(seconds, ...given) => [document.querySelector('#experiments').checkVisibility() ? seconds : 0, ...given]"
+
+
+def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: gr.Textbox) -> None:
+    """Builds the tab.
+
+    Args:
+        stylise: where a checkpoint that is clicked gets chosen.
+        tab: itself.
+        tabs: where the first tab is then shown.
+        known: changes when the catalog does.
+    """
+    catalog = studio.catalog
+
+    def renew(
+        shown: list[str] | None, experiment: str | None, checkpoint: str | None, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """The table, the plane's experiments and all choices, for what is on offer now; what is chosen stays."""
+        experiments = catalog.experiments()
+        names = parts.experiment_choices(experiments, request)
+        kept = [name for name in shown or [] if name in experiments] or list(experiments)[:OVERLAID]
+        one = experiment if experiment in experiments else next(iter(experiments), None)
+        offers = experiments[one] if one else []
+        keys = [offer.key for offer in offers]
+        return (
+            _overview(experiments, request),
+            gr.Dropdown(choices=names, value=kept),
+            gr.Dropdown(choices=names, value=one),
+            gr.Dropdown(
+                choices=parts.checkpoint_choices(offers, request),
+                value=checkpoint if checkpoint in keys else catalog.first(offers).key if offers else None,
+            ),
+        )
+
+    def chart(
+        shown: list[str] | None,
+        terms: list[str] | None,
+        logarithmic: bool,
+        reach: int,
+        drawn: list[int] | None,
+        request: gr.Request,
+    ) -> tuple[Any, ...]:
+        """The choice of terms, both figures where they changed, what cannot be shown, and what is drawn now."""
+        experiments = {name: offers for name, offers in catalog.experiments().items() if name in (shown or [])}
+        titles = dict(zip(experiments, (text for text, _ in parts.experiment_choices(experiments, request)), strict=True))
+        curves: dict[str, Curves] = {}
+        notes = []
+        for name, offers in experiments.items():
+            try:
+                curves[titles[name]] = with_measured(_read(catalog, offers, request), [offer.record for offer in offers])
+            except CheckpointError as error:
+                notes.append(f"{titles[name]}: {error}")
+        found = list(dict.fromkeys(term for course in curves.values() for term in course.terms))
+        chosen = [term for term in terms or USUAL_TERMS if term in found]
+        ways = scales(offer for offers in experiments.values() for offer in offers)
+        if len(ways) > 1:
+            notes.append(say("other_scales", request))
+        words = {key: say(f"plane_{key}", request) for key in ("content", "style", "photos", "anime")}
+        plane = plane_figure({titles[name]: offers for name, offers in experiments.items()}, words)
+        if not plane["data"]:
+            notes.append(say("not_measured", request))
+        losses = loss_figure(curves, chosen, logarithmic, reach, say("step", request)) if chosen else None
+        figures = [json.dumps(losses), json.dumps(plane if plane["data"] else None)]
+        values = [gr.Dropdown(choices=found, value=chosen), *map(_plot, figures), _notes(notes, ways[:1])]
+        prints = [hash(text) for text in (json.dumps([found, chosen]), *figures, json.dumps([notes, ways]))]
+        if drawn:  # what is as it was stays untouched, with its zoom
+            values = [gr.skip() if new == old else value for value, new, old in zip(values, prints, drawn, strict=True)]
+        return *values, prints
+
+    def look(seconds: float, shown: list[str] | None, *given: Any) -> tuple[Any, ...]:
+        """`chart` again while it is on the screen (`seconds` is 0 where it is not) and shows what may train here."""
+        if not seconds or all(name.startswith(f"{HUB}/") for name in shown or []):
+            return gr.Timer(active=False), *(gr.skip(),) * len(charts)
+        return gr.skip(), *chart(shown, *given)
+
+    def list_samples(experiment: str | None, request: gr.Request) -> list[tuple[str, str]]:
+        """The fixed samples of an experiment's checkpoints that are here, with captions."""
+        found = []
+        for offer in evenly(catalog.experiments().get(experiment or "", []), MAX_SAMPLES):
+            try:
+                if not catalog.missing_bytes(offer):
+                    name = f"{offer.record.experiment}-{offer.record.checkpoint}-samples.jpg"
+                    path = parts.save(read_samples(catalog.fetch(offer)), name)
+                    found.append((path, f"{offer.record.checkpoint} · {parts.phase(offer.record, request)}"))
+            except CheckpointError:  # who draws with it is told
+                continue
+        return found
+
+    def choose_experiment(experiment: str | None, request: gr.Request) -> Any:
+        """Its checkpoints, with the one to show first chosen."""
+        offers = catalog.experiments().get(experiment or "", [])
+        if not offers:
+            return gr.Dropdown(choices=[], value=None)
+        return gr.Dropdown(choices=parts.checkpoint_choices(offers, request), value=catalog.first(offers).key)
+
+    def show_card(key: str | None) -> str:
+        """HTML of a checkpoint's card or, as long as that is not here, of the card that its record makes."""
+        try:
+            return _card(catalog, catalog.find(key)) if key else ""
+        except CheckpointError as error:
+            raise parts.error(error) from None
+
+    def use(key: str | None, request: gr.Request) -> tuple[Any, ...]:
+        """The first tab, with this checkpoint chosen."""
+        try:
+            offer = catalog.find(key or "")
+        except CheckpointError as error:
+            raise parts.error(error) from None
+        return gr.Tabs(selected="stylise"), *choices(studio, offer, request)
+
+    def use_clicked(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+        """`use` of the point that was clicked."""
+        return use(str(event.key), request)
+
+    overview = gr.HTML(elem_id="overview")
+    gr.HTML(label("curves_title"))
+    shown = gr.Dropdown([], multiselect=True, label=label("overlaid"), elem_id="overlaid")
+    with gr.Row():
+        terms = gr.Dropdown([], multiselect=True, label=label("terms_shown"), scale=3, min_width=300, elem_id="terms")
+        reach = gr.Slider(0, 20, 2, step=1, label=label("smoothing"), info=label("smoothing_info"), elem_id="smoothing")
+        logarithmic = gr.Checkbox(True, label=label("logarithmic"), min_width=120, elem_id="logarithmic")
+    losses = gr.Plot(label=str(label("losses")), elem_id="losses")
+    gr.HTML(label("plane_title"))
+    with gr.HTML(html_template="@children", js_on_load=LISTEN) as clicks:
+        plane = gr.Plot(label=str(label("plane")), elem_id="plane")
+    notes = gr.HTML(elem_id="notes")
+    gr.HTML(label("one_title"))
+    with gr.Row():
+        experiment = gr.Dropdown([], label=label("experiment"), elem_id="looked-at")
+        checkpoint = gr.Dropdown([], label=label("checkpoint"), elem_id="looked-at-checkpoint")
+        draw = gr.Button(label("draw_with"), variant="primary", scale=0, min_width=180, elem_id="draw-with")
+    samples = gr.Gallery(
+        label=str(label("samples")),
+        columns=None,
+        height="auto",
+        object_fit="contain",
+        interactive=False,
+        buttons=["fullscreen"],
+        elem_id="samples",
+    )
+    card = gr.HTML(elem_id="card")
+
+    drawn, timer = gr.State(None), gr.Timer(LOOK_SECONDS, active=False)
+    quick: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    chosen = [shown, experiment, checkpoint]
+    listed = [overview, *chosen]
+    settings = [shown, terms, logarithmic, reach, drawn]
+    charts = [terms, losses, plane, notes, drawn]
+    opening = tab.select(renew, chosen, listed, preprocess=False, **quick)
+    opening.then(chart, settings, charts, preprocess=False, **quick)
+    opening.then(list_samples, experiment, samples, preprocess=False, **quick)
+    opening.then(lambda: gr.Timer(active=True), None, timer, **quick)
+    known.change(renew, chosen, listed, preprocess=False, **quick)
+    timer.tick(look, [timer, *settings], [timer, *charts], js=ON_SCREEN, preprocess=False, **quick)
+    gr.on(
+        [shown.input, terms.input, logarithmic.input, reach.release],
+        chart,
+        settings,
+        charts,
+        preprocess=False,
+        trigger_mode="always_last",
+        **quick,
+    )
+    experiment.input(choose_experiment, experiment, checkpoint, preprocess=False, **quick)
+    experiment.input(list_samples, experiment, samples, preprocess=False, **quick)
+    checkpoint.change(show_card, checkpoint, card, preprocess=False, **quick)
+    target = [tabs, stylise.experiment, stylise.checkpoint]
+    draw.click(use, checkpoint, target, preprocess=False, **quick)
+    clicks.click(use_clicked, None, target, **quick)
+
+
+def _overview(experiments: dict[str, list[Offer]], request: gr.Request | None) -> str:
+    """HTML of the table of all experiments, each as its newest checkpoint tells it."""
+    rows = []
+    for offers in experiments.values():
+        newest = offers[-1].record
+        measured = [offer.record for offer in offers if "style" in offer.record.metrics]
+        best = min(measured, key=lambda record: record.metrics["style"], default=None)
+        generator, compute = newest.generator, newest.compute
+        rows.append(
+            (
+                offers[0].name,
+                say(offers[0].source, request),
+                newest.question,
+                f"{generator['architecture']}, {generator['channels']}",
+                f"{newest.step:,}",
+                parts.phase(newest, request),
+                say("spent", request, time=duration(compute["seconds"], request), device=compute["device"]),
+                _figure(best.metrics, "style") if best else "–",
+                _figure(best.metrics, "content") if best else "–",
+                best.checkpoint if best else "",
+            )
+        )
+    keys = ("experiment", "place", "question", "generator", "steps", "phase", "compute", "style", "content", "best")
+    return parts.table([say(key, request) for key in keys], rows)
+
+
+def _figure(metrics: Mapping[str, float], name: str) -> str:
+    error = f" ± {metrics[f'{name}_error']:.2g}" if f"{name}_error" in metrics else ""
+    return f"{metrics[name]:.3g}{error}" if name in metrics else "–"
+
+
+def _read(catalog: Catalog, offers: Sequence[Offer], request: gr.Request | None) -> Curves:
+    """The curves of the newest checkpoint that is here. Raises CheckpointError with a sentence if none is, or is damaged."""
+    here = [offer for offer in offers if not catalog.missing_bytes(offer)]
+    if not here:
+        raise CheckpointError(say("not_here", request))
+    return read_curves(catalog.fetch(here[-1]))
+
+
+def _plot(figure: str) -> PlotData | None:
+    return None if figure == "null" else PlotData(type="plotly", plot=figure)
+
+
+def _notes(notes: list[str], scale: list[str]) -> str:
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    told = "".join(f"<p>{html.escape(text)}</p>" for text in scale)
+    return told + (f"<div class='notice'><ul>{items}</ul></div>" if notes else "")
+
+
+def _card(catalog: Catalog, offer: Offer) -> str:
+    if catalog.missing_bytes(offer):
+        return render_card(model_card(offer.record, offer.name))
+    path = catalog.fetch(offer) / CARD
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_CARD)
+    except OSError:
+        raise CheckpointError(f"{path} cannot be read") from None
+    return render_card(content.decode("utf-8", "replace"))
+
+
+def render_card(text: str) -> str:
+    """HTML of a card that may be a stranger's: HTML in it is text, a picture its description, a link leads to the web."""
+    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
+    return MarkdownIt("commonmark", {"html": False}, renderer_cls=_CardRenderer).enable("table").render(text)
+
+
+class _CardRenderer(RendererHTML):
+    def image(self, tokens: Sequence[Token], index: int, options: Any, environment: Any) -> str:
+        return f"<em>{html.escape(tokens[index].content)}</em>"
+
+    def link_open(self, tokens: Sequence[Token], index: int, options: Any, environment: Any) -> str:
+        address = str(tokens[index].attrs.get("href", ""))
+        if not address.startswith(("https://", "http://")):
+            return "<a>"
+        return f"<a href='{html.escape(address)}' target='_blank' rel='noopener noreferrer'>"
