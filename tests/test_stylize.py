@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from animegan_app import stylize
-from animegan_app.stylize import PhotoError, Stylizer, read_photo
+from animegan_app.stylize import PhotoError, Stylizer, blend, read_photo
 from hub_export import pixels
 from hub_export.checkpoint import WEIGHTS, CheckpointError, Record, load_generator, save_checkpoint
 
@@ -170,6 +170,44 @@ def test_limit_size_scales_down_only() -> None:
     stripes = np.zeros((64, 128, 3), np.uint8)
     stripes[:, ::2] = 255
     np.testing.assert_allclose(pixels.limit_size(stripes, 32)[:, 4:-4], 127, atol=5)  # antialiased: fine stripes become gray
+
+
+# Blending
+
+
+def to_ycbcr(picture: np.ndarray) -> np.ndarray:
+    """JPEG's (JFIF 1.02) luma and chroma, chroma around 0, without rounding."""
+    matrix = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+    return picture.astype(float) @ matrix.T
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    """Two pictures so far from black and white that no mixture of their light and colours is clipped."""
+    numbers = np.random.default_rng(3)
+    return numbers.integers(100, 150, (20, 30, 3), np.uint8), numbers.integers(105, 155, (20, 30, 3), np.uint8)
+
+
+def test_strength_leads_from_the_photo_to_anime(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    photo, anime = pair
+    np.testing.assert_array_equal(blend(photo, anime, 1, 0), anime)
+    for colours in (0, 0.5, 1):
+        np.testing.assert_array_equal(blend(photo, anime, 0, colours), photo)
+    np.testing.assert_allclose(blend(photo, anime, 0.25, 0), 0.75 * photo + 0.25 * anime, atol=0.51)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_colours_of_the_photo_under_the_light_of_anime(pair: tuple[np.ndarray, np.ndarray], share: float) -> None:
+    photo, anime = pair
+    found = to_ycbcr(blend(photo, anime, 1, share))
+    np.testing.assert_allclose(found[..., 0], to_ycbcr(anime)[..., 0], atol=0.51)
+    expected = share * to_ycbcr(photo)[..., 1:] + (1 - share) * to_ycbcr(anime)[..., 1:]
+    np.testing.assert_allclose(found[..., 1:], expected, atol=0.51)
+
+
+def test_colours_beyond_the_screen_are_clipped() -> None:
+    red, white = np.full((1, 1, 3), (255, 0, 0), np.uint8), np.full((1, 1, 3), 255, np.uint8)
+    assert blend(red, white, 1, 1).tolist() == [[[255, 179, 179]]]  # 255 + (0 - 76) = 179, and 255 + 179 is beyond
 
 
 # Drawing
