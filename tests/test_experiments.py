@@ -12,6 +12,8 @@ NAMES = [
     "official-v1 official-v2-hayao official-v2-paprika official-v2-shinkai",
     "repro-1 repro-2 repro-3 repro-4 repro-5 repro-6",
     "repro-fake-half repro-dropout repro-steps-3to1 repro-colour-unit fast-hayao smoke",
+    "repro-1-laptop repro-2-laptop repro-3-laptop repro-4-laptop repro-5-laptop repro-6-laptop repro-fake-half-laptop",
+    "repro-dropout-laptop repro-steps-3to1-laptop repro-colour-unit-laptop repro-projected-laptop",
 ]
 
 
@@ -62,6 +64,19 @@ def test_the_diary() -> None:
         "loss.colour_range": ["byte", "unit"],
         "loss.colour_count": [2, 1],
     }
+
+
+def test_a_laptop_keeps_the_difference_that_is_asked_about() -> None:
+    laptops = [name for name in EXPERIMENTS if name.startswith("repro-") and name.endswith("-laptop")]
+    for name in laptops:
+        whole = EXPERIMENTS.get(name.removesuffix("-laptop"))
+        if whole and name != "repro-1-laptop":
+            assert changes(get_experiment(name)) == changes(whole), name
+    budgets = [
+        (e.generator, e.data, dataclasses.replace(e.schedule, generator_steps=1, discriminator_rate=0), e.seed)
+        for e in map(get_experiment, laptops)
+    ]
+    assert len(laptops) == 11 and budgets.count(budgets[0]) == 11
 
 
 def test_round_trip_through_json() -> None:

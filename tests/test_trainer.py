@@ -136,7 +136,14 @@ def test_mixed_precision_keeps_float32_where_it_matters(precision: str) -> None:
     assert {layer.compute_dtype for layer in exported.layers} == {"float32"}
 
 
-@pytest.mark.parametrize("settings", [["discriminator.dropout=0.3"], ["loss.adversarial=dragan", "spectral_norm=true"]])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["discriminator.dropout=0.3"],
+        ["loss.adversarial=dragan", "spectral_norm=true"],
+        ["discriminator.kind=projected", "discriminator.sees=gray", "loss.gray_weight=0"],
+    ],
+)
 def test_restored_state_goes_on_to_the_last_bit(settings: list[str]) -> None:
     experiment = tiny("discriminator.colour_jitter=0.3", *settings)
     straight = Trainer(experiment, "float32")
