@@ -70,6 +70,15 @@ def test_colour(rng: np.random.Generator, colour_range: str, top: float, uv: str
     np.testing.assert_allclose(found, numpy_colour(photo, fake, top, uv), rtol=1e-4)
 
 
+def test_saturation_scales_the_distance_from_gray_at_one_luma(rng: np.random.Generator) -> None:
+    picture = rng.uniform(-0.3, 0.3, (2, 4, 4, 3)).astype(np.float32)
+    luma = picture @ np.array(losses.GRAY_WEIGHTS, np.float32)
+    found = losses.saturate(picture, 1.5).numpy()
+    np.testing.assert_allclose(found, luma[..., None] + 1.5 * (picture - luma[..., None]), atol=1e-6)
+    np.testing.assert_allclose(found @ np.array(losses.GRAY_WEIGHTS, np.float32), luma, atol=1e-6)
+    assert np.abs(losses.saturate(picture, 50.0)).max() == 1.0
+
+
 def test_total_variation(rng: np.random.Generator) -> None:
     fake = pictures(rng)
     expected = sum(np.sum(np.diff(fake, axis=axis) ** 2) / 2 / np.diff(fake, axis=axis).size for axis in (1, 2))

@@ -74,6 +74,8 @@ class LossConfig:
         colour_range: RGB in [0, 1] ("unit", the references) or [0, 255] ("byte", the diary) before YUV.
         colour_uv: Huber (the references) or plain L1 on U and V.
         colour_count: how often the colour term is added; the diary's later code added it twice.
+        colour_saturation: how saturated the colours are that the colour loss asks for, relative to the photo's; anime is
+            more colourful than photos. 1 in the references.
         generator_weight, discriminator_weight: the references' adversarial weights.
         real_weight, fake_weight, gray_weight, smooth_weight: the discriminator's four terms.
         penalty_weight: gradient penalty of wgan-gp, wgan-lp and dragan.
@@ -89,6 +91,7 @@ class LossConfig:
     colour_range: Literal["unit", "byte"] = "unit"
     colour_uv: Literal["huber", "l1"] = "huber"
     colour_count: int = 1
+    colour_saturation: float = 1.0
     tv_weight: float = 0.0
     generator_weight: float = 300.0
     discriminator_weight: float = 300.0
@@ -370,10 +373,11 @@ fast_hayao = _register(
     discriminator={"kind": "projected", "channels": 128, "sees": "gray"},
     features={"network": "hed-vgg16"},
     loss={
-        "content_weight": 4.0,
+        "content_weight": 6.0,
         "style_weight": 40.0,
         "colour_weight": 150.0,
         "colour_uv": "l1",
+        "colour_saturation": 1.3,
         "tv_weight": 0.0,
         "gray_weight": 0.0,
         "smooth_weight": 0.6,
@@ -383,7 +387,7 @@ fast_hayao = _register(
     schedule={
         "batch": 4,
         "warmup_epochs": 5,
-        "epochs": 50,
+        "epochs": 35,
         "steps_per_epoch": 100,
         "warmup_rate": 5e-4,
         "generator_rate": 3e-4,

@@ -22,6 +22,12 @@ def to_gray(picture: Any) -> Any:
     return tf.repeat(luma, 3, axis=-1)
 
 
+def saturate(picture: Any, factor: float) -> Any:
+    """(..., 3) RGB -> the same luma, its distance from gray times `factor`, clipped to [-1, 1]."""
+    gray = to_gray(picture)
+    return tf.clip_by_value(gray + factor * (picture - gray), -1.0, 1.0)
+
+
 def gram_matrix(features: Any) -> Any:
     """(B, h, w, C) -> (B, C, C) float32: XᵀX/(h·w·C), per sample."""
     features = tf.cast(features, tf.float32)

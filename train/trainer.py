@@ -141,6 +141,7 @@ class Trainer:
         style = batch["anime_gray"] if loss.style_target == "gray" else batch["anime"]
         target_features, style_features = tf.split(self.features(tf.concat([target, style], axis=0)), 2)
         style_gram = losses.gram_matrix(style_features)
+        colours = target if loss.colour_saturation == 1.0 else losses.saturate(target, loss.colour_saturation)
         advance_power_iterations(self.generator)
         with tf.GradientTape() as tape:
             fake = self.generator(photo, training=True)
@@ -151,7 +152,7 @@ class Trainer:
             terms = {
                 "content": losses.content_loss(target_features, fake_features),
                 "style": losses.style_loss(style_gram, fake_features),
-                "colour": losses.colour_loss(target, fake, loss.colour_range, loss.colour_uv),
+                "colour": losses.colour_loss(colours, fake, loss.colour_range, loss.colour_uv),
                 "tv": losses.total_variation_loss(fake),
                 "adversarial": losses.generator_adversarial_loss(loss.adversarial, fake_logits),
             }
