@@ -1,5 +1,6 @@
 """What the measures say of cases with a known answer, and the command on a tiny run."""
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -16,6 +17,7 @@ from hub_export.card import model_card
 from hub_export.checkpoint import load_generator, read_history, read_record, verify_files
 from train.evaluate import (
     _insert,
+    _kinship,
     colour_shift,
     content_distance,
     flatness,
@@ -174,6 +176,15 @@ def test_a_run_is_measured_written_and_goes_on(workplace: Path, capsys: pytest.C
     shutil.rmtree(run / "epoch-002")
 
 
+def test_the_report_says_how_near_the_measuring_network_is() -> None:
+    record = read_record(next((ROOT / "animegan_app" / "checkpoints" / "fast-hayao").glob("epoch-*")))
+    config = record.config | {"features": {"network": "hed-vgg16"}}
+    patch, projected = ({"discriminator": {"kind": kind}} for kind in ("patch", "projected"))
+    assert _kinship(dataclasses.replace(record, config=config | patch), "vgg19") == ""
+    assert "other layers" in _kinship(dataclasses.replace(record, config=config | patch), "hed-vgg16")
+    assert "which flatters its style" in _kinship(dataclasses.replace(record, config=config | projected), "hed-vgg16")
+
+
 def test_evaluations_go_to_their_step(tmp_path: Path) -> None:
     history = tmp_path / "history.jsonl"
     history.write_text('{"step": 10}\n{"step": 20}\n{"step": 3', "utf-8")
@@ -190,7 +201,7 @@ def test_evaluations_go_to_their_step(tmp_path: Path) -> None:
         (["RUN", "--data", "/nowhere"], "/nowhere does not exist"),
         (["RUN", "--seen", "6"], "leave --seen out"),
         (["RUN", "--weights", "/nowhere"], "no file '/nowhere'"),
-        (["animegan_app/checkpoints/fast-hayao/epoch-015", "--weights", "none"], "no pictures given for style Hayao"),
+        (["animegan_app/checkpoints/fast-hayao", "--weights", "none"], "no pictures given for style Hayao"),
         (["NOTHING"], "held nothing out (data.holdout is 0): train with --set data.holdout=48"),
     ],
 )

@@ -349,8 +349,7 @@ def main(arguments: argparse.Namespace) -> None:
         for folder in (folder for folder, of in configs.items() if of == config):
             record = checkpoint.read_record(folder)
             figures = scale.score_generator(_drawer(folder, record))
-            same = record.config.get("features", {}).get("network") == gauge.network
-            note = " (same network as trained against, other layers)" if same else ""
+            note = _kinship(record, gauge.network)
             print(_line(f"{record.experiment}/{record.checkpoint}", figures) + note, flush=True)
             if record.phase == "adversarial":
                 adversarial[str(folder)] = figures
@@ -367,6 +366,15 @@ def main(arguments: argparse.Namespace) -> None:
         print(_line("anime", scale.ends["anime"]))
     if adversarial:
         print(f"\nrecommended: {recommended(adversarial)}\nrule: {RULE}")
+
+
+def _kinship(record: Record, network: str) -> str:
+    """How near the measuring network is to what a checkpoint was trained against: "", or a remark in brackets."""
+    if record.config.get("features", {}).get("network") != network:
+        return ""
+    if record.config.get("discriminator", {}).get("kind") == "projected":
+        return " (its discriminator looked through the same network and layers, which flatters its style)"
+    return " (same network as trained against, other layers)"
 
 
 def _data_config(record: Record, seen: int) -> DataConfig:
