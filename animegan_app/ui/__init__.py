@@ -55,6 +55,8 @@ CSS = """
 .notice { border-left: 4px solid var(--color-accent); padding: .6rem .9rem; background: var(--background-fill-secondary);
           overflow-wrap: anywhere; }
 .notice ul { list-style: disc; margin: .3rem 0 0; padding-left: 1.2rem; }
+button:focus-visible, summary:focus-visible, input:focus-visible, label:has(input:focus-visible) {
+  outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
 @media (max-width: 640px) {
   #title h1 { font-size: 1.5rem; }
   #result, #add-row { flex-direction: column; align-items: stretch; }
@@ -156,6 +158,7 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
         page = [known, missing, chosen.experiment, chosen.checkpoint, chosen.about, offered.table]
         now: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         looked = [known, chosen.experiment, chosen.checkpoint]
+        demo.load(None, None, None, js=stylise.NAME_EXAMPLES, **now)
         loading = demo.load(opened, None, page, **now)
         loading.then(warm_up, None, None, **now)
         if catalog.hub:

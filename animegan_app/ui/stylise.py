@@ -1,6 +1,7 @@
 """The first tab: a photo, a checkpoint, and a slider between photo and anime."""
 
 import html
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,10 @@ SHARE = """(experiment, checkpoint) => {
 
 WANT = """(photo, checkpoint, side) => photo ? JSON.stringify([photo.path, checkpoint, side]) : \"\""""
 """What there is to draw, as a text: a photo and a choice that arrive together are one change of it, drawn once."""
+
+NAME_EXAMPLES = f"""() => {json.dumps([Path(path).stem for path in parts.EXAMPLES])}.forEach((name, index) =>
+    document.querySelectorAll("#examples button")[index]?.setAttribute("aria-label", name))"""
+"""Says what the example pictures show, for screen readers."""
 
 
 class Stylise(NamedTuple):

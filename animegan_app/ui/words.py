@@ -79,11 +79,9 @@ WORDS: dict[str, tuple[str, str]] = {
         "输入可搜索。Hub 上的检查点在绘制时下载。",
     ),
     "draw_grid": ("Draw them all", "全部绘制"),
-    "grid": ("The photo and what each checkpoint makes of it", "照片与各检查点的结果"),
     "get_sheet": ("Download the sheet", "下载对照表"),
     "left": ("Left", "左"),
     "right": ("Right", "右"),
-    "two": ("Two of them", "两两对比"),
     "drawn": ("{count} of {all} drawn", "已绘制 {count} / {all}"),
     "no_photo": ("Choose a photo first.", "请先选择照片。"),
     "no_choice": ("Choose at least one checkpoint.", "请至少选择一个检查点。"),
@@ -114,14 +112,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "smoothing": ("Smoothing", "平滑"),
     "smoothing_info": ("Neighbours averaged on either side", "两侧取平均的点数"),
     "logarithmic": ("Logarithmic", "对数刻度"),
-    "losses": ("Terms over steps; a dotted line is the end of the warm-up", "各项随步数的变化；虚线为预热结束"),
     "step": ("step", "步"),
     "plane_title": (
         "<h2>Style and content</h2><p>Every measured checkpoint is a point; click one to draw with it. "
         "A ring is from the warm-up.</p>",
         "<h2>风格与内容</h2><p>每个测量过的检查点是一个点；点击即用它绘制。圆环表示预热阶段。</p>",
     ),
-    "plane": ("Style over content", "风格与内容"),
     "plane_content": ("content distance: 0 keeps everything", "内容距离：0 表示完全保留"),
     "plane_style": ("style distance: lower is more anime", "风格距离：越低越像动漫"),
     "plane_photos": ("photos", "照片"),
@@ -139,7 +135,14 @@ WORDS: dict[str, tuple[str, str]] = {
         "曲线与样例随检查点下载，目前尚未下载：请先用它绘制一次",
     ),
     "one_title": ("<h2>One experiment</h2>", "<h2>单个实验</h2>"),
-    "samples": ("Fixed photos, and below them what each checkpoint makes of them", "固定照片，下方为各检查点的结果"),
+    "samples": (
+        "<p>The same photos at every checkpoint, and below them what it made of them.</p>",
+        "<p>每个检查点都用同样的照片，下方为其结果。</p>",
+    ),
+    "card_of_record": (
+        "This card is made from the record; the checkpoint itself is {size} to download, when it draws.",
+        "此卡片由记录生成；检查点本身在绘制时下载（{size}）。",
+    ),
     "draw_with": ("Draw with it", "用它绘制"),
     # Sources
     "place": ("Place", "位置"),
