@@ -105,6 +105,7 @@ def loss_figure(
         layout[f"yaxis{number}"] = layout["yaxis"] | {
             "type": "log" if logarithmic else "linear",
             "exponentformat": "power",
+            "nticks": 5,
             "domain": [bottom + gap * (number < len(terms)), top - gap / 2],
         }
         titles.append(
@@ -206,8 +207,15 @@ def _course(name: str, offers: Sequence[Offer], colour: str) -> Figure:
 
 
 def scales(offers: Iterable[Offer]) -> list[str]:
-    """On what the offers were measured, each way once: only figures of one way may be compared."""
-    return list(dict.fromkeys(str(offer.record.data.get("measured", "")) for offer in offers if offer.record.metrics))
+    """On what the offers were measured, for each scale once: where its ends lie tells one from another.
+
+    Only figures of one scale may be compared.
+    """
+    found: dict[tuple[float | None, ...], str] = {}
+    for record in (offer.record for offer in offers if "style" in offer.record.metrics):
+        ends = tuple(record.metrics.get(f"style_{end}") for end in ("photos", "anime"))
+        found.setdefault(ends, str(record.data.get("measured", "")))
+    return list(found.values())
 
 
 def differences(first: Record, second: Record) -> list[tuple[str, str, str]]:

@@ -152,15 +152,18 @@ def test_the_plane_holds_every_measured_checkpoint_and_both_ends() -> None:
     assert plane_figure({"x": other}, WORDS)["data"] == []
 
 
-def test_scales_tells_on_what_was_measured() -> None:
-    measured = {"metrics": {"style": 1.0}, "data": {"measured": "48 photos"}}
+def test_scales_are_told_apart_by_their_ends() -> None:
+    def measured(checkpoint: str, photos: float, sentence: str) -> Offer:
+        metrics = {"style": 1.0, "style_photos": photos, "style_anime": -5.0}
+        return Offer("local", "tiny", record(checkpoint, metrics=metrics, data={"measured": sentence}))
+
     offers = [
-        Offer("local", "tiny", record("epoch-001", **measured)),
-        Offer("local", "tiny", record("epoch-002", **measured)),
+        measured("epoch-001", 260.0, "48 photos"),
+        measured("epoch-002", 260.0, "48 photos (same network as trained against)"),
+        Offer("local", "tiny", record("epoch-003", data={"measured": "nothing"})),
     ]
-    offers.append(Offer("local", "tiny", record("epoch-003", metrics={"style": 1.0}, data={"measured": "6 photos"})))
-    offers.append(Offer("local", "tiny", record("epoch-004", data={"measured": "nothing"})))
-    assert scales(offers) == ["48 photos", "6 photos"]
+    assert scales(offers) == ["48 photos"]
+    assert scales([*offers, measured("epoch-004", 149.0, "6 photos")]) == ["48 photos", "6 photos"]
 
 
 def test_only_settings_that_differ_are_told() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import html
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,15 +38,18 @@ CSS = """
                                                                          max-height: none; }
 #compare-examples img { width: 100%; height: auto; aspect-ratio: 1; max-width: none; object-fit: cover; }
 #compare h2 { font-size: 1.15rem; font-weight: 600; margin: 1.2rem 0 0; }
+#grid .grid-wrap { max-height: 80vh; }
+#grid .thumbnail-lg { aspect-ratio: auto; }
 #grid .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(260px, 44vw), 1fr)); }
 #grid-status, #course-status { min-height: 3.4rem; }
 #compare .stop { display: none; }
-#compare:has(#grid-status [data-testid="status-tracker"]:not(.hide)) #grid-cancel,
-#compare:has(#course-status [data-testid="status-tracker"]:not(.hide)) #course-cancel { display: block; }
+#compare:has(#grid-status [data-testid="status-tracker"]:not(.hide, :has(.error))) #grid-cancel,
+#compare:has(#course-status [data-testid="status-tracker"]:not(.hide, :has(.error))) #course-cancel { display: block; }
 .course { margin: 0; }
 .course input { width: 100%; accent-color: var(--color-accent); margin: .6rem 0 0; }
 .course img { width: 100%; max-height: 70vh; object-fit: contain; margin: 0; }
 .course figcaption { text-align: center; margin: 0; }
+@media (max-width: 640px) { #grid .grid-wrap { max-height: none; } }
 """
 
 SCRUB = """
@@ -94,6 +97,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         photo: dict[str, Any] | None,
         offers: Sequence[Offer],
         longest_side: int,
+        caption: Callable[[Offer, gr.Request | None], str],
         request: gr.Request,
         progress: gr.Progress,
     ) -> AsyncIterator[tuple[list[Picture], list[str]]]:
@@ -120,7 +124,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
                 pictures.append(Picture(PHOTO, path, ("photo",), say("photo", request)))
             name = parts.file_name(Path(photo["path"]).stem, drawing.record)
             path = await asyncio.to_thread(parts.save, drawing.anime, f"{name}.png")
-            pictures.append(Picture(offer.key, path, _lines(offer), _caption(offer, request)))
+            pictures.append(Picture(offer.key, path, _lines(offer), caption(offer, request)))
             yield pictures, problems
 
     async def fill_grid(
@@ -133,12 +137,12 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
     ) -> AsyncIterator[tuple[Any, ...]]:
         """The pictures, the grid, the sheet, the two choices of the slider, and a line on how it goes."""
-        if not keys:
+        if photo and not keys:
             raise parts.error(say("no_choice", request))
         if len(keys) > MAX_CHOSEN:
             raise parts.error(say("too_many", request, most=MAX_CHOSEN))
         offers = _find(catalog, keys)
-        async for pictures, problems in draw_all(photo, offers, longest_side, request, progress):
+        async for pictures, problems in draw_all(photo, offers, longest_side, _name, request, progress):
             choices = [(picture.caption, picture.key) for picture in pictures]
             drawn = [picture.key for picture in pictures]
             yield (
@@ -177,7 +181,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         if not offers:
             raise parts.error(f"{experiment} is not on offer: reload the page to see what is")
         offers = sheet.evenly(offers, MAX_CHOSEN)
-        async for pictures, problems in draw_all(photo, offers, longest_side, request, progress):
+        async for pictures, problems in draw_all(photo, offers, longest_side, _moment, request, progress):
             told = _told(say("drawn", request, count=max(0, len(pictures) - 1), all=len(offers)), problems)
             yield list(pictures), _scrubber(pictures, request), gr.DownloadButton(value=None, interactive=False), told
 
@@ -186,11 +190,11 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         if not pictures:
             return gr.skip()
         content = sheet.course([Labelled(Path(picture.path), picture.lines) for picture in pictures])
-        name = f"{Path(pictures[0].path).stem}-{pictures[-1].lines[0].replace('/', '-')}-course.webp"
+        name = f"{Path(pictures[-1].path).stem}-course.webp"
         file = save_bytes_to_cache(content, name, get_upload_folder())
         return gr.DownloadButton(value=file, interactive=True)
 
-    def differ(first: str | None, second: str | None, request: gr.Request) -> str:
+    def differ(first: str | None, second: str | None, request: gr.Request | None) -> str:
         """HTML: the settings in which two experiments differ."""
         experiments = catalog.experiments()
         if first not in experiments or second not in experiments:
@@ -205,27 +209,36 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
             found += f"<p>{say('more', request, count=len(rows) - MAX_DIFFERENCES)}</p>"
         return found
 
+    def listing(
+        keys: Sequence[str], experiment: str | None, first: str | None, second: str | None, request: gr.Request | None
+    ) -> list[tuple[list[tuple[str, str]], Any]]:
+        """Choices and value of each dropdown, for what is on offer now; what was chosen and is on offer stays."""
+        experiments = catalog.experiments()
+        every = [(_name(offer, request), offer.key) for offers in experiments.values() for offer in offers]
+        kept = [key for key in keys if key in {key for _, key in every}]
+        names = parts.experiment_choices(experiments, request)
+        ordered = list(experiments)
+        return [
+            (every, kept or handful(experiments)),
+            (names, experiment if experiment in experiments else _longest(experiments)),
+            (names, first if first in experiments else next(iter(ordered), None)),
+            (names, second if second in experiments else next(iter(ordered[1:]), None)),
+        ]
+
     def renew(
         keys: list[str] | None, experiment: str | None, first: str | None, second: str | None, request: gr.Request
     ) -> tuple[Any, ...]:
-        """All choices, for what is on offer now; what was chosen and is on offer stays."""
-        experiments = catalog.experiments()
-        every = [(_caption(offer, request), offer.key) for offers in experiments.values() for offer in offers]
-        kept = [key for key in keys or [] if key in {key for _, key in every}]
-        names = parts.experiment_choices(experiments, request)
-        ordered = list(experiments)
-        return (
-            gr.Dropdown(choices=every, value=kept or handful(experiments)),
-            gr.Dropdown(choices=names, value=experiment if experiment in experiments else _longest(experiments)),
-            gr.Dropdown(choices=names, value=first if first in experiments else next(iter(ordered), None)),
-            gr.Dropdown(choices=names, value=second if second in experiments else next(iter(ordered[1:]), None)),
-        )
+        """The dropdowns and the table of differences, for what is on offer now."""
+        listed = listing(keys or [], experiment, first, second, request)
+        dropdowns = [gr.Dropdown(choices=choices, value=value) for choices, value in listed]
+        return *dropdowns, differ(listed[2][1], listed[3][1], request)
 
     def handful(experiments: dict[str, list[Offer]]) -> list[str]:
         """What each of the first experiments shows first, as far as it is here already."""
         firsts = [catalog.first(offers) for offers in experiments.values()]
         return [offer.key for offer in firsts if not _missing(catalog, offer)][:HANDFUL]
 
+    (every, kept), (names, longest), (_, one), (_, other) = listing([], None, None, None, None)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             photo = gr.Image(
@@ -241,7 +254,14 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
             with gr.Column(elem_id="compare-examples"):
                 gr.Examples(parts.EXAMPLES, photo, label=label("examples"), api_visibility="private")
         with gr.Column(scale=3, min_width=300):
-            chosen = gr.Dropdown([], multiselect=True, label=label("chosen"), info=label("chosen_info"), elem_id="chosen")
+            chosen = gr.Dropdown(
+                every,
+                value=kept,
+                multiselect=True,
+                label=label("chosen"),
+                info=label("chosen_info"),
+                elem_id="chosen",
+            )
             longest_side = gr.Radio(
                 [(f"{side}", side) for side in LONGEST_SIDES],
                 value=LONGEST_SIDE,
@@ -253,7 +273,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
                 stop_grid = gr.Button(label("cancel"), elem_id="grid-cancel", elem_classes="stop")
             grid_status = gr.HTML(elem_id="grid-status")
     grid = gr.Gallery(
-        label=str(label("grid")),
+        show_label=False,
         columns=None,
         height="auto",
         object_fit="contain",
@@ -263,10 +283,10 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     )
     get_sheet = gr.DownloadButton(label("get_sheet"), interactive=False, elem_id="get-sheet")
     with gr.Row():
-        left = gr.Dropdown([], label=label("left"), elem_id="left")
-        right = gr.Dropdown([], label=label("right"), elem_id="right")
+        left = gr.Dropdown([], label=label("left"), min_width=260, elem_id="left")
+        right = gr.Dropdown([], label=label("right"), min_width=260, elem_id="right")
     slider = gr.ImageSlider(
-        label=str(label("two")),
+        show_label=False,
         type="filepath",
         interactive=False,
         max_height=560,
@@ -275,7 +295,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     )
     gr.HTML(label("course_title"))
     with gr.Row():
-        experiment = gr.Dropdown([], label=label("experiment"), elem_id="course-experiment")
+        experiment = gr.Dropdown(names, value=longest, label=label("experiment"), elem_id="course-experiment")
         with gr.Column():
             draw = gr.Button(label("draw_course"), variant="primary", elem_id="draw-course")
             stop_course = gr.Button(label("cancel"), elem_id="course-cancel", elem_classes="stop")
@@ -284,15 +304,16 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     scrubber = gr.HTML(js_on_load=SCRUB, elem_id="course")
     gr.HTML(label("differences_title"))
     with gr.Row():
-        first = gr.Dropdown([], label=label("one"), elem_id="first")
-        second = gr.Dropdown([], label=label("other"), elem_id="second")
-    table = gr.HTML(elem_id="differences")
+        first = gr.Dropdown(names, value=one, label=label("one"), min_width=260, elem_id="first")
+        second = gr.Dropdown(names, value=other, label=label("other"), min_width=260, elem_id="second")
+    table = gr.HTML(differ(one, other, None), elem_id="differences")
 
     gridded, coursed = gr.State([]), gr.State([])
     quick: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     slow: Any = {"concurrency_limit": parts.QUEUE_SIZE, "trigger_mode": "once", "api_visibility": "private"}
     stylise.photo.change(lambda given: given and given["path"], stylise.photo, photo, preprocess=False, **quick)
-    known.change(renew, [chosen, experiment, first, second], [chosen, experiment, first, second], preprocess=False, **quick)
+    listed = [chosen, experiment, first, second]
+    known.change(renew, listed, [*listed, table], preprocess=False, **quick)
 
     filling = fill.click(
         fill_grid,
@@ -318,7 +339,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     stopping = stop_course.click(None, None, None, cancels=drawing, **quick)
     for ended in (drawing, stopping):
         ended.then(make_course, coursed, get_course, show_progress="hidden", api_visibility="private")
-    gr.on([first.change, second.change], differ, [first, second], table, preprocess=False, **quick)
+    gr.on([first.input, second.input], differ, [first, second], table, preprocess=False, **quick)
 
 
 def _find(catalog: Catalog, keys: Sequence[str]) -> list[Offer]:
@@ -342,12 +363,16 @@ def _longest(experiments: dict[str, list[Offer]]) -> str | None:
 
 def _lines(offer: Offer) -> tuple[str, ...]:
     record: Record = offer.record
-    return offer.name, f"{record.checkpoint} · {record.phase} · step {record.step:,}"
+    return f"{offer.name} · {offer.source}", f"{record.checkpoint} · {record.phase} · step {record.step:,}"
 
 
-def _caption(offer: Offer, request: gr.Request | None) -> str:
-    source = say(offer.source, request)
-    return f"{offer.name} · {source} · {offer.record.checkpoint} · {parts.phase(offer.record, request)}"
+def _name(offer: Offer, request: gr.Request | None) -> str:
+    return f"{offer.name} {offer.record.checkpoint} · {say(offer.source, request)}"
+
+
+def _moment(offer: Offer, request: gr.Request | None) -> str:
+    record = offer.record
+    return f"{record.checkpoint} · {parts.phase(record, request)} · {say('step', request)} {record.step:,}"
 
 
 def _told(line: str, problems: list[str]) -> str:

@@ -15,7 +15,7 @@ from markdown_it.token import Token
 from animegan_app.catalog import HUB, Catalog, Offer
 from animegan_app.curves import Curves, loss_figure, plane_figure, read_curves, scales, with_measured
 from animegan_app.sheet import evenly
-from animegan_app.studio import Studio
+from animegan_app.studio import Studio, megabytes
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import Stylise, choices, duration
 from animegan_app.ui.words import label, say
@@ -26,7 +26,7 @@ OVERLAID = 8
 """How many experiments the charts show unasked; so many colours there are."""
 USUAL_TERMS = ("content", "style", "d_real", "d_fake", "eval_style")
 """The terms that the charts show unasked, as far as they are there."""
-MAX_SAMPLES = 60
+MAX_SAMPLES, MAX_QUESTION = 60, 160
 MAX_CARD = 50_000
 """Bytes of a card that are shown."""
 LOOK_SECONDS = 10
@@ -34,10 +34,15 @@ LOOK_SECONDS = 10
 
 CSS = """
 #experiments h2 { font-size: 1.15rem; font-weight: 600; margin: 1.2rem 0 0; }
-#overview td:nth-child(3) { min-width: 16rem; }
+#overview td { font-size: .92rem; }
+#overview td:nth-child(3) { min-width: 18rem; }
+#overview td:nth-child(1), #overview td:nth-child(n+8) { white-space: nowrap; }
+#overview td:nth-child(7) { min-width: 9rem; }
 #experiments .js-plotly-plot .main-svg g:not(.hovertext) > text { fill: var(--body-text-color) !important; }
 #plane .point { cursor: pointer; }
 #samples .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(340px, 90vw), 1fr)); }
+#samples .grid-wrap { max-height: 80vh; }
+#samples .thumbnail-lg { aspect-ratio: auto; }
 #card { overflow-wrap: anywhere; }
 #card pre { overflow-x: auto; padding: .6rem .9rem; background: var(--background-fill-secondary); }
 """
@@ -120,13 +125,21 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
             values = [gr.skip() if new == old else value for value, new, old in zip(values, prints, drawn, strict=True)]
         return *values, prints
 
-    def look(seconds: float, shown: list[str] | None, *given: Any) -> tuple[Any, ...]:
+    def look(
+        seconds: float,
+        shown: list[str] | None,
+        terms: list[str] | None,
+        logarithmic: bool,
+        reach: int,
+        drawn: list[int] | None,
+        request: gr.Request,
+    ) -> tuple[Any, ...]:
         """`chart` again while it is on the screen (`seconds` is 0 where it is not) and shows what may train here."""
         if not seconds or all(name.startswith(f"{HUB}/") for name in shown or []):
             return gr.Timer(active=False), *(gr.skip(),) * len(charts)
-        return gr.skip(), *chart(shown, *given)
+        return gr.skip(), *chart(shown, terms, logarithmic, reach, drawn, request)
 
-    def list_samples(experiment: str | None, request: gr.Request) -> list[tuple[str, str]]:
+    def list_samples(experiment: str | None, request: gr.Request) -> Any:
         """The fixed samples of an experiment's checkpoints that are here, with captions."""
         found = []
         for offer in evenly(catalog.experiments().get(experiment or "", []), MAX_SAMPLES):
@@ -137,7 +150,7 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
                     found.append((path, f"{offer.record.checkpoint} · {parts.phase(offer.record, request)}"))
             except CheckpointError:  # who draws with it is told
                 continue
-        return found
+        return gr.Gallery(value=found, visible=bool(found))
 
     def choose_experiment(experiment: str | None, request: gr.Request) -> Any:
         """Its checkpoints, with the one to show first chosen."""
@@ -146,10 +159,10 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
             return gr.Dropdown(choices=[], value=None)
         return gr.Dropdown(choices=parts.checkpoint_choices(offers, request), value=catalog.first(offers).key)
 
-    def show_card(key: str | None) -> str:
+    def show_card(key: str | None, request: gr.Request) -> str:
         """HTML of a checkpoint's card or, as long as that is not here, of the card that its record makes."""
         try:
-            return _card(catalog, catalog.find(key)) if key else ""
+            return _card(catalog, catalog.find(key), request) if key else ""
         except CheckpointError as error:
             raise parts.error(error) from None
 
@@ -170,20 +183,23 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
     shown = gr.Dropdown([], multiselect=True, label=label("overlaid"), elem_id="overlaid")
     with gr.Row():
         terms = gr.Dropdown([], multiselect=True, label=label("terms_shown"), scale=3, min_width=300, elem_id="terms")
-        reach = gr.Slider(0, 20, 2, step=1, label=label("smoothing"), info=label("smoothing_info"), elem_id="smoothing")
+        reach = gr.Slider(
+            0, 20, 2, step=1, label=label("smoothing"), info=label("smoothing_info"), min_width=240, elem_id="smoothing"
+        )
         logarithmic = gr.Checkbox(True, label=label("logarithmic"), min_width=120, elem_id="logarithmic")
-    losses = gr.Plot(label=str(label("losses")), elem_id="losses")
+    losses = gr.Plot(show_label=False, elem_id="losses")
     gr.HTML(label("plane_title"))
     with gr.HTML(html_template="@children", js_on_load=LISTEN) as clicks:
-        plane = gr.Plot(label=str(label("plane")), elem_id="plane")
+        plane = gr.Plot(show_label=False, elem_id="plane")
     notes = gr.HTML(elem_id="notes")
     gr.HTML(label("one_title"))
     with gr.Row():
         experiment = gr.Dropdown([], label=label("experiment"), elem_id="looked-at")
         checkpoint = gr.Dropdown([], label=label("checkpoint"), elem_id="looked-at-checkpoint")
         draw = gr.Button(label("draw_with"), variant="primary", scale=0, min_width=180, elem_id="draw-with")
+    gr.HTML(label("samples"))
     samples = gr.Gallery(
-        label=str(label("samples")),
+        show_label=False,
         columns=None,
         height="auto",
         object_fit="contain",
@@ -234,7 +250,7 @@ def _overview(experiments: dict[str, list[Offer]], request: gr.Request | None) -
             (
                 offers[0].name,
                 say(offers[0].source, request),
-                newest.question,
+                newest.question if len(newest.question) <= MAX_QUESTION else f"{newest.question[:MAX_QUESTION]}…",
                 f"{generator['architecture']}, {generator['channels']}",
                 f"{newest.step:,}",
                 parts.phase(newest, request),
@@ -271,9 +287,11 @@ def _notes(notes: list[str], scale: list[str]) -> str:
     return told + (f"<div class='notice'><ul>{items}</ul></div>" if notes else "")
 
 
-def _card(catalog: Catalog, offer: Offer) -> str:
-    if catalog.missing_bytes(offer):
-        return render_card(model_card(offer.record, offer.name))
+def _card(catalog: Catalog, offer: Offer, request: gr.Request | None) -> str:
+    missing = catalog.missing_bytes(offer)
+    if missing:
+        told = say("card_of_record", request, size=megabytes(missing))
+        return f"<p class='notice'>{html.escape(told)}</p>{render_card(model_card(offer.record, offer.name))}"
     path = catalog.fetch(offer) / CARD
     try:
         with path.open("rb") as file:
