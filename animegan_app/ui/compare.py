@@ -40,7 +40,7 @@ CSS = """
 #compare h2 { font-size: 1.15rem; font-weight: 600; margin: 1.2rem 0 0; }
 #grid .grid-wrap { max-height: 80vh; }
 #grid .thumbnail-lg { aspect-ratio: auto; }
-#grid .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(260px, 44vw), 1fr)); }
+#grid .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(260px, 100%), 1fr)); }
 #grid-status, #course-status { min-height: 3.4rem; }
 #compare .stop { display: none; }
 #compare:has(#grid-status [data-testid="status-tracker"]:not(.hide, :has(.error))) #grid-cancel,

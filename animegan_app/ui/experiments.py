@@ -40,7 +40,7 @@ CSS = """
 #overview td:nth-child(7) { min-width: 9rem; }
 #experiments .js-plotly-plot .main-svg g:not(.hovertext) > text { fill: var(--body-text-color) !important; }
 #plane .point { cursor: pointer; }
-#samples .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(340px, 90vw), 1fr)); }
+#samples .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); }
 #samples .grid-wrap { max-height: 80vh; }
 #samples .thumbnail-lg { aspect-ratio: auto; }
 #card { overflow-wrap: anywhere; }
@@ -186,7 +186,7 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
         reach = gr.Slider(
             0, 20, 2, step=1, label=label("smoothing"), info=label("smoothing_info"), min_width=240, elem_id="smoothing"
         )
-        logarithmic = gr.Checkbox(True, label=label("logarithmic"), min_width=120, elem_id="logarithmic")
+        logarithmic = gr.Checkbox(True, label=label("logarithmic"), min_width=180, elem_id="logarithmic")
     losses = gr.Plot(show_label=False, elem_id="losses")
     gr.HTML(label("plane_title"))
     with gr.HTML(html_template="@children", js_on_load=LISTEN) as clicks:
@@ -194,8 +194,8 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
     notes = gr.HTML(elem_id="notes")
     gr.HTML(label("one_title"))
     with gr.Row():
-        experiment = gr.Dropdown([], label=label("experiment"), elem_id="looked-at")
-        checkpoint = gr.Dropdown([], label=label("checkpoint"), elem_id="looked-at-checkpoint")
+        experiment = gr.Dropdown([], label=label("experiment"), min_width=260, elem_id="looked-at")
+        checkpoint = gr.Dropdown([], label=label("checkpoint"), min_width=260, elem_id="looked-at-checkpoint")
         draw = gr.Button(label("draw_with"), variant="primary", scale=0, min_width=180, elem_id="draw-with")
     gr.HTML(label("samples"))
     samples = gr.Gallery(
