@@ -6,9 +6,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -88,7 +89,9 @@ class Studio:
         self._tasks: dict[Identity, _Task] = {}
         self._pace: dict[str, float] = {}  # seconds per pixel by generator
         self._lock = threading.Lock()
-        self._hand = ThreadPoolExecutor(1, thread_name_prefix="drawing")
+        self._line: SimpleQueue[tuple[Identity, _Task, Path, Offer]] = SimpleQueue()
+        # A daemon: an app that ends does not first make what people who are gone were waiting for.
+        threading.Thread(target=self._work, name="drawing", daemon=True).start()
 
     async def draw(self, path: Path, key: str, longest_side: int, report: Report) -> Drawing:
         """A photo as a checkpoint draws it, from memory if it is there, which waits for nobody's drawing or download.
@@ -131,7 +134,7 @@ class Studio:
             task = self._tasks.get(identity)
             if task is None:
                 task = self._tasks[identity] = _Task()
-                self._hand.submit(self._make, identity, task, path, offer)
+                self._line.put((identity, task, path, offer))
             task.waiting += 1
             return task
 
@@ -155,6 +158,10 @@ class Studio:
         if task.expected is None:
             return 0.4, task.text
         return min(0.95, 0.3 + 0.65 * (time.perf_counter() - task.begun) / max(task.expected, 0.1)), task.text
+
+    def _work(self) -> None:
+        while True:
+            self._make(*self._line.get())
 
     def _make(self, identity: Identity, task: _Task, path: Path, offer: Offer) -> None:
         """Makes one drawing; runs on the only drawing thread, so that no two photos are decoded at a time either."""

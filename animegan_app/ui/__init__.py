@@ -76,38 +76,49 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
     catalog = catalog or open_catalog()
     studio = Studio(catalog)
 
-    def page_for(offer: Offer | None, request: gr.Request) -> tuple[Any, ...]:
-        """The page with everything that is on offer now, and `offer` chosen."""
+    def page_for(offer: Offer | None, request: gr.Request, link: tuple[str, str] = ("", "")) -> tuple[Any, ...]:
+        """The page with everything that is on offer now, and `offer` chosen; `link` is what is not on offer."""
         return (
             _stamp(catalog),
-            _missing(offer, request),
+            link,
+            _notice(offer, link, request),
             *stylise.choices(studio, offer, request),
             stylise.about_checkpoint(studio, offer, request),
             sources.describe(studio, request),
         )
 
+    def linked(link: tuple[str, str]) -> Offer | None:
+        """The offer that an experiment and a checkpoint name; without a checkpoint, the experiment's first."""
+        offers = catalog.experiments().get(link[0], [])
+        if offers and not link[1]:
+            return catalog.first(offers)
+        return next((offer for offer in offers if offer.record.checkpoint == link[1]), None)
+
     def opened(request: gr.Request) -> tuple[Any, ...]:
         """The page as its address asks for it, "?experiment=bundled/fast-hayao&checkpoint=epoch-015"."""
-        wanted, checkpoint = (request.query_params.get(name, "") for name in ("experiment", "checkpoint"))
-        offers = catalog.experiments().get(wanted, [])
-        named = next((offer for offer in offers if offer.record.checkpoint == checkpoint), None)
-        if (wanted and not offers) or (checkpoint and not named):
-            gr.Warning(html.escape(f"{wanted} {checkpoint}".strip()) + " is not on offer; this is what there is.")
-        return page_for(named or (catalog.first(offers) if offers else catalog.default()), request)
+        link = request.query_params.get("experiment", ""), request.query_params.get("checkpoint", "")
+        offer = linked(link)
+        return page_for(offer, request) if offer else page_for(catalog.default(), request, link)
 
-    def look(known: str, experiment: str | None, checkpoint: str | None, request: gr.Request) -> tuple[Any, ...]:
+    def look(
+        known: str, link: tuple[str, str], experiment: str | None, checkpoint: str | None, request: gr.Request
+    ) -> tuple[Any, ...]:
         """What came or went since the page last looked; a choice that is on offer stays."""
         stamp = _stamp(catalog)
         if stamp == known:
             return (gr.skip(),) * len(page)
+        offer = linked(link)
+        if offer:
+            return page_for(offer, request)  # what the address asked for has come
         experiments = catalog.experiments()
         offers = experiments.get(experiment or "", [])
         if not offers:
-            return page_for(catalog.default(), request)
+            return page_for(catalog.default(), request, link)
         chosen = next((offer for offer in offers if offer.key == checkpoint), None)
         return (
             stamp,
-            _missing(offers[0], request),
+            link,
+            _notice(offers[0], link, request),
             gr.update(choices=parts.experiment_choices(experiments, request)),
             # without a choice among them, another experiment has just been chosen and its checkpoints are on their way
             gr.update(choices=parts.checkpoint_choices(offers, request)) if chosen else gr.skip(),
@@ -142,7 +153,8 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
 
     with gr.Blocks(title="AnimeGAN laboratory", delete_cache=(KEPT_SECONDS // 4, KEPT_SECONDS)) as demo:
         gr.HTML(label("title"), elem_id="title")
-        missing = _missing(catalog.default(), None)
+        notice = _notice(catalog.default(), ("", ""), None)
+        link = gr.State(("", ""))
         known = gr.Textbox(visible="hidden", elem_id="known")  # a State tells of no change outside the queue
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab(label("stylise"), id="stylise", elem_id="stylise"):
@@ -155,15 +167,22 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
                 offered = sources.build(studio)
         programs.build(studio)
 
-        page = [known, missing, chosen.experiment, chosen.checkpoint, chosen.about, offered.table]
+        page = [known, link, notice, chosen.experiment, chosen.checkpoint, chosen.about, offered.table]
         now: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        looked = [known, chosen.experiment, chosen.checkpoint]
+        looked = [known, link, chosen.experiment, chosen.checkpoint]
         demo.load(None, None, None, js=stylise.NAME_EXAMPLES, **now)
         loading = demo.load(opened, None, page, **now)
         loading.then(warm_up, None, None, **now)
         if catalog.hub:
             asking = loading.then(ask_hub, None, None, **now)
             asking.then(look, looked, page, preprocess=False, **now)
+        gr.on(  # whoever chooses no longer waits for what the address asked for
+            [chosen.experiment.input, chosen.checkpoint.input],
+            lambda: (("", ""), gr.HTML(visible=False)),
+            None,
+            [link, notice],
+            **now,
+        )
         gr.Timer(LOOK_SECONDS).tick(look, looked, page, preprocess=False, **now)
         gr.on(
             [offered.add.click, offered.name.submit],
@@ -213,9 +232,14 @@ def _stamp(catalog: Catalog) -> str:
     return hashlib.sha256(repr(shown).encode()).hexdigest()
 
 
-def _missing(offer: Offer | None, request: gr.Request | None) -> gr.HTML:
-    text = say("no_checkpoint", request, command=stylise.TRAIN)
-    return gr.HTML(f"<p class='notice'>{text}</p>", visible=offer is None)
+def _notice(offer: Offer | None, link: tuple[str, str], request: gr.Request | None) -> gr.HTML:
+    """Says that there is nothing to choose, or not what the address asks for."""
+    text = ""
+    if any(link):
+        text = html.escape(say("not_on_offer", request, name=" ".join(link).strip()))
+    elif offer is None:
+        text = say("no_checkpoint", request, command=stylise.TRAIN)
+    return gr.HTML(f"<p class='notice'>{text}</p>", visible=bool(text))
 
 
 def _theme() -> gr.themes.Base:

@@ -47,6 +47,13 @@ def checkpoint_choices(offers: list[Offer], request: gr.Request | None) -> list[
     return [(f"{offer.record.checkpoint} · {phase(offer.record, request)}", offer.key) for offer in reversed(offers)]
 
 
+def renewed(choices: list[tuple[str, str]], value: Any, default: Any) -> dict[str, Any]:
+    """A dropdown with what is on offer now. What is chosen and on offer is not set again: it may have changed meanwhile."""
+    offered = {key for _, key in choices}
+    kept = bool(value) and offered.issuperset(value if isinstance(value, list) else [value])
+    return gr.update(choices=choices) if kept else gr.update(choices=choices, value=default)
+
+
 def phase(record: Record, request: gr.Request | None) -> str:
     """Which phase of training a checkpoint was taken in."""
     return say(record.phase, request) if record.phase in PHASES else record.phase

@@ -8,14 +8,15 @@ from gradio.events import api
 
 from animegan_app.studio import Studio
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, PhotoError, blend
-from animegan_app.ui import parts, stylise
+from animegan_app.ui import parts
+from animegan_app.ui.stylise import TRAIN, file_name
 from hub_export.checkpoint import CheckpointError
 
 
 def build(studio: Studio) -> None:
     """Adds the endpoints /stylise and /checkpoints."""
 
-    async def draw(
+    async def stylise(
         photo: FileData,
         checkpoint: str = "",
         longest_side: int = DEFAULT_LONGEST_SIDE,
@@ -39,13 +40,13 @@ def build(studio: Studio) -> None:
                 raise PhotoError("strength and photo_colours must be from 0 to 100.")
             offer = studio.catalog.find(checkpoint) if checkpoint else studio.catalog.default()
             if offer is None:
-                raise CheckpointError(f"There is no checkpoint to draw with: train one with {stylise.TRAIN}")
+                raise CheckpointError(f"There is no checkpoint to draw with: train one with {TRAIN}")
             path = Path(photo["path"])  # type: ignore[index]  # Gradio hands over a dict
             drawing = await studio.draw(path, offer.key, longest_side, lambda done, text: None)
         except (PhotoError, CheckpointError) as error:
             raise parts.error(error) from None
         anime = blend(drawing.photo, drawing.anime, strength / 100, photo_colours / 100)
-        name = stylise.file_name(path.stem, drawing.record, strength, photo_colours)
+        name = file_name(path.stem, drawing.record, strength, photo_colours)
         width, height = drawing.size
         facts = {
             "width": width,
@@ -79,5 +80,5 @@ def build(studio: Studio) -> None:
             for offer in offers
         ]
 
-    api(draw, api_name="stylise", concurrency_limit=parts.QUEUE_SIZE)
+    api(stylise, api_name="stylise", concurrency_limit=parts.QUEUE_SIZE)
     api(checkpoints, api_name="checkpoints", queue=False)

@@ -18,6 +18,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "There is no checkpoint yet. Train one with <code>{command}</code>.",
         "还没有检查点。请用 <code>{command}</code> 训练一个。",
     ),
+    "not_on_offer": ("{name} is not on offer here. This is what there is.", "这里没有 {name}。以下是现有的内容。"),
     "stylise": ("Stylise", "风格化"),
     "compare": ("Compare", "比较"),
     "experiments": ("Experiments", "实验"),
@@ -69,7 +70,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "from_hub": ("{name} on the Hugging Face Hub, commit {sha}", "Hugging Face Hub 上的 {name}，提交 {sha}"),
     "to_download": ("Download", "下载"),
     "first": ("{size} to download first", "需先下载 {size}"),
-    "differs": ("Differs from {base} in {count} settings", "与 {base} 有 {count} 处设置不同"),
+    "differs": ("Settings that differ from {base}: {count}", "与 {base} 不同的设置：{count}"),
     "setting": ("Setting", "设置"),
     "here": ("here", "此处"),
     # Compare
