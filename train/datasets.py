@@ -178,16 +178,27 @@ class TrainingData:
         """max(photos, frames) / batch, at least 1."""
         return max(1, max(self.photo_count, self.anime_count) // batch)
 
-    def batches(self, batch: int, seed: int, start_step: int = 0) -> tf.data.Dataset:
+    def batches(
+        self, batch: int, seed: int, start_step: int = 0, context: tf.distribute.InputContext | None = None
+    ) -> tf.data.Dataset:
         """Endless batches; element k depends on `seed` and `start_step + k` alone, to the bit.
 
         Photos and frames each come in a new random order every epoch of their own, none twice in one.
+
+        Args:
+            batch: pictures a step.
+            seed: of order and augmentation.
+            start_step: how many steps were taken before.
+            context: which worker asks, if several replicas share the batches. It gets its part of every batch, in
+                elements of one replica's share each; together they are the batches that one worker alone would get.
 
         Returns:
             Elements {"photo", "target", "anime", "anime_gray", "smooth", "smooth_gray"}, each (batch, size, size, 3)
             float32 [-1, 1] RGB. target is the photo in the same crop, flat where config.flatten is set; the last four
             are one frame in one crop, the gray ones with three equal channels.
         """
+        context = context or tf.distribute.InputContext()
+        workers = context.num_input_pipelines
         first, end = start_step * batch, np.iinfo(np.int64).max
         photo_order, anime_order, photo_geometry, anime_geometry = (4 * seed + stream for stream in range(4))
 
@@ -209,8 +220,10 @@ class TrainingData:
             _order(self.photo_count, photo_order, first),
             _order(self.anime_count, anime_order, first),
         )
-        examples = positions.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return examples.batch(batch, drop_remainder=True).prefetch(2)
+        own = positions.batch(batch // workers).shard(workers, context.input_pipeline_id).unbatch()
+        examples = own.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        shares = examples.batch(context.get_per_replica_batch_size(batch), drop_remainder=True).prefetch(2)
+        return shares.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
     def _cut(self, picture: Any, seed: Any) -> Any:
         """uint8 (H, W, C) of any H and W -> float32 (size, size, C) in [0, 255], as the augmentation says."""

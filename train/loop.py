@@ -11,6 +11,8 @@
 
 Order of data, augmentation and noise are functions of (seed, step), so the step number is the whole position. Saving
 copies what it needs at the step; one thread then draws the samples and writes, while training goes on.
+
+With several workers every one runs this loop in step with the others; only the first of them, the chief, writes.
 """
 
 import dataclasses
@@ -21,6 +23,7 @@ import platform
 import shutil
 import signal
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,6 +49,8 @@ COLLAPSE_STEPS = 300
 COLLAPSE_LOSS = 1e-3
 PROFILE_STEPS, PROFILE_AFTER = 10, 2
 """How many steps `--profile` records, and after how many: the first ones build graphs."""
+WORKER_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
+"""What TensorFlow raises in the other workers when one of them ends; which one depends on where they are at that moment."""
 
 
 class TrainingStopped(RuntimeError):
@@ -85,9 +90,12 @@ class Run:
         on_checkpoint: called with the folder of every new checkpoint, in the thread that wrote it.
         keep: how many of the newest checkpoints stay, see `superseded`; 0 for all.
         profile: record a few steps into the folder.
+        strategy: the devices that share every batch; the default is one device.
+        xla: compile the steps with XLA.
 
     Raises:
-        ValueError: the folder exists and resume is off, or holds another experiment, or nothing to resume from.
+        ValueError: the folder exists and resume is off, or holds another experiment, or nothing to resume from; the
+            batch cannot be shared evenly.
     """
 
     def __init__(
@@ -99,13 +107,20 @@ class Run:
         on_checkpoint: Callable[[Path], None] = lambda folder: None,
         keep: int = 0,
         profile: bool = False,
+        strategy: tf.distribute.Strategy | None = None,
+        xla: bool = False,
     ):
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.chief = self.strategy.extended.should_checkpoint
+        replicas, share = self.strategy.num_replicas_in_sync, experiment.schedule.batch
+        if share % replicas:
+            raise ValueError(f"{replicas} devices cannot share batches of {share} evenly: set schedule.batch to a multiple")
         self.experiment, self.data, self.folder, self.on_checkpoint = experiment, data, folder, on_checkpoint
         self.keep, self.profile = keep, profile
         self.plan = plan(experiment, data.steps_per_epoch(experiment.schedule.batch))
         self._open_folder(resume)
         self.precision = automatic_precision() if experiment.precision == "auto" else experiment.precision
-        self.trainer = Trainer(experiment, self.precision)
+        self.trainer = Trainer(experiment, self.precision, self.strategy, xla)
         self.step, self.seconds = 0, 0.0
         self.history: list[dict[str, Any]] = []
         if resume:
@@ -127,6 +142,8 @@ class Run:
                 raise ValueError(f"{self.folder} was started with other settings: resume with the same ones, or use --name")
         elif config.exists() and (self.folder / "state.npz").exists():
             raise ValueError(f"{self.folder} exists: go on with --resume, or choose another --name")
+        if not self.chief:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         checkpoint.write_aside(config, json.dumps(wanted, indent=1).encode())
 
@@ -136,18 +153,37 @@ class Run:
         Whichever way it ends, all that was to be saved is written. An error in saving is raised at the next step.
 
         Raises:
-            TrainingStopped: a loss is not finite, or the discriminator has collapsed.
-            ValueError: the profiler cannot start.
+            TrainingStopped: a loss is not finite, the discriminator has collapsed, or another worker is gone.
+            ValueError: the profiler cannot start, or the workers were not started alike.
         """
-        profiled = self.step + PROFILE_AFTER if self.profile else -1
+        try:
+            self._train()
+        except WORKER_LOST as error:
+            if self.strategy.num_replicas_in_sync == 1:
+                raise
+            raise TrainingStopped(
+                f"step {self.step}: another worker is gone or cannot be reached, so this one stops too; start all of them "
+                f"again with --resume, which goes on from the last save ({str(error).splitlines()[0]})"
+            ) from None
+
+    def _train(self) -> None:
+        self._check_workers()
+        profiled = self.step + PROFILE_AFTER if self.profile and self.chief else -1
         profiling = False
-        batches = iter(self.data.batches(self.experiment.schedule.batch, self.experiment.seed, self.step))
+        batches = iter(self.strategy.distribute_datasets_from_function(self._shares))
         handlers = {kind: signal.signal(kind, self._request_stop) for kind in (signal.SIGINT, signal.SIGTERM)}
-        writer = _tensorboard(self.folder / "tensorboard")
-        bar = tqdm(total=self.plan.total_steps, initial=self.step, unit="step", dynamic_ncols=True, smoothing=0.05)
+        writer = _tensorboard(self.folder / "tensorboard") if self.chief else None
+        bar = tqdm(
+            total=self.plan.total_steps,
+            initial=self.step,
+            unit="step",
+            dynamic_ncols=True,
+            smoothing=0.05,
+            disable=not self.chief,
+        )
         pending: list[dict[str, float]] = []
         try:
-            while self.step < self.plan.total_steps and not self._stop:
+            while self.step < self.plan.total_steps and not any(self.trainer.mean_of_workers([float(self._stop)])):
                 self._saving.check()
                 if self.step == profiled:
                     _start_profiler(self.folder / "profile")
@@ -188,8 +224,27 @@ class Run:
                 for kind, handler in handlers.items():
                     signal.signal(kind, handler)
 
+    def _shares(self, context: tf.distribute.InputContext) -> tf.data.Dataset:
+        return self.data.batches(self.experiment.schedule.batch, self.experiment.seed, self.step, context)
+
+    def _check_workers(self) -> None:
+        started = repr((self.experiment, self.precision, self.data.photo_count, self.data.anime_count, self.step))
+        own = list(map(float, zlib.crc32(started.encode()).to_bytes(4)))
+        if not np.allclose(self.trainer.mean_of_workers(own), own, atol=1e-3):  # a mean of three may be rounded
+            raise ValueError(
+                "the workers were not started alike: they need the same command, the same pictures and, to resume, the "
+                "same run folder (on a disk that all of them see)"
+            )
+
     def _request_stop(self, *_: Any) -> None:
         self._stop = True
+
+    @property
+    def device(self) -> str:
+        """What trains: the name of the device, and on how many machines like this one."""
+        cluster = self.strategy.cluster_resolver
+        machines = cluster.cluster_spec().num_tasks("worker") if cluster else 1
+        return f"{machines} machines, this one with {device_name()}" if machines > 1 else device_name()
 
     def _checkpoint_due(self) -> bool:
         interval = self.plan.steps_per_epoch * self.experiment.schedule.checkpoint_epochs
@@ -214,7 +269,7 @@ class Run:
             )
 
     def _log(self, pending: list[dict[str, float]], bar: Any, writer: Any) -> None:
-        if not pending:
+        if not pending or not self.chief:
             return
         names = sorted({name for terms in pending for name in terms})
         means = {name: float(np.mean([terms[name] for terms in pending if name in terms])) for name in names}
@@ -235,6 +290,8 @@ class Run:
         return "warm-up" if self.step <= self.plan.warmup_steps else "adversarial"
 
     def _save_checkpoint(self) -> None:
+        if not self.chief:
+            return
         epoch = self.plan.epoch(self.step)
         name = f"epoch-{epoch:03d}"
         folder, generator, history = self.folder / name, self.trainer.export(), list(self.history)
@@ -252,7 +309,7 @@ class Run:
             seed=self.experiment.seed,
             data=self.data.summary(),
             compute={
-                "device": device_name(),
+                "device": self.device,
                 "seconds": round(self.seconds),
                 "images": self.step * self.experiment.schedule.batch,
                 "precision": self.precision,
@@ -274,6 +331,8 @@ class Run:
         self._saving.start(write)
 
     def _save_state(self) -> None:
+        if not self.chief:
+            return
         state = self._state()
         self._saving.start(lambda: self._write_state(state))
 
@@ -299,6 +358,8 @@ class Run:
             state = dict(saved)
         self.step, self.seconds = int(state.pop("step")), float(state.pop("seconds"))
         self.trainer.restore(state)
+        if not self.chief:
+            return
         rows = (self.folder / "history.jsonl").read_text("utf-8").splitlines() if self.step else []
         self.history = [row for row in map(_parse_row, rows) if row and row["step"] <= self.step]
         text = "".join(json.dumps(row) + "\n" for row in self.history)

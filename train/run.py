@@ -54,6 +54,13 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="same numbers in every run on a GPU too: slower, and an operation that cannot stops the run",
     )
+    p.add_argument(
+        "--strategy",
+        choices=["one", "mirrored", "multiworker"],
+        default="one",
+        help="share every batch among all GPUs of this machine (mirrored) or among the machines in TF_CONFIG (multiworker)",
+    )
+    p.add_argument("--xla", action="store_true", help="compile the steps with XLA, for GPUs; slower on CPUs")
     p.add_argument("--profile", action="store_true", help="write a TensorBoard trace of ten steps into RUN/profile")
     p.add_argument("--resume", action="store_true", help="go on with a run that was stopped or killed")
     p.add_argument("--dry-run", action="store_true", help="print the configuration and stop")
@@ -119,6 +126,8 @@ def main(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--keep takes a number of checkpoints, got {arguments.keep}")
     if arguments.keep and arguments.publish:
         raise ValueError("--keep might remove a checkpoint before it is published: leave out --keep or --publish")
+    if arguments.xla and arguments.strategy != "one":
+        raise ValueError("--xla compiles the step of one device: leave out --xla or --strategy")
     if arguments.dry_run:
         print(json.dumps(dataclasses.asdict(experiment), indent=1))
         return
@@ -129,7 +138,8 @@ def main(arguments: argparse.Namespace) -> None:
     from hub_export.hub import REPO
     from hub_export.publish import Publisher
     from train.datasets import Source, open_data
-    from train.loop import Run, device_name
+    from train.loop import Run
+    from train.trainer import open_strategy
 
     if arguments.publish and not REPO.fullmatch(arguments.publish):
         raise ValueError(f"--publish {arguments.publish!r} names no repo: write you/animegan-hayao")
@@ -138,16 +148,20 @@ def main(arguments: argparse.Namespace) -> None:
         tf.config.experimental.set_memory_growth(gpu, True)
     if arguments.deterministic:
         tf.config.experimental.enable_op_determinism()
+    strategy = open_strategy(arguments.strategy)
     source = Source.of(arguments.data, arguments.photos, arguments.anime)
     data = open_data(experiment.data, source, arguments.cache)
     data.terms = arguments.terms or data.terms
-    publisher = Publisher(arguments.publish, arguments.private, tqdm.write) if arguments.publish else None
+    publishes = arguments.publish and strategy.extended.should_checkpoint
+    publisher = Publisher(arguments.publish, arguments.private, tqdm.write) if publishes else None
     publish = publisher or (lambda folder: None)
-    run = Run(experiment, data, folder, arguments.resume, publish, arguments.keep, arguments.profile)
+    run = Run(
+        experiment, data, folder, arguments.resume, publish, arguments.keep, arguments.profile, strategy, arguments.xla
+    )
     plan = run.plan
     print(
         f"{experiment.name}: {data.photo_count} photos, {data.anime_count} anime frames, {plan.warmup_steps} warm-up and "
-        f"{plan.total_steps - plan.warmup_steps} adversarial steps in {run.precision} on {device_name()}"
+        f"{plan.total_steps - plan.warmup_steps} adversarial steps in {run.precision} on {run.device}"
     )
     try:
         run.train()

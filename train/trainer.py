@@ -9,8 +9,10 @@ Reference: AnimeGAN.py, build_model and train.
 """
 
 import functools
+import json
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -35,6 +37,36 @@ def automatic_precision() -> str:
     except OSError:
         flags = ""
     return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
+
+
+def open_strategy(name: str) -> tf.distribute.Strategy:
+    """The devices that share every batch; to be called before TensorFlow does anything else.
+
+    Args:
+        name: "one" device, "mirrored" for all GPUs of this machine, or "multiworker" for the machines in TF_CONFIG.
+
+    Raises:
+        ValueError: there is one device only, or TF_CONFIG names no workers.
+    """
+    if name == "mirrored":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        if len(devices) < 2:
+            raise ValueError(
+                f"--strategy mirrored shares every batch among several GPUs, and this machine has only {devices[0].name}: "
+                "leave it out"
+            )
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    if name == "multiworker":
+        try:
+            workers = json.loads(os.environ.get("TF_CONFIG", "{}"))["cluster"]["worker"]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(
+                "--strategy multiworker needs TF_CONFIG in the environment of every worker, the same but for the index: "
+                '\'{"cluster": {"worker": ["10.0.0.1:5000", "10.0.0.2:5000"]}, "task": {"type": "worker", "index": 0}}\''
+            ) from None
+        print(f"waiting for all {len(workers)} workers", flush=True)
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    return tf.distribute.get_strategy()
 
 
 class Trainer:
@@ -90,8 +122,19 @@ class Trainer:
         optimizer.build(model.trainable_variables)
         return optimizer
 
+    @tf.function
+    def _mean(self, values: Any) -> Any:
+        def share(own: Any) -> Any:
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tf.identity(own))
+
+        return self.strategy.experimental_local_results(self.strategy.run(share, args=(values,)))[0]
+
+    def mean_of_workers(self, values: Sequence[float]) -> list[float]:
+        """The means over all workers, each of which gives its own values at the same moment; one alone gets its own back."""
+        return self._mean(tf.constant(values, tf.float32)).numpy().tolist()
+
     def step(self, batch: Mapping[str, Any], step: int, warmup_steps: int, total_steps: int) -> dict[str, float]:
-        """Trains on one batch.
+        """Trains on one batch, or on what a strategy's dataset gives for one: every replica's share of it.
 
         Args:
             batch: photo, target, anime, anime_gray, smooth, smooth_gray, each (B, S, S, 3) float32 [-1, 1]; target is
@@ -222,7 +265,7 @@ class Trainer:
         return everyone[replica]
 
     def _scale(self, loss: Any, optimizer: Any) -> Any:
-        """What to take gradients of: the optimizer adds up those of all replicas, each of which has a mean over its share."""
+        """What to take gradients of: the optimizer adds up the replicas', each of which has a mean over its share."""
         return optimizer.scale_loss(loss / self.strategy.num_replicas_in_sync)
 
     def _apply(self, tape: tf.GradientTape, loss: Any, optimizer: Any, model: keras.Model) -> None:

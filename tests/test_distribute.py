@@ -1,0 +1,147 @@
+"""Several devices and several machines train what one device trains: virtual CPUs, and real processes over the loopback."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from train.datasets import Source, open_data
+from train.experiments import get_experiment
+
+ROOT = Path(__file__).parents[1]
+TINY = ("smoke", "--precision", "float32", "--name", "tiny")
+SETTINGS = ("spectral_norm=true", "discriminator.channels=8", "data.size=32", "schedule.steps_per_epoch=4")
+VIRTUAL = """
+import tensorflow as tf
+from train.run import main, parser
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+main(parser().parse_args())
+"""
+
+
+def words(folder: Path, *more: str) -> list[str]:
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    return [*TINY, *settings, "--runs", str(folder), "--cache", str(folder.parent / "cache"), *more]
+
+
+@contextlib.contextmanager
+def two_workers(folder: Path, *more: str, only_second: tuple[str, ...] = ()) -> Iterator[list[subprocess.Popen[str]]]:
+    """The same command on two machines, as TF_CONFIG tells each of them."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in sockets]
+    for server in sockets:
+        server.close()
+    workers = []
+    for index in range(2):
+        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        command = [sys.executable, "-m", "train.run", *words(folder, "--strategy", "multiworker", *more)]
+        command += only_second if index else ()
+        environment = os.environ | {"TF_CONFIG": json.dumps(cluster)}
+        output = subprocess.PIPE
+        workers.append(subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, text=True, env=environment))
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+
+def assert_same_run(found: Path, expected: Path) -> None:
+    """Same losses and same state, as far as the order of additions in float32 allows."""
+    rows = [[json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()] for run in (found, expected)]
+    assert len(rows[0]) == len(rows[1]) > 0
+    for a, b in zip(*rows, strict=True):
+        assert a.keys() == b.keys()
+        for name in a.keys() - {"seconds", "data_wait", "phase"}:
+            assert a[name] == pytest.approx(b[name], rel=2e-3), (a["step"], name)
+    with np.load(found / "state.npz") as a, np.load(expected / "state.npz") as b:
+        assert a.keys() == b.keys() and int(a["step"]) == int(b["step"])
+        for name in a.keys() - {"seconds"}:
+            np.testing.assert_allclose(a[name], b[name], atol=2e-3 * np.abs(b[name]).max() + 1e-6, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process on one device."""
+    folder = tmp_path_factory.mktemp("one") / "runs"
+    done = subprocess.run([sys.executable, "-m", "train.run", *words(folder)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder / "tiny"
+
+
+def test_two_devices_of_one_machine(alone: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", VIRTUAL, *words(tmp_path / "runs", "--strategy", "mirrored")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert_same_run(tmp_path / "runs" / "tiny", alone)
+
+
+def test_a_killed_worker_ends_the_job_and_resume_goes_on_to_the_same_end(alone: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "tiny"
+    with two_workers(folder.parent) as (chief, other):
+        while not (folder / "state.npz").exists():
+            assert chief.poll() is None and other.poll() is None
+            time.sleep(0.05)
+        other.send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        _, complaint = chief.communicate()
+        assert time.monotonic() - killed < 180
+    assert chief.returncode == 1 and "Traceback" not in complaint, complaint[-2000:]
+    [sentence] = [line for line in complaint.splitlines() if line.startswith("train.run:")]
+    assert "another worker is gone" in sentence and "--resume" in sentence
+    with two_workers(folder.parent, "--resume") as workers:
+        outputs = [worker.communicate() for worker in workers]
+        for worker, (output, errors) in zip(workers, outputs, strict=True):
+            assert worker.returncode == 0 and "is done" in output, errors[-2000:]
+    assert_same_run(folder, alone)
+    assert sorted(path.name for path in folder.glob("epoch-*")) == ["epoch-001", "epoch-002", "epoch-003"]
+
+
+def test_workers_that_were_not_started_alike_stop(tmp_path: Path) -> None:
+    with two_workers(tmp_path / "runs", only_second=("--set", "seed=1")) as workers:
+        for worker in workers:
+            _, errors = worker.communicate()
+            assert worker.returncode == 1 and "Traceback" not in errors, errors[-2000:]
+            assert "were not started alike" in errors
+    assert not list((tmp_path / "runs" / "tiny").glob("epoch-*"))
+
+
+def test_every_worker_gets_its_part_of_the_same_batches(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    experiment = get_experiment("smoke")
+    data = open_data(experiment.data, Source(), tmp_path)
+    whole = data.batches(4, 3, 5).take(3)
+    contexts = [tf.distribute.InputContext(2, worker, num_replicas_in_sync=4) for worker in range(2)]
+    first, second = (iter(data.batches(4, 3, 5, context)) for context in contexts)
+    for batch in whole.as_numpy_iterator():
+        shares = [next(first), next(first), next(second), next(second)]  # two replicas on each worker
+        for name, pictures in batch.items():
+            np.testing.assert_array_equal(np.concatenate([share[name] for share in shares]), pictures)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--strategy", "mirrored"], "has only CPU:0"),
+        (["--strategy", "multiworker"], "needs TF_CONFIG"),
+        (["--strategy", "mirrored", "--xla"], "leave out --xla"),
+    ],
+)
+def test_errors_are_one_sentence(tmp_path: Path, more: list[str], message: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+    command = [sys.executable, "-m", "train.run", *words(tmp_path / "runs", *more)]
+    failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    lines = [line for line in failed.stderr.splitlines() if line.startswith("train.run:")]
+    assert failed.returncode == 1 and len(lines) == 1 and message in lines[0] and "Traceback" not in failed.stderr
