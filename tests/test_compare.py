@@ -163,7 +163,7 @@ def test_the_course_of_an_experiment_is_scrubbed_without_the_server(page: Page, 
     compare(page)
     pick(page, "course-experiment", "first · local runs")
     page.locator("#draw-course").click()
-    expect(page.locator("#course-status")).to_contain_text("3 of 3 drawn", timeout=WAIT)
+    expect(page.locator("#course-status")).to_contain_text("3 of 3 drawn", timeout=2 * WAIT)
     expect(page.locator("#course img")).to_have_count(4)
     caption, range_ = page.locator("#course figcaption"), page.locator("#course input")
     expect(caption).to_have_text("epoch-003 · adversarial · step 60")
@@ -248,8 +248,6 @@ def test_experiments_curves_and_a_point_that_leads_to_its_checkpoint(page: Page,
 
     points = page.locator("#plane .point")
     expect(points).to_have_count(4)  # three checkpoints and the photos
-    box = points.nth(1).bounding_box()
-    assert box
     points.nth(1).scroll_into_view_if_needed()
     points.nth(1).click(force=True)  # Plotly's own layer lies over its points
     expect(page.locator("#checkpoint input")).to_be_visible()

@@ -209,36 +209,35 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
             found += f"<p>{say('more', request, count=len(rows) - MAX_DIFFERENCES)}</p>"
         return found
 
-    def listing(
-        keys: Sequence[str], experiment: str | None, first: str | None, second: str | None, request: gr.Request | None
-    ) -> list[tuple[list[tuple[str, str]], Any]]:
-        """Choices and value of each dropdown, for what is on offer now; what was chosen and is on offer stays."""
+    def listing(request: gr.Request | None) -> list[tuple[list[tuple[str, str]], Any]]:
+        """Choices and first value of each dropdown, for what is on offer now."""
         experiments = catalog.experiments()
         every = [(_name(offer, request), offer.key) for offers in experiments.values() for offer in offers]
-        kept = [key for key in keys if key in {key for _, key in every}]
         names = parts.experiment_choices(experiments, request)
-        ordered = list(experiments)
+        first, second = (list(experiments)[place : place + 1] for place in (0, 1))
         return [
-            (every, kept or handful(experiments)),
-            (names, experiment if experiment in experiments else _longest(experiments)),
-            (names, first if first in experiments else next(iter(ordered), None)),
-            (names, second if second in experiments else next(iter(ordered[1:]), None)),
+            (every, handful(experiments)),
+            (names, _longest(experiments)),
+            (names, first[0] if first else None),
+            (names, second[0] if second else None),
         ]
 
     def renew(
         keys: list[str] | None, experiment: str | None, first: str | None, second: str | None, request: gr.Request
-    ) -> tuple[Any, ...]:
-        """The dropdowns and the table of differences, for what is on offer now."""
-        listed = listing(keys or [], experiment, first, second, request)
-        dropdowns = [gr.Dropdown(choices=choices, value=value) for choices, value in listed]
-        return *dropdowns, differ(listed[2][1], listed[3][1], request)
+    ) -> list[Any]:
+        """The dropdowns, for what is on offer now; of several checkpoints, those that went are taken out."""
+        listed = listing(request)
+        offered = {key for _, key in listed[0][0]}
+        listed[0] = listed[0][0], [key for key in keys or [] if key in offered] or listed[0][1]
+        given = keys, experiment, first, second
+        return [parts.renewed(choices, value, new) for value, (choices, new) in zip(given, listed, strict=True)]
 
     def handful(experiments: dict[str, list[Offer]]) -> list[str]:
         """What each of the first experiments shows first, as far as it is here already."""
         firsts = [catalog.first(offers) for offers in experiments.values()]
         return [offer.key for offer in firsts if not _missing(catalog, offer)][:HANDFUL]
 
-    (every, kept), (names, longest), (_, one), (_, other) = listing([], None, None, None, None)
+    (every, kept), (names, longest), (_, one), (_, other) = listing(None)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             photo = gr.Image(
@@ -313,7 +312,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     slow: Any = {"concurrency_limit": parts.QUEUE_SIZE, "trigger_mode": "once", "api_visibility": "private"}
     stylise.photo.change(lambda given: given and given["path"], stylise.photo, photo, preprocess=False, **quick)
     listed = [chosen, experiment, first, second]
-    known.change(renew, listed, [*listed, table], preprocess=False, **quick)
+    known.change(renew, listed, listed, preprocess=False, **quick)
 
     filling = fill.click(
         fill_grid,
@@ -339,7 +338,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     stopping = stop_course.click(None, None, None, cancels=drawing, **quick)
     for ended in (drawing, stopping):
         ended.then(make_course, coursed, get_course, show_progress="hidden", api_visibility="private")
-    gr.on([first.input, second.input], differ, [first, second], table, preprocess=False, **quick)
+    gr.on([first.change, second.change], differ, [first, second], table, preprocess=False, **quick)
 
 
 def _find(catalog: Catalog, keys: Sequence[str]) -> list[Offer]:

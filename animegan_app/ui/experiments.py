@@ -73,20 +73,18 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
     def renew(
         shown: list[str] | None, experiment: str | None, checkpoint: str | None, request: gr.Request
     ) -> tuple[Any, ...]:
-        """The table, the plane's experiments and all choices, for what is on offer now; what is chosen stays."""
+        """The table and all choices, for what is on offer now."""
         experiments = catalog.experiments()
         names = parts.experiment_choices(experiments, request)
         kept = [name for name in shown or [] if name in experiments] or list(experiments)[:OVERLAID]
         one = experiment if experiment in experiments else next(iter(experiments), None)
         offers = experiments[one] if one else []
-        keys = [offer.key for offer in offers]
         return (
             _overview(experiments, request),
-            gr.Dropdown(choices=names, value=kept),
-            gr.Dropdown(choices=names, value=one),
-            gr.Dropdown(
-                choices=parts.checkpoint_choices(offers, request),
-                value=checkpoint if checkpoint in keys else catalog.first(offers).key if offers else None,
+            parts.renewed(names, shown, kept),
+            parts.renewed(names, experiment, one),
+            parts.renewed(
+                parts.checkpoint_choices(offers, request), checkpoint, catalog.first(offers).key if offers else None
             ),
         )
 
@@ -178,9 +176,14 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
         """`use` of the point that was clicked."""
         return use(str(event.key), request)
 
-    overview = gr.HTML(elem_id="overview")
+    experiments = catalog.experiments()
+    names, first = parts.experiment_choices(experiments, None), next(iter(experiments), None)
+    offers = experiments[first] if first else []
+    overview = gr.HTML(_overview(experiments, None), elem_id="overview")
     gr.HTML(label("curves_title"))
-    shown = gr.Dropdown([], multiselect=True, label=label("overlaid"), elem_id="overlaid")
+    shown = gr.Dropdown(
+        names, value=list(experiments)[:OVERLAID], multiselect=True, label=label("overlaid"), elem_id="overlaid"
+    )
     with gr.Row():
         terms = gr.Dropdown([], multiselect=True, label=label("terms_shown"), scale=3, min_width=300, elem_id="terms")
         reach = gr.Slider(
@@ -194,8 +197,14 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
     notes = gr.HTML(elem_id="notes")
     gr.HTML(label("one_title"))
     with gr.Row():
-        experiment = gr.Dropdown([], label=label("experiment"), min_width=260, elem_id="looked-at")
-        checkpoint = gr.Dropdown([], label=label("checkpoint"), min_width=260, elem_id="looked-at-checkpoint")
+        experiment = gr.Dropdown(names, value=first, label=label("experiment"), min_width=260, elem_id="looked-at")
+        checkpoint = gr.Dropdown(
+            parts.checkpoint_choices(offers, None),
+            value=catalog.first(offers).key if offers else None,
+            label=label("checkpoint"),
+            min_width=260,
+            elem_id="looked-at-checkpoint",
+        )
         draw = gr.Button(label("draw_with"), variant="primary", scale=0, min_width=180, elem_id="draw-with")
     gr.HTML(label("samples"))
     samples = gr.Gallery(
@@ -215,24 +224,15 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
     listed = [overview, *chosen]
     settings = [shown, terms, logarithmic, reach, drawn]
     charts = [terms, losses, plane, notes, drawn]
-    opening = tab.select(renew, chosen, listed, preprocess=False, **quick)
-    opening.then(chart, settings, charts, preprocess=False, **quick)
-    opening.then(list_samples, experiment, samples, preprocess=False, **quick)
-    opening.then(lambda: gr.Timer(active=True), None, timer, **quick)
-    known.change(renew, chosen, listed, preprocess=False, **quick)
+    last: Any = quick | {"preprocess": False, "trigger_mode": "always_last"}  # one answer at a time, the last choice's last
+    gr.on([tab.select, known.change], renew, chosen, listed, **last)
+    adjusted = [shown.change, terms.input, logarithmic.input, reach.release]
+    gr.on([tab.select, *adjusted], chart, settings, charts, **last)
+    gr.on([tab.select, experiment.change], list_samples, experiment, samples, **last)
+    gr.on([tab.select, checkpoint.change], show_card, checkpoint, card, **last)
+    experiment.input(choose_experiment, experiment, checkpoint, **last)
+    tab.select(lambda: gr.Timer(active=True), None, timer, **quick)
     timer.tick(look, [timer, *settings], [timer, *charts], js=ON_SCREEN, preprocess=False, **quick)
-    gr.on(
-        [shown.input, terms.input, logarithmic.input, reach.release],
-        chart,
-        settings,
-        charts,
-        preprocess=False,
-        trigger_mode="always_last",
-        **quick,
-    )
-    experiment.input(choose_experiment, experiment, checkpoint, preprocess=False, **quick)
-    experiment.input(list_samples, experiment, samples, preprocess=False, **quick)
-    checkpoint.change(show_card, checkpoint, card, preprocess=False, **quick)
     target = [tabs, stylise.experiment, stylise.checkpoint]
     draw.click(use, checkpoint, target, preprocess=False, **quick)
     clicks.click(use_clicked, None, target, **quick)
