@@ -8,7 +8,7 @@ demo: .venv/app
 	$(BIN)/python app.py
 
 test: .venv/dev /usr/bin/chromium
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/dev
 	$(BIN)/ruff check .
