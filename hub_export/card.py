@@ -61,7 +61,8 @@ def model_card(record: Record, repo: str | None = None) -> str:
 ## Load it
 {_load_it(record, repo)}
 
-Weights sha256 `{record.sha256}`, {", ".join(f"{name} {version}" for name, version in record.libraries.items())}.
+Weights sha256 `{record.sha256}`, {record.weights}, \
+{", ".join(f"{name} {version}" for name, version in record.libraries.items())}.
 """
 
 

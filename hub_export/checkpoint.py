@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from hub_export import pixels
-from hub_export.weights import assign_weights, read_weights
+from hub_export.weights import DATATYPES, assign_weights, read_weights
 
 if TYPE_CHECKING:
     import keras
@@ -83,6 +83,7 @@ class Record:
         metrics: measured figures, name to number.
         probe: fixed-input output values, see `probe_values`.
         files: name to {"sha256", "size"} of every other file.
+        weights: "float32", or "float16" where the weights file keeps half the digits (release.py); loaded, all are float32.
     """
 
     experiment: str
@@ -103,6 +104,7 @@ class Record:
     pixels: dict[str, Any] = dataclasses.field(default_factory=lambda: dict(pixels.CONTRACT))
     probe: list[float] = dataclasses.field(default_factory=list)
     files: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    weights: str = "float32"
     schema: int = SCHEMA
 
     @property
@@ -148,6 +150,7 @@ def parse_record(text: str, origin: str) -> Record:
         raise CheckpointError(
             f"{origin}: schema version {found!r}, this program reads {SCHEMA}; update the older of the two"
         )
+    values.setdefault("weights", "float32")  # records older than the choice lack it
     missing = [name for name in _FIELDS if name not in values]
     if missing:
         raise CheckpointError(f"{origin}: the record lacks {', '.join(missing)}")
@@ -164,6 +167,8 @@ def parse_record(text: str, origin: str) -> Record:
     for name, entry in record.files.items():
         if not 0 <= entry["size"] <= SIZE_LIMITS[name]:
             raise CheckpointError(f"{origin}: {name} is larger than the limit of {SIZE_LIMITS[name]} bytes")
+    if record.weights not in DATATYPES:
+        raise CheckpointError(f"{origin}: weights are neither {' nor '.join(DATATYPES)}")
     if any(len(values) != 2 for values in record.changes.values()):
         raise CheckpointError(f"{origin}: changes has the wrong type")
     if record.pixels != pixels.CONTRACT:
@@ -191,6 +196,7 @@ _FIELDS: dict[str, Any] = {
     "pixels": {str: object},
     "probe": [_NUMBER],
     "files": {str: {"sha256": str, "size": int}},
+    "weights": str,
     "schema": int,
 }
 """What a record holds, as types; {str: ...} is any dict of such values, [...] any list, {"name": ...} at least these."""
@@ -247,7 +253,7 @@ def load_generator(folder: Path) -> "keras.Model":
         generator = build_generator(config)
     _check_config(folder, [type(operation).__name__ for operation in generator.operations])
     try:
-        assign_weights(generator, (folder / WEIGHTS).read_bytes())
+        assign_weights(generator, (folder / WEIGHTS).read_bytes(), record.weights)
     except ValueError as error:
         raise CheckpointError(f"{folder}: {error}") from None
     if len(record.probe) != 3 * len(PROBE_POINTS):
@@ -300,7 +306,7 @@ def save_checkpoint(
     Args:
         folder: .../EXPERIMENT/CHECKPOINT; replaced if it exists.
         generator: plain model as `build_generator` makes it, float32.
-        record: without `probe` and `files`, which are measured here.
+        record: without `probe`, `files` and `weights`, which are determined here.
         history: one mapping per logged step.
         samples: uint8 (H, W, 3), fixed photos and what the generator makes of them.
 
@@ -325,7 +331,7 @@ def save_checkpoint(
         Image.fromarray(samples).save(picture, "JPEG", quality=90)
         (aside / SAMPLES).write_bytes(picture.getvalue())
         probe = [round(float(value), 6) for value in probe_values(generator)]
-        record = dataclasses.replace(record, probe=probe, files=_measure(aside))
+        record = dataclasses.replace(record, probe=probe, weights="float32", files=_measure(aside))
         (aside / CARD).write_text(model_card(record), "utf-8")
         record = write_record(aside, record)
         for path in aside.iterdir():

@@ -2,16 +2,17 @@
 
 The HDF5 library trusts its files: one altered byte can make it loop for ever, links and external storage read other
 files, chunks and filters unfold to any size. A generator needs none of that, so this reads only what Keras writes for
-one: groups as symbol tables, float32 datasets stored contiguously inside the file. Everything else is refused, every
-object is visited once, and no array is larger than the file it lies in.
+one: groups as symbol tables, float32 or float16 datasets stored contiguously inside the file. Everything else is refused,
+every object is visited once, and no array has more numbers than the file it lies in holds.
 
 Reference: HDF5 File Format Specification 3.0, sections II.A, III.A-D, IV.A.
 """
 
+import io
 import math
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
 SUPERBLOCK = b"\x89HDF\r\n\x1a\n" + bytes([0, 0, 0, 0, 0, 8, 8, 0])
 """Signature, version 0 of everything, 8-byte offsets and lengths."""
-FLOAT32 = bytes.fromhex("11201f00 04000000 00002000 1708 0017 7f000000")
-"""The datatype message of little-endian IEEE float32."""
+DATATYPES = {
+    "float32": bytes.fromhex("11201f00 04000000 00002000 1708 0017 7f000000"),
+    "float16": bytes.fromhex("11200f00 02000000 00001000 0a05 000a 0f000000"),
+}
+"""The datatype messages of little-endian IEEE numbers, by the precision in which a file may keep them."""
 DATASPACE, DATATYPE, LAYOUT, CONTINUATION, SYMBOL_TABLE = 0x1, 0x3, 0x8, 0x10, 0x11
 HARMLESS = {0x0, 0x4, 0x5, 0xC, 0x12}
 """Messages that say nothing about where numbers are: nil, fill values, attributes, modification time."""
@@ -32,31 +36,46 @@ VARIABLE_NAMES = {"Conv2D": "conv2d", "DepthwiseConv2D": "depthwise_conv2d", "Gr
 """How Keras names the layers that have weights in the file."""
 
 
-def read_weights(content: bytes) -> dict[str, np.ndarray]:
+def read_weights(content: bytes, precision: str = "float32") -> dict[str, np.ndarray]:
     """Reads every dataset of a weights file.
 
     Args:
         content: the whole file.
+        precision: in which it keeps all its numbers, one of `DATATYPES`.
 
     Returns:
-        Path in the file, e.g. "layers/conv2d_1/vars/0", to a read-only float32 array.
+        Path in the file, e.g. "layers/conv2d_1/vars/0", to a float32 array.
 
     Raises:
         ValueError: not HDF5, any feature that Keras' weights files do not need, or a number that is not finite.
     """
     try:
-        return dict(_Reader(content).datasets())
+        return dict(_Reader(content, precision).datasets())
     except (struct.error, IndexError, UnicodeDecodeError):
         raise ValueError("the weights file is damaged") from None
 
 
-def assign_weights(generator: "keras.Model", content: bytes) -> None:
-    """Puts the numbers of a weights file into a generator of stock layers.
+def half_weights(weights: Mapping[str, np.ndarray]) -> bytes:
+    """A weights file that keeps the numbers of `read_weights` in float16; Keras converts them to float32 when it loads.
+
+    A number above 65,504 becomes infinite, which `read_weights` refuses.
+    """
+    import h5py
+
+    content = io.BytesIO()
+    with np.errstate(over="ignore"), h5py.File(content, "w") as file:
+        for path, numbers in weights.items():
+            file[path] = numbers.astype("<f2")
+    return content.getvalue()
+
+
+def assign_weights(generator: "keras.Model", content: bytes, precision: str = "float32") -> None:
+    """Puts the numbers of a weights file, see `read_weights`, into a generator of stock layers.
 
     Raises:
         ValueError: see `read_weights`; or other layers or shapes than the generator's.
     """
-    found = read_weights(content)
+    found = read_weights(content, precision)
     wanted = {}
     used: Counter[str] = Counter()
     for layer in generator.layers:
@@ -76,8 +95,8 @@ def assign_weights(generator: "keras.Model", content: bytes) -> None:
 
 
 class _Reader:
-    def __init__(self, content: bytes):
-        self.content = content
+    def __init__(self, content: bytes, precision: str):
+        self.content, self.precision = content, precision
         self.visited: set[int] = set()
 
     def unpack(self, layout: str, offset: int) -> tuple[int, ...]:
@@ -140,8 +159,8 @@ class _Reader:
     def array(self, path: str, messages: dict[int, int]) -> np.ndarray:
         if set(messages) != {DATASPACE, DATATYPE, LAYOUT}:
             raise ValueError(f"{path} is neither a group nor an array")
-        if not self.content.startswith(FLOAT32, messages[DATATYPE]):
-            raise ValueError(f"{path} does not hold float32 numbers")
+        if not self.content.startswith(DATATYPES[self.precision], messages[DATATYPE]):
+            raise ValueError(f"{path} does not hold {self.precision} numbers")
         version, rank = self.unpack("BB", messages[DATASPACE])
         if version != 1 or not 1 <= rank <= 4:
             raise ValueError(f"{path} has a shape that no layer has")
@@ -150,12 +169,13 @@ class _Reader:
         if (version, kind) != (3, 1):
             raise ValueError(f"{path} is compressed, chunked or stored outside the file")
         start, size = self.unpack("QQ", messages[LAYOUT] + 2)
-        if size != 4 * math.prod(shape) or not size or start + size > len(self.content):
+        dtype = np.dtype(self.precision).newbyteorder("<")
+        if size != dtype.itemsize * math.prod(shape) or not size or start + size > len(self.content):
             raise ValueError(f"{path} is cut off")
-        numbers = np.frombuffer(self.content, "<f4", size // 4, start).reshape(shape)
+        numbers = np.frombuffer(self.content, dtype, math.prod(shape), start).reshape(shape)
         if not np.isfinite(numbers).all():
             raise ValueError(f"{path} holds numbers that are not finite")
-        return numbers
+        return numbers.astype(np.float32, copy=False)
 
     def heap(self, address: int) -> bytes:
         """The names of a group, each ended by a zero byte."""

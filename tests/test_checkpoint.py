@@ -44,7 +44,7 @@ from hub_export.checkpoint import (
     write_record,
 )
 from hub_export.generator import GeneratorConfig, build_generator
-from hub_export.weights import read_weights
+from hub_export.weights import DATATYPES, half_weights, read_weights
 
 KERNEL = "layers/conv2d_1/vars/0"
 HISTORY_ROWS = [{"step": 10 * step, "epoch": 1, "phase": "warm-up", "g_content": 1 / step} for step in range(1, 40)]
@@ -144,6 +144,30 @@ def test_the_reader_agrees_with_hdf5_on_every_generator(tmp_path: Path) -> None:
             found = {name: file[name][()] for name in names if isinstance(file[name], h5py.Dataset)}
         ours = read_weights(path.read_bytes())
         assert list(ours) == list(found) and all(np.array_equal(ours[name], found[name]) for name in found)
+
+
+def test_half_weights_are_read_as_the_nearest_float32(tmp_path: Path) -> None:
+    numbers = {
+        "layers/conv2d/vars/0": np.array([[0.1, -65504.0, 6e-8, 0.0]], np.float32),
+        "layers/conv2d/vars/1": np.linspace(-1, 1, 7, dtype=np.float32),
+    }
+    content = half_weights(numbers)
+    found = read_weights(content, "float16")
+    assert list(found) == list(numbers)
+    for name, values in numbers.items():
+        assert found[name].dtype == np.float32 and np.array_equal(found[name], values.astype(np.float16))
+    with pytest.raises(ValueError, match="vars/0 does not hold float32 numbers"):
+        read_weights(content)
+    with pytest.raises(ValueError, match="vars/0 holds numbers that are not finite"):
+        read_weights(half_weights({"layers/conv2d/vars/0": np.array([70_000.0])}), "float16")
+
+
+def test_a_record_from_before_float16_is_read(folder: Path) -> None:
+    values = json.loads((folder / RECORD).read_text())
+    assert values.pop("weights") == "float32"
+    (folder / RECORD).write_text(json.dumps(values))
+    assert read_record(folder).weights == "float32"
+    load_generator(folder)
 
 
 def test_a_long_history_is_thinned(tmp_path: Path) -> None:
@@ -411,6 +435,7 @@ def hostile() -> dict[str, Callable[[Path], None]]:
         "libraries": [{"keras": 3}],
         "metrics": [{"style": "good"}, {"style": float("inf")}, {"style": True}],
         "pixels": [{}, {"order": "BGR", "range": [-1.0, 1.0]}, {"order": "RGB", "range": [0.0, 1.0]}],
+        "weights": ["float16", "float64", "bfloat16", "", None, ["float32"], 32],
         "probe": [[], [0.0], [0.0] * 48, ["x"] * 48, [float("nan")] * 48, [10**400] * 48, [[0.0] * 48]],
         "generator": [
             {},
@@ -517,7 +542,49 @@ def _swap_weights(folder: Path) -> None:
     reseal(folder)
 
 
+def half(folder: Path) -> None:
+    """Keeps the weights in float16, as release.py does."""
+    (folder / WEIGHTS).write_bytes(half_weights(read_weights((folder / WEIGHTS).read_bytes())))
+    reseal(folder, weights="float16")
+
+
+def hostile_half() -> dict[str, Callable[[Path], None]]:
+    """Ways to harm a checkpoint whose weights are float16, by name."""
+    shape = (3, 3, 4, 8)
+    found: dict[str, Callable[[Path], None]] = {
+        f"bit {seed} in half weights": edit(WEIGHTS, lambda c, s=seed: flip(c, s), forge=False) for seed in range(12)
+    }
+    for part in (0.0, 0.3, 0.7, 0.99):
+        found[f"forged {part:.0%} of half weights"] = edit(WEIGHTS, lambda c, p=part: c[: int(len(c) * p)])
+    return found | {
+        "half weights said to be float32": record(weights="float32"),
+        "one kernel of floats among halves": replace_dataset(data=np.zeros(shape, "f4"), dtype="float32"),
+        "one kernel of doubles among halves": replace_dataset(dtype="float64"),
+        "one kernel of integers of two bytes": replace_dataset(dtype="<i2"),
+        "a big-endian half kernel": replace_dataset(dtype=">f2"),
+        "a kernel of bfloat16": edit(WEIGHTS, lambda c: c.replace(DATATYPES["float16"], BFLOAT16)),
+        "halves that say they are floats": edit(WEIGHTS, lambda c: c.replace(DATATYPES["float16"], DATATYPES["float32"])),
+        "a compressed half kernel": replace_dataset(dtype="float16", compression="gzip"),
+        "a chunked half kernel": replace_dataset(dtype="float16", chunks=True),
+        "a half kernel of a terabyte that is not there": replace_dataset(dtype="float16", shape=(2**39,)),
+        "a half kernel in another file": replace_dataset(dtype="float16", external=[("/dev/zero", 0, h5py.h5f.UNLIMITED)]),
+        "an empty half kernel": replace_dataset(dtype="float16", shape=(0,)),
+        "a transposed half kernel": replace_dataset(dtype="float16", shape=shape[::-1], data=np.zeros(shape[::-1], "f2")),
+        "a half kernel of twice the size": replace_dataset(
+            dtype="float16", data=np.zeros((2, *shape), "f2"), shape=(2, *shape)
+        ),
+        "a half NaN": edit_h5(numbers(np.nan)),
+        "a half infinity": edit_h5(numbers(np.inf)),
+        "other halves": edit_h5(numbers(50.0)),
+        "no half kernel": edit_h5(lambda file: file.pop(KERNEL)),
+        "a half array too many": edit_h5(lambda file: file.create_dataset("evil", data=np.zeros(3, "f2"))),
+        "a half kernel is a soft link": link(KERNEL, h5py.SoftLink("/layers/conv2d/vars/0")),
+    }
+
+
+BFLOAT16 = bytes.fromhex("11200f00 02000000 00001000 0708 0007 7f000000")
 HOSTILE = hostile()
+HOSTILE_HALF = hostile_half()
 
 
 def test_there_are_enough_of_them() -> None:
@@ -526,8 +593,19 @@ def test_there_are_enough_of_them() -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_checkpoints_are_refused(name: str, folder: Path) -> None:
+    refuses(folder, HOSTILE[name])
+
+
+@pytest.mark.parametrize("name", HOSTILE_HALF)
+def test_hostile_half_checkpoints_are_refused(name: str, folder: Path) -> None:
+    half(folder)
+    load_generator(folder)
+    refuses(folder, HOSTILE_HALF[name])
+
+
+def refuses(folder: Path, harm: Callable[[Path], None]) -> None:
     MARKER.unlink(missing_ok=True)
-    HOSTILE[name](folder)
+    harm(folder)
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     with pytest.raises(CheckpointError) as refusal:
         load_generator(folder)
@@ -537,9 +615,12 @@ def test_hostile_checkpoints_are_refused(name: str, folder: Path) -> None:
     assert not MARKER.exists()
 
 
-def test_random_damage_to_the_structure_is_refused_or_harmless_and_never_hangs(original: tuple[Path, keras.Model]) -> None:
+@pytest.mark.parametrize("precision", DATATYPES)
+def test_random_damage_to_the_structure_is_refused_or_harmless_and_never_hangs(folder: Path, precision: str) -> None:
     """The HDF5 library itself loops for ever on about one in two thousand of these."""
-    content = (original[0] / WEIGHTS).read_bytes()
+    if precision == "float16":
+        half(folder)
+    content = (folder / WEIGHTS).read_bytes()
     structure = [place for place in range(len(content)) if content[place]]
     for seed in range(1500):
         chance = random.Random(seed)
@@ -548,5 +629,5 @@ def test_random_damage_to_the_structure_is_refused_or_harmless_and_never_hangs(o
             damaged[chance.choice(structure)] = chance.choice([0, 1, 255, chance.randrange(256)])
         started = time.monotonic()
         with contextlib.suppress(ValueError):
-            read_weights(bytes(damaged))
+            read_weights(bytes(damaged), precision)
         assert time.monotonic() - started < 2

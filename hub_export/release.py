@@ -1,0 +1,128 @@
+"""Copies checkpoints to where they ship, at half their size: the weights in float16.
+
+    python -m hub_export.release runs/fast-hayao/epoch-015 --into animegan_app/checkpoints
+    python -m hub_export.release runs/fast-hayao runs/gray/epoch-020 --into build/release    # a run: all its checkpoints
+
+What both precisions draw of the checkpoint's own samples is compared: a copy whose picture would change by more than one
+level of 255 is not made. The copy is a checkpoint like any other: app, publishing, evaluation and `--init` take it, and
+stock Keras loads it into float32 variables.
+"""
+
+import argparse
+import dataclasses
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hub_export import pixels
+from hub_export.card import model_card
+from hub_export.checkpoint import (
+    CARD,
+    RECORD,
+    WEIGHTS,
+    CheckpointError,
+    load_generator,
+    probe_values,
+    read_record,
+    read_samples,
+    replace_folder,
+    write_aside,
+    write_record,
+)
+from hub_export.weights import assign_weights, half_weights, read_weights
+
+if TYPE_CHECKING:
+    import keras
+
+LARGEST_CHANGE = 1.0
+"""In levels of 255."""
+
+
+def release(source: Path, into: Path) -> tuple[Path, float]:
+    """Copies one checkpoint with its weights in float16.
+
+    Args:
+        source: .../EXPERIMENT/CHECKPOINT, verified before; its metrics stay those of its own weights.
+        into: the copy is INTO/EXPERIMENT/CHECKPOINT and replaces what is there; a kill leaves the old one or none.
+
+    Returns:
+        The copy's folder, and by how many levels of 255 its picture of the samples differs at most.
+
+    Raises:
+        CheckpointError: not a checkpoint, damaged, or its picture would change by more than LARGEST_CHANGE.
+    """
+    generator, record = load_generator(source), read_record(source)
+    samples = read_samples(source)
+    before = _drawn(generator, samples, record.generator_config.stride)
+    content = half_weights(read_weights((source / WEIGHTS).read_bytes(), record.weights))
+    try:
+        assign_weights(generator, content, "float16")
+    except ValueError as error:
+        raise CheckpointError(f"{source} cannot be kept in float16: {error}") from None
+    change = 127.5 * float(np.max(np.abs(_drawn(generator, samples, record.generator_config.stride) - before)))
+    if not change <= LARGEST_CHANGE:
+        raise CheckpointError(
+            f"{source} cannot be kept in float16: its picture would change by {change:.1f} of 255 levels; ship it as it is"
+        )
+    probe = [round(float(value), 6) for value in probe_values(generator)]
+    record = dataclasses.replace(record, weights="float16", probe=probe)
+    folder = into / record.experiment / record.checkpoint
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    aside.chmod(0o755)
+    try:
+        for name in record.files:
+            shutil.copyfile(source / name, aside / name)
+        write_aside(aside / WEIGHTS, content)
+        record = write_record(aside, record)  # its card tells the hash of the weights
+        write_aside(aside / CARD, model_card(record).encode())
+        write_record(aside, record)
+        replace_folder(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder, change
+
+
+def _drawn(generator: "keras.Model", picture: np.ndarray, stride: int) -> np.ndarray:
+    return np.asarray(generator(pixels.to_model(pixels.pad(picture, stride))[np.newaxis]))
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Copies every checkpoint that can be; raises CheckpointError with the first refusal once the others are done."""
+    refusals = []
+    size = 0
+    for path in arguments.paths:
+        inside = sorted(entry.parent for entry in path.glob(f"[!.]*/{RECORD}"))
+        for source in inside or [path]:
+            try:
+                folder, change = release(source, arguments.into)
+            except CheckpointError as error:
+                print(error, file=sys.stderr, flush=True)
+                refusals.append(source)
+                continue
+            copied = sum(file.stat().st_size for file in folder.iterdir())
+            size += copied
+            print(f"{folder}: {copied / 1e6:.1f} MB, differs by at most {change:.2f} of 255 levels", flush=True)
+    print(f"together {size / 1e6:.1f} MB")
+    if refusals:
+        raise CheckpointError(f"not copied: {', '.join(map(str, refusals))}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    raw = argparse.RawTextHelpFormatter
+    p = argparse.ArgumentParser(prog="python -m hub_export.release", description=__doc__, formatter_class=raw)
+    p.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="a checkpoint's folder, or a run's for all of them")
+    p.add_argument("--into", required=True, metavar="DIR", type=Path, help="the copies are DIR/EXPERIMENT/CHECKPOINT")
+    return p
+
+
+if __name__ == "__main__":
+    try:
+        main(parser().parse_args())
+    except CheckpointError as error:
+        sys.exit(f"hub_export.release: {error}")
