@@ -107,7 +107,8 @@ def pick(page: Page, dropdown: str, *options: str) -> None:
     for option in options:
         page.locator(f"#{dropdown} input").click()
         page.get_by_role("option", name=option, exact=True).click()
-    page.keyboard.press("Escape")
+    page.locator(f"#{dropdown} input").blur()
+    expect(page.get_by_role("option")).to_have_count(0)
 
 
 def compare(page: Page, photo: Path = PAGODA) -> None:

@@ -43,8 +43,10 @@ CSS = """
 #grid .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(260px, 100%), 1fr)); }
 #grid-status, #course-status { min-height: 3.4rem; }
 #compare .stop { display: none; }
-#compare:has(#grid-status [data-testid="status-tracker"]:not(.hide, :has(.error))) #grid-cancel,
-#compare:has(#course-status [data-testid="status-tracker"]:not(.hide, :has(.error))) #course-cancel { display: block; }
+#compare:not(:has(#grid-status .error)):has(#grid-status [data-testid="status-tracker"]:not(.hide)) #grid-cancel,
+#compare:not(:has(#course-status .error)):has(#course-status [data-testid="status-tracker"]:not(.hide)) #course-cancel {
+  display: block;
+}
 .course { margin: 0; }
 .course input { width: 100%; accent-color: var(--color-accent); margin: .6rem 0 0; }
 .course img { width: 100%; max-height: 70vh; object-fit: contain; margin: 0; }
