@@ -36,7 +36,7 @@ CSS = """
 #experiments h2 { font-size: 1.15rem; font-weight: 600; margin: 1.2rem 0 0; }
 #overview td { font-size: .92rem; }
 #overview td:nth-child(3) { min-width: 18rem; }
-#overview td:nth-child(1), #overview td:nth-child(n+8) { white-space: nowrap; }
+#overview td:is(:nth-child(1), :nth-child(2), :nth-child(6), :nth-child(n + 8)) { white-space: nowrap; }
 #overview td:nth-child(7) { min-width: 9rem; }
 #experiments .js-plotly-plot .main-svg g:not(.hovertext) > text { fill: var(--body-text-color) !important; }
 #plane .point { cursor: pointer; }
