@@ -1,5 +1,6 @@
 """The app as a person meets it: a real server process, a real browser, no network but the loopback."""
 
+import ast
 import asyncio
 import base64
 import io
@@ -449,9 +450,10 @@ def test_a_tool_of_the_model_context_protocol(server: Server, runs: Path) -> Non
     with ThreadPoolExecutor(1) as pool:  # this thread has the browser's event loop
         tools, answer = pool.submit(asyncio.run, ask()).result()
     assert tools == {"stylise", "checkpoints"} and not answer.isError, answer
-    picture = next(part for part in answer.content if part.type == "image")
+    file, found = ast.literal_eval(answer.content[0].text)
     expected = drawn(PAGODA, runs / "tiny" / "epoch-001", 512)
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.data)))), expected)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(httpx.get(file["url"]).content))), expected)
+    assert (found["width"], found["checkpoint"]) == (512, "local/tiny/epoch-001")
 
 
 def test_a_training_in_progress_appears_by_itself(page: Page, runs: Path) -> None:
