@@ -8,7 +8,8 @@ demo: .venv/app
 	$(BIN)/python app.py
 
 test: .venv/dev /usr/bin/chromium
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile
 
 check: .venv/dev
 	$(BIN)/ruff check .

@@ -204,6 +204,7 @@ def test_importing_the_app_is_enough_for_a_space_and_loads_no_tensorflow() -> No
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
 
 
+@pytest.mark.alone
 def test_first_page_opens_within_three_seconds(browser: Browser, server: Server) -> None:
     """Best of three: the machine may be busy with something else."""
     seconds: list[float] = []

@@ -134,7 +134,7 @@ def test_every_worker_gets_its_part_of_the_same_batches(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--strategy", "mirrored"], "has only CPU:0"),
+        (["--strategy", "mirrored"], "has only /device:CPU:0"),
         (["--strategy", "multiworker"], "needs TF_CONFIG"),
         (["--strategy", "mirrored", "--xla"], "leave out --xla"),
     ],
