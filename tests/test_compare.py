@@ -168,7 +168,7 @@ def test_the_course_of_an_experiment_is_scrubbed_without_the_server(page: Page, 
     expect(page.locator("#course img")).to_have_count(4)
     caption, range_ = page.locator("#course figcaption"), page.locator("#course input")
     expect(caption).to_have_text("epoch-003 · adversarial · step 60")
-    page.wait_for_load_state("networkidle")
+    page.wait_for_function("[...document.querySelectorAll('#course img')].every(i => i.complete && i.naturalWidth)")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/file=" in request.url else None)
     range_.press("Home")

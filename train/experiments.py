@@ -347,7 +347,7 @@ LAPTOP: dict[str, dict[str, Any]] = {
     "data": {"resolution": 0, "size": 128, "augment": "crop", "holdout": 48},
     "schedule": {"warmup_epochs": 2, "epochs": 18, "steps_per_epoch": 100, "warmup_rate": 5e-4, "checkpoint_epochs": 4},
 }
-"""What turns a founding experiment into one that two CPU cores finish in about ten minutes, the same for all of them."""
+"""What turns a founding experiment into one for two CPU cores, the same for all of them."""
 
 for _name, _whole in list(EXPERIMENTS.items()):
     if _name.startswith("repro-"):
