@@ -161,7 +161,7 @@ def opened(browser: Browser, server: Server, width: int, height: int, locale: st
 
 def choose(page: Page, dropdown: str, option: str) -> None:
     page.locator(f"#{dropdown} input").click()
-    page.get_by_role("option", name=option).click()
+    page.locator(f"#{dropdown}").get_by_role("option", name=option).click()
 
 
 def upload(page: Page, path: Path) -> None:

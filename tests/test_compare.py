@@ -106,7 +106,7 @@ def pick(page: Page, dropdown: str, *options: str) -> None:
         page.locator(f"#{dropdown} .token-remove.remove-all").click()
     for option in options:
         page.locator(f"#{dropdown} input").click()
-        page.get_by_role("option", name=option, exact=True).click()
+        page.locator(f"#{dropdown}").get_by_role("option", name=option, exact=True).click()
     page.locator(f"#{dropdown} input").blur()
     expect(page.get_by_role("option")).to_have_count(0)
 
