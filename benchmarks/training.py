@@ -1,12 +1,12 @@
-"""Seconds per training step, by generator, feature network and precision.
+"""Seconds per training step, by generator, feature network and precision, and where they go.
 
-    python -m benchmarks.training --quick          under a minute: fast-hayao's networks, 128 px, batch 4
-    python -m benchmarks.training                  every generator x feature network x precision
+    python -m benchmarks.training --quick            under a minute on two idle cores: fast-hayao's networks, 128 px, batch 4
+    python -m benchmarks.training                    every generator x feature network x precision
+    python -m benchmarks.training --port DIR         in turn with a clone of github.com/ptran1203/pytorch-animeGAN
 
-Pictures are random and in memory, so this times the step alone; a run's own history has the share of waiting for data.
-FLOPs are counted from the traced step, forward and backward. The peak is measured on large matrix products, in the same
-process, so that the share of it holds for this machine at this hour; it is noisy on shared machines: compare ratios
-from one call.
+Pictures are random and come through the training pipeline. FLOPs are counted from the traced step, forward and backward,
+for every part. The peak is the better of a large matrix product and a large convolution, measured in the same process,
+so that the share of it holds for this machine at this hour; it is noisy on shared machines: compare ratios from one call.
 """
 
 import argparse
@@ -14,8 +14,10 @@ import contextlib
 import io
 import itertools
 import os
-import resource
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,52 +25,131 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from train.experiments import get_experiment, override
+from train.datasets import TrainingData
+from train.experiments import Experiment, get_experiment, override
 from train.trainer import Trainer, automatic_precision
 
-KEYS = ("photo", "target", "anime", "anime_gray", "smooth_gray")
+PARTS = ("generator", "discriminator", "features")
+EQUAL_WORK = ["features.weights=none", "data.augment=none", "data.flatten=0", "data.holdout=0"]
 
 
-def peak_flops(dtype: str, size: int = 2048, repeats: int = 5) -> float:
-    """FLOP/s of a large matrix product."""
-    a = tf.cast(tf.random.normal((size, size)), dtype)
-    multiply = tf.function(lambda x: tf.matmul(x, x))
-    multiply(a)
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        multiply(a).numpy()
-        times.append(time.perf_counter() - started)
-    return 2 * size**3 / min(times)
+def peak_flops(dtype: str, repeats: int = 5) -> dict[str, float]:
+    """FLOP/s of a large matrix product and of a 3x3 convolution of 256 channels, as a VGG has."""
+    square = tf.cast(tf.random.normal((2048, 2048)), dtype)
+    pictures, kernel = (tf.cast(tf.random.normal(shape), dtype) for shape in ((4, 64, 64, 256), (3, 3, 256, 256)))
+    work = {
+        "matrix product": (lambda: tf.matmul(square, square), 2 * 2048**3),
+        "convolution": (lambda: tf.nn.conv2d(pictures, kernel, 1, "SAME"), 2 * 4 * 64 * 64 * 9 * 256 * 256),
+    }
+    found = {}
+    for name, (function, flops) in work.items():
+        compiled = tf.function(function)
+        compiled()
+        found[name] = flops / min(_seconds(lambda: compiled().numpy()) for _ in range(repeats))  # noqa: B023
+    return found
 
 
-def count_flops(trainer: Trainer, batch: dict[str, Any]) -> int:
-    """FLOPs of one adversarial step, forward and backward, from its traced graph."""
+def count_flops(trainer: Trainer, batch: dict[str, Any]) -> dict[str, int]:
+    """FLOPs of one adversarial step, forward and backward, from its traced graph: in all, and of each part."""
     graph = trainer._adversarial_step.get_concrete_function(batch).graph
-    profiler = tf.compat.v1.profiler
-    options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation()).with_empty_output().build()
+    builder = tf.compat.v1.profiler.ProfileOptionBuilder
+    options = builder(builder.float_operation()).with_empty_output().build()
     with contextlib.redirect_stdout(io.StringIO()):
-        return int(profiler.profile(graph, options=options).total_float_ops)
+        root = tf.compat.v1.profiler.profile(graph, cmd="scope", options=options)
+    scopes = {"features": trainer.features.name, "generator": trainer.generator.name, "discriminator": "discriminator"}
+    found = dict.fromkeys(PARTS, 0)
+
+    def visit(node: Any) -> None:
+        names = {name.rstrip("_0123456789") for name in node.name.split("/")}
+        part = next((part for part, scope in scopes.items() if scope.rstrip("_0123456789") in names), None)
+        if part:
+            found[part] += node.float_ops
+        for child in node.children:
+            visit(child)
+
+    visit(root)
+    return {"all": root.total_float_ops, **found}
 
 
-def measure(generator: str, features: str, precision: str, size: int, batch_size: int, steps: int) -> dict[str, float]:
-    """Times the adversarial step of fast-hayao with other networks; random feature weights cost the same."""
-    settings = [
-        f"generator.architecture={generator}",
-        "generator.channels=0",
-        f"features.network={features}",
-        "features.weights=none",
-    ]
-    trainer = Trainer(override(get_experiment("fast-hayao"), settings, "benchmark"), precision)
+def experiment(base: str, *settings: str) -> Experiment:
+    """A registered experiment with random feature weights, which cost the same."""
+    return override(get_experiment(base), [*EQUAL_WORK, *settings], "benchmark")
+
+
+def measure(trainer: Trainer, steps: int) -> dict[str, Any]:
+    """Times adversarial steps on random pictures that come through the training pipeline."""
+    schedule, size = trainer.experiment.schedule, trainer.experiment.data.size
     rng = np.random.default_rng(0)
-    batch = {key: tf.constant(rng.uniform(-1, 1, (batch_size, size, size, 3)), tf.float32) for key in KEYS}
+    photos = [rng.integers(0, 256, (2 * size, 2 * size, 3), np.uint8) for _ in range(2 * schedule.batch)]
+    frames = [rng.integers(0, 256, (2 * size, 2 * size, 6), np.uint8) for _ in range(2 * schedule.batch)]
+    batches = iter(TrainingData(trainer.experiment.data, photos, frames).batches(schedule.batch, 0))
+    batch = next(batches)
     trainer.step(batch, 0, 0, steps)
-    times = []
+    _reset_peak_memory()
+    waits, times = [], []
     for step in range(1, steps + 1):
         started = time.perf_counter()
+        batch = next(batches)
+        waits.append(time.perf_counter() - started)
         trainer.step(batch, step, 0, steps)
         times.append(time.perf_counter() - started)
-    return {"seconds": float(np.median(times)), "flops": count_flops(trainer, batch)}
+    return {
+        "seconds": float(np.median(times)),
+        "wait": sum(waits) / sum(times),
+        "memory": peak_memory(),
+        "flops": count_flops(trainer, batch),
+    }
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this process had at most since `_reset_peak_memory`."""
+    status = Path("/proc/self/status").read_text("ascii").splitlines()
+    return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
+
+
+def _reset_peak_memory() -> None:
+    Path("/proc/self/clear_refs").write_text("5", "ascii")  # proc(5)
+
+
+def _seconds(function: Any) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def against_port(folder: str, python: str, size: int, batch: int, steps: int) -> None:
+    """Prints seconds per step of the port and of official-v2-hayao, which has the same networks, taken in turn."""
+    command = [python, str(Path(__file__).with_name("port.py")), folder, str(size), str(batch)]
+    recipe = experiment("official-v2-hayao", f"data.size={size}", f"schedule.batch={batch}")
+    trainers = {precision: Trainer(recipe, precision) for precision in ("float32", "mixed_bfloat16")}
+    rng = np.random.default_rng(0)
+    names = ("photo", "target", "anime", "anime_gray", "smooth", "smooth_gray")
+    pictures = {name: tf.constant(rng.uniform(-1, 1, (batch, size, size, 3)), tf.float32) for name in names}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as port:
+        assert port.stdin and port.stdout
+
+        def theirs(precision: str) -> float:
+            print(precision.removeprefix("mixed_"), file=port.stdin, flush=True)
+            return float(port.stdout.readline())
+
+        if port.stdout.readline().strip() != "ready":
+            sys.exit(f"benchmarks.training: the port in {folder} did not start; does {python} have torch and opencv?")
+        times: dict[tuple[str, str], list[float]] = {}
+        for step in range(steps + 1):
+            for precision, trainer in trainers.items():
+                taken = {
+                    "port": theirs(precision),
+                    "ours": _seconds(lambda: trainer.step(pictures, step, 0, steps + 1)),  # noqa: B023
+                }
+                print(f"step {step} {precision:15}" + "".join(f" {who} {taken[who]:6.2f} s" for who in taken), flush=True)
+                for who, seconds in taken.items():
+                    times.setdefault((who, precision), []).append(seconds)
+        port.stdin.close()
+    medians = {key: float(np.median(taken[1:])) for key, taken in times.items()}  # the first steps build graphs
+    for (who, precision), seconds in medians.items():
+        print(f"{who:6}{precision:16}{seconds:8.2f} s/step")
+    best = min(seconds for (who, _), seconds in medians.items() if who == "port")
+    print(f"ours takes {medians['ours', 'mixed_bfloat16'] / best:.2f} of the port's best time")
 
 
 def main() -> None:
@@ -78,23 +159,32 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--port", metavar="DIR", help="a clone of the port, to be timed in turn with official-v2-hayao")
+    parser.add_argument("--python", default=sys.executable, help="with --port: a Python that has torch and opencv")
     arguments = parser.parse_args()
-    precisions = sorted({"float32", automatic_precision()})
+    if arguments.port:
+        against_port(arguments.port, arguments.python, arguments.size, arguments.batch, arguments.steps)
+        return
+    precisions = sorted({automatic_precision()} if arguments.quick else {"float32", automatic_precision()})
     generators, features = (["lite"], ["hed-vgg16"]) if arguments.quick else (["v1", "v2", "lite"], ["vgg19", "mobilenetv2"])
     peaks = {precision: peak_flops(precision.removeprefix("mixed_")) for precision in precisions}
-    for precision, peak in peaks.items():
-        print(f"peak {precision}: {peak / 1e9:.0f} GFLOP/s")
-    figures = f"{'s/step':>8}{'images/s':>10}{'GFLOP':>8}{'GFLOP/s':>9}{'of peak':>9}"
-    print(f"{'generator':10}{'features':13}{'precision':16}{figures}")
+    for precision, found in peaks.items():
+        print(f"peak {precision}: " + ", ".join(f"{rate / 1e9:.0f} GFLOP/s in a {name}" for name, rate in found.items()))
+    figures = f"{'s/step':>8}{'images/s':>10}{'GFLOP':>8}{'GFLOP/s':>9}{'of peak':>9}{'waiting':>9}{'GiB':>6}"
+    print(f"{'generator':10}{'features':13}{'precision':16}{figures}  GFLOP of {', '.join(PARTS)}")
     for generator, network, precision in itertools.product(generators, features, precisions):
-        found = measure(generator, network, precision, arguments.size, arguments.batch, arguments.steps)
-        rate = found["flops"] / found["seconds"]
+        settings = [f"generator.architecture={generator}", "generator.channels=0", f"features.network={network}"]
+        settings += [f"data.size={arguments.size}", f"schedule.batch={arguments.batch}"]
+        settings += ["discriminator.kind=patch"] if network == "mobilenetv2" else []  # a projected one looks through a VGG
+        found = measure(Trainer(experiment("fast-hayao", *settings), precision), arguments.steps)
+        rate = found["flops"]["all"] / found["seconds"]
+        parts = ", ".join(f"{found['flops'][part] / 1e9:.0f}" for part in PARTS)
         print(
             f"{generator:10}{network:13}{precision:16}{found['seconds']:8.2f}{arguments.batch / found['seconds']:10.1f}"
-            f"{found['flops'] / 1e9:8.0f}{rate / 1e9:9.0f}{rate / peaks[precision]:9.0%}",
+            f"{found['flops']['all'] / 1e9:8.0f}{rate / 1e9:9.0f}{rate / max(peaks[precision].values()):9.0%}"
+            f"{found['wait']:9.1%}{found['memory'] / 2**30:6.1f}  {parts}",
             flush=True,
         )
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
 
 
 if __name__ == "__main__":

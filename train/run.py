@@ -60,7 +60,11 @@ def parser() -> argparse.ArgumentParser:
         default="one",
         help="share every batch among all GPUs of this machine (mirrored) or among the machines in TF_CONFIG (multiworker)",
     )
-    p.add_argument("--xla", action="store_true", help="compile the steps with XLA, for GPUs; not tested yet")
+    p.add_argument(
+        "--xla",
+        action="store_true",
+        help="compile the steps with XLA, for GPUs: experimental, its losses were seen to differ from those of plain steps",
+    )
     p.add_argument("--profile", action="store_true", help="write a TensorBoard trace of ten steps into RUN/profile")
     p.add_argument("--resume", action="store_true", help="go on with a run that was stopped or killed")
     p.add_argument("--dry-run", action="store_true", help="print the configuration and stop")
