@@ -256,7 +256,7 @@ def test_looking_at_the_experiments_keeps_the_checkpoint(page: Page) -> None:
 
 
 def test_example_and_clearing(page: Page) -> None:
-    page.locator("#examples .gallery-item").nth(2).click()
+    page.locator("#photo-examples .gallery-item").nth(2).click()
     facts(page, "640 × 427 px")
     expect(page.locator("#photo img")).to_be_visible()
     remove(page)

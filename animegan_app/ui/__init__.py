@@ -37,9 +37,9 @@ CSS = """
 #slider, #slider .empty { min-height: min(400px, 60vw); }
 #cancel { display: none; }
 #stylise:has(#slider [data-testid="status-tracker"]:not(.hide)) #cancel { display: block; }
-#examples .gallery { display: grid; grid-template-columns: repeat(5, 1fr); gap: .5rem; }
-#examples .gallery span, #examples .gallery .container { display: block; width: 100%; height: auto; max-height: none; }
-#examples img { width: 100%; height: auto; aspect-ratio: 1; max-width: none; object-fit: cover; }
+.examples .gallery { display: grid; grid-template-columns: repeat(5, 1fr); gap: .5rem; }
+.examples .gallery span, .examples .gallery .container { display: block; width: 100%; height: auto; max-height: none; }
+.examples img { width: 100%; height: auto; aspect-ratio: 1; max-width: none; object-fit: cover; }
 #about h2 { font-size: 1.05rem; font-weight: 600; margin: 0 0 .6rem; }
 #about summary { cursor: pointer; margin: .6rem 0 .4rem; }
 #about dl { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.2rem; margin: 0; }

@@ -33,10 +33,6 @@ PHOTO = "photo"
 """Stands for the photo among keys of checkpoints."""
 
 CSS = """
-#compare-examples .gallery { display: grid; grid-template-columns: repeat(5, 1fr); gap: .5rem; }
-#compare-examples .gallery span, #compare-examples .gallery .container { display: block; width: 100%; height: auto;
-                                                                         max-height: none; }
-#compare-examples img { width: 100%; height: auto; aspect-ratio: 1; max-width: none; object-fit: cover; }
 #compare h2 { font-size: 1.15rem; font-weight: 600; margin: 1.2rem 0 0; }
 #grid .grid-wrap { max-height: 80vh; }
 #grid .thumbnail-lg { aspect-ratio: auto; }
@@ -242,18 +238,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     (every, kept), (names, longest), (_, one), (_, other) = listing(None)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            photo = gr.Image(
-                label=label("photo"),
-                type="filepath",
-                image_mode=None,
-                sources=["upload", "clipboard", "webcam"],
-                height=300,
-                buttons=["fullscreen"],
-                placeholder=label("drop"),
-                elem_id="compare-photo",
-            )
-            with gr.Column(elem_id="compare-examples"):
-                gr.Examples(parts.EXAMPLES, photo, label=label("examples"), api_visibility="private")
+            photo = parts.photo_input("compare-photo", 300)
         with gr.Column(scale=3, min_width=300):
             chosen = gr.Dropdown(
                 every,

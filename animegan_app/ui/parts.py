@@ -14,7 +14,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from animegan_app.catalog import Offer
-from animegan_app.ui.words import say
+from animegan_app.ui.words import label, say
 from hub_export.checkpoint import Record
 
 EXAMPLES = [str(path) for path in sorted((Path(__file__).parents[1] / "examples").glob("*.jpg"))]
@@ -28,6 +28,28 @@ PHASES = ("warm-up", "adversarial")
 def error(message: object) -> gr.Error:
     """Gradio renders messages as HTML, so names from files are escaped."""
     return gr.Error(html.escape(str(message)), duration=ERROR_SECONDS, print_exception=False)
+
+
+def photo_input(name: str, height: int) -> gr.Image:
+    """A photo to upload, paste or take, or to choose among the examples below it.
+
+    Args:
+        name: id of its element; the examples' is f"{name}-examples".
+        height: in pixels.
+    """
+    photo = gr.Image(
+        label=label("photo"),
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "clipboard", "webcam"],
+        height=height,
+        buttons=["fullscreen"],
+        placeholder=label("drop"),
+        elem_id=name,
+    )
+    with gr.Column(elem_id=f"{name}-examples", elem_classes="examples"):
+        gr.Examples(EXAMPLES, photo, label=label("examples"), api_visibility="private")
+    return photo
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

@@ -29,7 +29,8 @@ WANT = """(photo, checkpoint, side) => photo ? JSON.stringify([photo.path, check
 """What there is to draw, as a text: a photo and a choice that arrive together are one change of it, drawn once."""
 
 NAME_EXAMPLES = f"""() => {json.dumps([Path(path).stem for path in parts.EXAMPLES])}.forEach((name, index) =>
-    document.querySelectorAll("#examples button")[index]?.setAttribute("aria-label", name))"""
+    document.querySelectorAll(".examples").forEach((examples) =>
+        examples.querySelectorAll("button")[index]?.setAttribute("aria-label", name)))"""
 """Says what the example pictures show, for screen readers."""
 
 
@@ -90,18 +91,7 @@ def build(studio: Studio) -> Stylise:
 
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            photo = gr.Image(
-                label=label("photo"),
-                type="filepath",
-                image_mode=None,
-                sources=["upload", "clipboard", "webcam"],
-                height=360,
-                buttons=["fullscreen"],
-                placeholder=label("drop"),
-                elem_id="photo",
-            )
-            with gr.Column(elem_id="examples"):
-                gr.Examples(parts.EXAMPLES, photo, label=label("examples"), api_visibility="private")
+            photo = parts.photo_input("photo", 360)
         with gr.Column(scale=3, min_width=300):
             slider = gr.ImageSlider(
                 label=label("slider"),
