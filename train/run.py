@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--xla",
         action="store_true",
-        help="compile the steps with XLA, for GPUs: experimental, its losses were seen to differ from those of plain steps",
+        help="compile the steps with XLA, for GPUs (not tried on one): same losses, but other random numbers for jitter",
     )
     p.add_argument("--profile", action="store_true", help="write a TensorBoard trace of ten steps into RUN/profile")
     p.add_argument("--resume", action="store_true", help="go on with a run that was stopped or killed")

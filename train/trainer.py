@@ -257,7 +257,7 @@ class Trainer:
     def _uniform(self, shape: Any, stream: int) -> Any:
         """Uniform in [0, 1) for every sample, a function of the experiment's seed, the step and the stream's number.
 
-        Philox gives the same numbers on every device and under XLA; each replica takes its samples' part of them.
+        Each replica takes its samples' part of them. Under XLA, TensorFlow's Philox gives other numbers than without.
         """
         replicas, replica = self.strategy.num_replicas_in_sync, tf.distribute.get_replica_context().replica_id_in_sync_group
         seed = self.noise_seed + tf.constant([1_000_003 * stream, 0], tf.int64)
