@@ -199,7 +199,6 @@ def test_evaluations_go_to_their_step(tmp_path: Path) -> None:
     [
         (["/nowhere"], "holds no checkpoint"),
         (["RUN", "--data", "/nowhere"], "/nowhere does not exist"),
-        (["RUN", "--seen", "6"], "leave --seen out"),
         (["RUN", "--weights", "/nowhere"], "no file '/nowhere'"),
         (["animegan_app/checkpoints/fast-hayao", "--weights", "none"], "no pictures given for style Hayao"),
         (["NOTHING"], "held nothing out (data.holdout is 0): train with --set data.holdout=48"),

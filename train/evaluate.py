@@ -320,7 +320,6 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--anime", metavar="DIR", help="a folder of anime frames, with --photos")
     p.add_argument("--cache", metavar="DIR", type=Path, help="where prepared pictures are kept (default: TFDS_DATA_DIR)")
     p.add_argument("--size", type=int, default=512, metavar="PIXELS", help="longest side that is measured (default: 512)")
-    p.add_argument("--seen", type=int, default=0, metavar="N", help="nothing held out: measure on N that it was trained on")
     p.add_argument("--pictures", nargs=2, action="append", default=[], type=Path, metavar=("PHOTOS", "OUTPUTS"))
     p.add_argument("--network", choices=["hed-vgg16", "vgg19"], default="hed-vgg16", help="measuring network")
     p.add_argument("--weights", default="pretrained", metavar="FILE", help="its weights: pretrained, none or a Keras file")
@@ -335,13 +334,12 @@ def main(arguments: argparse.Namespace) -> None:
     source = Source.of(arguments.data, arguments.photos, arguments.anime)
     if arguments.size < pixels.MINIMUM_SIDE:
         raise ValueError(f"--size must be at least {pixels.MINIMUM_SIDE}, got {arguments.size}")
-    configs = {folder: _data_config(checkpoint.read_record(folder), arguments.seen) for folder in folders}
+    configs = {folder: _data_config(checkpoint.read_record(folder)) for folder in folders}
     gauge = Gauge(arguments.network, arguments.weights, arguments.kid)
     adversarial: dict[str, dict[str, float]] = {}
     for config in dict.fromkeys(configs.values()):
         scale = Scale(gauge, open_data(config, source, arguments.cache), arguments.size)
-        kind = "held-out" if not arguments.seen else "SEEN IN TRAINING (not held out):"
-        on = f"{kind} {len(scale.photos)} photos and {len(scale.anime.features[0])} frames, longest side {arguments.size}"
+        on = f"held-out {len(scale.photos)} photos and {len(scale.anime.features[0])} frames, longest side {arguments.size}"
         print(
             f"\n{on}; {gauge.network} {', '.join(LAYERS)}\n{_line('', None)}\n{_line('photos', scale.ends['photos'])}",
             flush=True,
@@ -377,20 +375,16 @@ def _kinship(record: Record, network: str) -> str:
     return " (same network as trained against, other layers)"
 
 
-def _data_config(record: Record, seen: int) -> DataConfig:
+def _data_config(record: Record) -> DataConfig:
     label = f"{record.experiment}/{record.checkpoint}"
     try:
         config = DataConfig(**record.config["data"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"{label}: its data configuration is not one of this version ({error})") from None
-    if not config.holdout and not seen:
+    if not config.holdout:
         raise ValueError(
-            f"{label}: its experiment held nothing out (data.holdout is 0): train with --set data.holdout=48, or measure "
-            "on pictures that it was trained on with --seen 48"
+            f"{label}: its experiment held nothing out (data.holdout is 0): train with --set data.holdout=48 and --name"
         )
-    if config.holdout and seen:
-        raise ValueError(f"{label}: {config.holdout} photos and frames are held out: leave --seen out")
-    config = dataclasses.replace(config, holdout=config.holdout or seen)
     if config.holdout < MINIMUM_PICTURES:
         raise ValueError(f"{label}: {config.holdout} held-out pictures are too few: it takes {MINIMUM_PICTURES} or more")
     return config
