@@ -70,9 +70,12 @@ def checkpoint_choices(offers: list[Offer], request: gr.Request | None) -> list[
 
 
 def renewed(choices: list[tuple[str, str]], value: Any, default: Any) -> dict[str, Any]:
-    """A dropdown with what is on offer now. What is chosen and on offer is not set again: it may have changed meanwhile."""
+    """A dropdown with what is on offer now. What is chosen and on offer is not set again: it may have changed meanwhile.
+
+    A list from which all was taken out is a choice too.
+    """
     offered = {key for _, key in choices}
-    kept = bool(value) and offered.issuperset(value if isinstance(value, list) else [value])
+    kept = offered.issuperset(value if isinstance(value, list) else [value])
     return gr.update(choices=choices) if kept else gr.update(choices=choices, value=default)
 
 

@@ -161,13 +161,18 @@ def build(studio: Studio) -> Stylise:
 
 
 def choices(studio: Studio, offer: Offer | None, request: gr.Request | None) -> tuple[gr.Dropdown, gr.Dropdown]:
-    """Both dropdowns with everything on offer and `offer` chosen."""
+    """Both dropdowns with everything on offer and `offer` chosen.
+
+    Without a request the page is only being built: nothing can be chosen before it is what its address asks for, as that
+    answer would undo the choice.
+    """
     experiments = studio.catalog.experiments()
     return (
         gr.Dropdown(
             parts.experiment_choices(experiments, request),
             value=offer.experiment if offer else None,
             label=label("experiment"),
+            interactive=request is not None,
             min_width=260,
             elem_id="experiment",
         ),
@@ -175,6 +180,7 @@ def choices(studio: Studio, offer: Offer | None, request: gr.Request | None) -> 
             parts.checkpoint_choices(experiments.get(offer.experiment, []) if offer else [], request),
             value=offer.key if offer else None,
             label=label("checkpoint"),
+            interactive=request is not None,
             min_width=260,
             elem_id="checkpoint",
         ),
