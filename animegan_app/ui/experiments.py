@@ -107,7 +107,8 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
             except CheckpointError as error:
                 notes.append(f"{titles[name]}: {error}")
         found = list(dict.fromkeys(term for course in curves.values() for term in course.terms))
-        chosen = [term for term in terms or USUAL_TERMS if term in found]
+        fresh = not (drawn and drawn[0])  # no term was on offer yet; afterwards none is a choice too
+        chosen = [term for term in (USUAL_TERMS if fresh else terms or ()) if term in found]
         ways = scales(offer for offers in experiments.values() for offer in offers)
         if len(ways) > 1:
             notes.append(say("other_scales", request))
@@ -117,8 +118,9 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
             notes.append(say("not_measured", request))
         losses = loss_figure(curves, chosen, logarithmic, reach, say("step", request)) if chosen else None
         figures = [json.dumps(losses), json.dumps(plane if plane["data"] else None)]
-        values = [gr.Dropdown(choices=found, value=chosen), *map(_plot, figures), _notes(notes, ways[:1])]
-        prints = [hash(text) for text in (json.dumps([found, chosen]), *figures, json.dumps([notes, ways]))]
+        offered = gr.update(choices=found, value=chosen) if fresh or chosen != terms else gr.update(choices=found)
+        values = [offered, *map(_plot, figures), _notes(notes, ways[:1])]
+        prints = [hash(text) if text else 0 for text in (" ".join(found), *figures, json.dumps([notes, ways]))]
         if drawn:  # what is as it was stays untouched, with its zoom
             values = [gr.skip() if new == old else value for value, new, old in zip(values, prints, drawn, strict=True)]
         return *values, prints
