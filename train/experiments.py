@@ -196,13 +196,17 @@ class Experiment:
 EXPERIMENTS: dict[str, Experiment] = {}
 
 
-def _register(base: Experiment | None, name: str, question: str, **sections: dict[str, Any] | Any) -> Experiment:
-    """Derives an experiment: a dict changes fields of a section, any other value replaces the field."""
-    start = base or Experiment(name, question)
-    changed = {
+def _changed(start: Experiment, sections: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `replace`: a dict changes fields of a section, any other value replaces the field."""
+    return {
         key: replace(getattr(start, key), **value) if isinstance(value, dict) else value for key, value in sections.items()
     }
-    experiment = replace(start, name=name, question=question, base=base.name if base else None, **changed)
+
+
+def _register(base: Experiment | None, name: str, question: str, **sections: dict[str, Any] | Any) -> Experiment:
+    """Derives an experiment; `sections` as in `_changed`."""
+    start = base or Experiment(name, question)
+    experiment = replace(start, name=name, question=question, base=base.name if base else None, **_changed(start, sections))
     EXPERIMENTS[name] = experiment
     return experiment
 
@@ -341,20 +345,21 @@ _register(
 )
 
 LAPTOP: dict[str, dict[str, Any]] = {
-    "generator": {"architecture": "lite"},
+    "generator": GeneratorConfig("lite"),
     "features": {"network": "hed-vgg16"},
     "loss": {"pixel_weight": 20.0},
     "data": {"resolution": 0, "size": 128, "augment": "crop", "holdout": 48},
-    "schedule": {"warmup_epochs": 2, "epochs": 18, "steps_per_epoch": 100, "warmup_rate": 5e-4, "checkpoint_epochs": 4},
+    "schedule": {"warmup_epochs": 2, "epochs": 10, "steps_per_epoch": 100, "warmup_rate": 5e-4, "checkpoint_epochs": 2},
+    "precision": "float32",  # the same numbers on every machine
 }
 """What turns a founding experiment into one for two CPU cores, the same for all of them."""
 
+
 for _name, _whole in list(EXPERIMENTS.items()):
     if _name.startswith("repro-"):
-        _small = {section: replace(getattr(_whole, section), **changed) for section, changed in LAPTOP.items()}
         _base = EXPERIMENTS.get(f"{_whole.base}-laptop", repro_1)
         EXPERIMENTS[f"{_name}-laptop"] = replace(
-            _whole, name=f"{_name}-laptop", base=_base.name, question=f"On two CPU cores: {_whole.question}", **_small
+            _whole, name=f"{_name}-laptop", base=_base.name, question=f"On two CPU cores: {_whole.question}", **_changed(_whole, LAPTOP)
         )
 _register(
     EXPERIMENTS["repro-colour-unit-laptop"],

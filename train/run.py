@@ -143,11 +143,12 @@ def main(arguments: argparse.Namespace) -> None:
     from hub_export.publish import Publisher
     from train.datasets import Source, open_data
     from train.loop import Run
-    from train.trainer import open_strategy
+    from train.trainer import keep_freed_memory, open_strategy
 
     if arguments.publish and not REPO.fullmatch(arguments.publish):
         raise ValueError(f"--publish {arguments.publish!r} names no repo: write you/animegan-hayao")
 
+    keep_freed_memory()
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     if arguments.deterministic:
