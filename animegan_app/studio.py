@@ -14,7 +14,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from animegan_app.catalog import HUB, Catalog, Offer
-from animegan_app.stylize import LONGEST_SIDES, PhotoError, Stylizer, read_photo
+from animegan_app.stylize import LONGEST_SIDES, PhotoError, Sentence, Stylizer, read_photo
 from hub_export import pixels
 from hub_export.checkpoint import Record, read_record
 
@@ -23,8 +23,8 @@ KEPT_BYTES = 256 * 2**20
 LOOK_SECONDS = 0.25
 """How often a waiting person is told how far it is."""
 
-Report = Callable[[float, str], None]
-"""Takes the fraction that is done, in [0, 1], and what is being done, in words."""
+Report = Callable[[float, Sentence], None]
+"""Takes the fraction that is done, in [0, 1], and what is being done."""
 Identity = tuple[str, str, str, int]
 """Equal ones give equal drawings: sha256 of the photo's file, key of the checkpoint, sha256 of its weights, longest side."""
 
@@ -67,7 +67,7 @@ class _Task:
 
     future: Future[Drawing] = field(default_factory=Future)
     waiting: int = 0
-    text: str = ""
+    doing: Sentence = field(default_factory=lambda: Sentence("Reading the photo"))
     begun: float = 0.0
     expected: float | None = None
 
@@ -110,7 +110,8 @@ class Studio:
             CheckpointError: not on offer, not to be had, damaged.
         """
         if longest_side not in LONGEST_SIDES:
-            raise PhotoError(f"The longest side must be one of {', '.join(map(str, LONGEST_SIDES))} pixels.")
+            sides = ", ".join(map(str, LONGEST_SIDES))
+            raise PhotoError("The longest side must be one of {sides} pixels.", sides=sides)
         offer = self.catalog.find(key)
         identity = await asyncio.to_thread(_digest, path), offer.key, offer.record.sha256, longest_side
         with self._lock:
@@ -119,7 +120,8 @@ class Studio:
                 return self._kept[identity]
         missing_bytes = self.catalog.missing_bytes(offer)
         if missing_bytes:
-            report(0.1, f"Downloading {megabytes(missing_bytes)} from {offer.name} on the Hugging Face Hub")
+            size = megabytes(missing_bytes)
+            report(0.1, Sentence("Downloading {size} from {name} on the Hugging Face Hub", size=size, name=offer.name))
         await self.catalog.pull(offer)
         return await self._wait(identity, self._join(identity, path, offer), report)
 
@@ -151,13 +153,15 @@ class Studio:
                 if not task.waiting and self._tasks.get(identity) is task and task.future.cancel():
                     del self._tasks[identity]
 
-    def _progress(self, identity: Identity, task: _Task) -> tuple[float, str]:
+    def _progress(self, identity: Identity, task: _Task) -> tuple[float, Sentence]:
         if not task.future.running():
             before = list(self._tasks).index(identity) if identity in self._tasks else 0
-            return 0.2, f"Waiting for {before} drawing{'s' if before != 1 else ''} before this one"
+            if before == 1:
+                return 0.2, Sentence("Waiting for 1 drawing before this one")
+            return 0.2, Sentence("Waiting for {count} drawings before this one", count=before)
         if task.expected is None:
-            return 0.4, task.text
-        return min(0.95, 0.3 + 0.65 * (time.perf_counter() - task.begun) / max(task.expected, 0.1)), task.text
+            return 0.4, task.doing
+        return min(0.95, 0.3 + 0.65 * (time.perf_counter() - task.begun) / max(task.expected, 0.1)), task.doing
 
     def _work(self) -> None:
         while True:
@@ -180,15 +184,15 @@ class Studio:
         task.future.set_result(drawing)
 
     def _drawn(self, longest_side: int, task: _Task, path: Path, offer: Offer) -> Drawing:
-        task.text = "Reading the photo"
         original = read_photo(path)
         height, width = original.shape[:2]
         photo = pixels.limit_size(original, longest_side)
         del original
         folder = self.catalog.fetch(offer)
         record = read_record(folder)
-        task.expected = self.expected_seconds(record, photo.shape[1], photo.shape[0])
-        task.begun, task.text = time.perf_counter(), f"Drawing {photo.shape[1]} × {photo.shape[0]} px"
+        size = {"width": photo.shape[1], "height": photo.shape[0]}
+        task.expected = self.expected_seconds(record, **size)
+        task.begun, task.doing = time.perf_counter(), Sentence("Drawing {width} × {height} px", **size)
         result = self.stylizer.stylize(photo, folder)
         self._pace[_generator(record)] = result.seconds / (photo.shape[0] * photo.shape[1])
         return Drawing(result.photo, result.anime, result.seconds, (width, height), offer, record, folder)

@@ -25,7 +25,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 """What a photo may be; Pillow's other readers, some of which start programs, never see the file."""
 MAX_FILE_PIXELS = 80_000_000
 """A larger picture is refused from its header alone: decoded, this one already takes 240 MB."""
-SCALE_DOWN = f"scale it down to at most {MAX_FILE_PIXELS // 10**6} megapixels"
+MEGAPIXELS = MAX_FILE_PIXELS // 10**6
 MAX_RATIO = 32
 """Longest side by shortest side; at the smallest size limit the short side then still has 16 pixels."""
 LONGEST_SIDES = (512, 768, 1024, 1536)
@@ -37,8 +37,27 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 
+class Sentence:
+    """What a person is told; `str` is the English, and `ui.words` knows the same in other languages.
+
+    Args:
+        english: with {names} of values.
+    """
+
+    def __init__(self, english: str, **values: object):
+        self.english = english
+        self.values = values
+
+    def __str__(self) -> str:
+        return self.english.format(**self.values)
+
+
 class PhotoError(ValueError):
-    """A picture cannot be used; the message is one sentence that names the cause and the remedy."""
+    """A picture cannot be used; its `sentence` names the cause and the remedy. Args as for `Sentence`."""
+
+    def __init__(self, english: str, **values: object):
+        self.sentence = Sentence(english, **values)
+        super().__init__(str(self.sentence))
 
 
 @dataclass(frozen=True)
@@ -79,9 +98,11 @@ def read_photo(source: Path | bytes) -> np.ndarray:
     except FileNotFoundError:
         raise PhotoError("The photo is no longer here: choose it again.") from None
     except Image.DecompressionBombError:
-        raise PhotoError(f"The picture has too many pixels: {SCALE_DOWN}.") from None
+        raise PhotoError(
+            "The picture has too many pixels: scale it down to at most {most} megapixels.", most=MEGAPIXELS
+        ) from None
     except UnidentifiedImageError:
-        raise PhotoError(_unknown(head)) from None
+        raise _unknown(head) from None
     except Exception:  # Pillow raises many kinds for a malformed file
         raise PhotoError("The picture file is damaged or cut off: open it in a picture viewer and save it again.") from None
 
@@ -135,7 +156,9 @@ class Stylizer:
         """
         height, width = photo.shape[:2]
         if height * width > MAX_PIXELS:
-            raise PhotoError(f"{width} × {height} pixels are too many to draw at once: scale the photo down.")
+            raise PhotoError(
+                "{width} × {height} pixels are too many to draw at once: scale the photo down.", width=width, height=height
+            )
         with self._lock:
             generator, stride = self._generator(folder)
             start = time.perf_counter()
@@ -174,15 +197,29 @@ class Stylizer:
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_FILE_PIXELS:
-        raise PhotoError(f"The picture has {width} × {height} pixels, which is too many: {SCALE_DOWN}.")
+        raise PhotoError(
+            "The picture has {width} × {height} pixels, which is too many: scale it down to at most {most} megapixels.",
+            width=width,
+            height=height,
+            most=MEGAPIXELS,
+        )
     if max(width, height) > MAX_RATIO * min(width, height):
-        raise PhotoError(f"The picture is a strip of {width} × {height} pixels: crop it to at most {MAX_RATIO} : 1.")
+        raise PhotoError(
+            "The picture is a strip of {width} × {height} pixels: crop it to at most {most} : 1.",
+            width=width,
+            height=height,
+            most=MAX_RATIO,
+        )
 
 
-def _unknown(head: bytes) -> str:
+def _unknown(head: bytes) -> PhotoError:
     if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
-        return "HEIC photos cannot be read here: save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible)."
-    return "This file is not a picture that can be read: choose a photo saved as JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF."
+        return PhotoError(
+            "HEIC photos cannot be read here: save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible)."
+        )
+    return PhotoError(
+        "This file is not a picture that can be read: choose a photo saved as JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF."
+    )
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:

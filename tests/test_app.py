@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import httpx
@@ -30,6 +31,7 @@ from test_stylize import encode, png_header, scene, tiny_checkpoint
 
 from animegan_app.stylize import Stylizer, blend, read_photo
 from animegan_app.ui import sources
+from animegan_app.ui.words import CHINESE, WORDS
 from benchmarks.load import measure
 from hub_export import pixels
 from hub_export.checkpoint import read_record
@@ -354,7 +356,7 @@ def test_a_link_leads_to_its_checkpoint_and_choosing_changes_the_address(page: P
     expect(page.locator("#checkpoint input")).not_to_have_value("")
 
 
-def test_chinese_for_who_reads_it(browser: Browser, server: Server) -> None:
+def test_chinese_for_who_reads_it(browser: Browser, server: Server, tmp_path: Path) -> None:
     for page in opened(browser, server, width=1280, height=900, locale="zh-CN"):
         expect(page.get_by_role("tab", name="来源")).to_be_visible()
         expect(page.get_by_role("button", name="下载")).to_be_visible()
@@ -363,6 +365,32 @@ def test_chinese_for_who_reads_it(browser: Browser, server: Server) -> None:
         expect(page.locator("#checkpoint input")).to_have_value("epoch-002 · 对抗")
         upload(page, PAGODA)
         facts(page, "640 × 427 像素", "权重")
+        remove(page)
+        (tmp_path / "photo.jpg").write_text("I am no picture.")
+        upload(page, tmp_path / "photo.jpg")
+        expect(page.get_by_text("此文件不是可读取的图片")).to_be_visible(timeout=WAIT)
+
+
+def test_every_sentence_has_a_chinese_one_with_the_same_names() -> None:
+    def names(template: str) -> set[str | None]:
+        return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+
+    found: dict[str, set[str | None]] = {}
+    elsewhere: list[str] = []
+    for path in (ROOT / "animegan_app").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Sentence", "PhotoError"):
+                match node.args:
+                    case [ast.Constant(str(english))]:
+                        found[english] = {keyword.arg for keyword in node.keywords}
+                    case _:
+                        elsewhere.append(ast.unparse(node))
+    assert elsewhere == ["Sentence(english, **values)"], "what PhotoError is given itself"
+    assert len(found) > 10 and found.keys() == CHINESE.keys()
+    for english, given in found.items():
+        assert given in (names(english), {None}) and names(CHINESE[english]) == names(english), english
+    for key, (english, chinese) in WORDS.items():
+        assert names(english) == names(chinese), key
 
 
 def test_every_control_has_a_name_and_is_reached_by_keyboard(page: Page) -> None:
@@ -412,6 +440,9 @@ def test_what_programs_may_call(server: Server, runs: Path) -> None:
     ]:
         with pytest.raises(AppError, match=sentence):
             client.predict(handle_file(PAGODA), **values, api_name="/stylise")
+    chinese = Client(server.url, verbose=False, headers={"Accept-Language": "zh-CN,zh;q=0.9"})
+    with pytest.raises(AppError, match="最长边必须是以下像素值之一：512"):
+        chinese.predict(handle_file(PAGODA), longest_side=100_000, api_name="/stylise")
     own = {"path": str(PAGODA), "meta": {"_type": "gradio.FileData"}}  # a file of the server that nobody uploaded
     call = f"{server.url}gradio_api/call/stylise"
     event = httpx.post(call, json={"data": [own, "local/tiny/epoch-001", 512, 100, 0]}).json()["event_id"]
@@ -645,7 +676,7 @@ def test_cancel_stops_waiting(browser: Browser, hub: HubServer, runs: Path, tmp_
 def test_the_page_accepts_only_so_many_sources(tmp_path: Path) -> None:
     hub = HubStore([f"you-{number}" for number in range(sources.MAX_SOURCES)], tmp_path, list_seconds=1)
     with pytest.raises(ValueError, match=f"already looks at {sources.MAX_SOURCES} places"):
-        sources.add(hub, "one-more")
+        sources.add(hub, "one-more", None)
     assert len(hub.sources) == sources.MAX_SOURCES
 
 
@@ -691,4 +722,4 @@ def test_visitors_of_a_space_cannot_spend_its_token(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     assert not sources.may_add(hub)
     with pytest.raises(ValueError, match="Nothing can be added here"):
-        sources.add(hub, "you/animegan-hayao")
+        sources.add(hub, "you/animegan-hayao", None)

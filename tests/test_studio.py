@@ -15,7 +15,7 @@ from test_stylize import scene, tiny_checkpoint
 
 from animegan_app.catalog import HUB, Catalog
 from animegan_app.studio import Drawing, Studio
-from animegan_app.stylize import PhotoError, Stylized, Stylizer, read_photo
+from animegan_app.stylize import PhotoError, Sentence, Stylized, Stylizer, read_photo
 from hub_export import pixels
 from hub_export.checkpoint import CheckpointError
 from hub_export.publish import publish
@@ -67,7 +67,7 @@ def photo(folder: Path, name: str, height: int = 40, width: int = 60, seed: int 
     return path
 
 
-def silent(done: float, text: str) -> None:
+def silent(done: float, doing: Sentence) -> None:
     """For a report nobody reads."""
 
 
@@ -135,7 +135,7 @@ def test_identical_requests_are_drawn_once_and_others_wait_in_line(
         same = [asyncio.create_task(studio.draw(photo(tmp_path, "a.png"), KEY, 512, silent)) for _ in range(5)]
         await until(lambda: len(studio._tasks) == 1)
         last = asyncio.create_task(
-            studio.draw(photo(tmp_path, "b.png", seed=1), KEY, 512, lambda done, text: told.append((done, text)))
+            studio.draw(photo(tmp_path, "b.png", seed=1), KEY, 512, lambda done, doing: told.append((done, str(doing))))
         )
         await until(lambda: len(told) > 1)
         again = await asyncio.wait_for(studio.draw(tmp_path / "kept.png", KEY, 512, silent), 10)
@@ -205,7 +205,7 @@ def test_a_drawing_from_the_hub_names_its_commit(hub: HubServer, runs: Path, tmp
     told: list[str] = []
     drawing = asyncio.run(
         Studio(Catalog({HUB: store})).draw(
-            photo(tmp_path, "one.png"), "hub/you/animegan-tiny/epoch-001", 512, lambda done, text: told.append(text)
+            photo(tmp_path, "one.png"), "hub/you/animegan-tiny/epoch-001", 512, lambda done, doing: told.append(str(doing))
         )
     )
     assert drawing.commit == hub.repo("you/animegan-tiny").tags["epoch-001"]

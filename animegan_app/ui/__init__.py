@@ -145,9 +145,9 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
     def add_source(text: str | None, request: gr.Request) -> tuple[Any, ...]:
         """Adds a namespace or repo of the Hub, if it has a checkpoint, and chooses its first experiment."""
         try:
-            name = sources.add(catalog.hub, text or "")
+            name = sources.add(catalog.hub, text or "", request)
         except ValueError as error:
-            raise parts.error(error) from None
+            raise parts.error(error, request) from None
         found = [offers for key, offers in catalog.experiments().items() if f"{key}/".startswith(f"{HUB}/{name}/")]
         return ("", *page_for(catalog.first(found[0]) if found else catalog.default(), request))
 

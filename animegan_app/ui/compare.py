@@ -18,10 +18,10 @@ from animegan_app.catalog import Catalog, Offer
 from animegan_app.curves import differences
 from animegan_app.sheet import Labelled
 from animegan_app.studio import Studio
-from animegan_app.stylize import LONGEST_SIDES, PhotoError
+from animegan_app.stylize import LONGEST_SIDES, PhotoError, Sentence
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import Stylise
-from animegan_app.ui.words import label, say
+from animegan_app.ui.words import label, say, tell
 from hub_export.checkpoint import CheckpointError, Record
 
 HANDFUL = 6
@@ -101,13 +101,13 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     ) -> AsyncIterator[tuple[list[Picture], list[str]]]:
         """All pictures so far, the photo first, each time that there is one more, and sentences on those that failed."""
         if photo is None:
-            raise parts.error(say("no_photo", request))
+            raise parts.error(say("no_photo", request), request)
         pictures: list[Picture] = []
         problems: list[str] = []
         for number, offer in enumerate(offers):
 
-            def report(done: float, text: str, number: int = number) -> None:
-                progress((number + done) / len(offers), desc=f"{number + 1}/{len(offers)} · {text}")
+            def report(done: float, doing: Sentence, number: int = number) -> None:
+                progress((number + done) / len(offers), desc=f"{number + 1}/{len(offers)} · {tell(doing, request)}")
 
             try:
                 drawing = await studio.draw(Path(photo["path"]), offer.key, longest_side, report)
@@ -116,7 +116,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
                 yield pictures, problems
                 continue
             except PhotoError as error:
-                raise parts.error(error) from None
+                raise parts.error(error, request) from None
             if not pictures:
                 path = await asyncio.to_thread(parts.save, drawing.photo, f"{Path(photo['path']).stem}.png")
                 pictures.append(Picture(PHOTO, path, ("photo",), say("photo", request)))
@@ -136,10 +136,10 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     ) -> AsyncIterator[tuple[Any, ...]]:
         """The pictures, the grid, the sheet, the two choices of the slider, and a line on how it goes."""
         if photo and not keys:
-            raise parts.error(say("no_choice", request))
+            raise parts.error(say("no_choice", request), request)
         if len(keys) > MAX_CHOSEN:
-            raise parts.error(say("too_many", request, most=MAX_CHOSEN))
-        offers = _find(catalog, keys)
+            raise parts.error(say("too_many", request, most=MAX_CHOSEN), request)
+        offers = _find(catalog, keys, request)
         async for pictures, problems in draw_all(photo, offers, longest_side, _name, request, progress):
             choices = [(picture.caption, picture.key) for picture in pictures]
             drawn = [picture.key for picture in pictures]
@@ -177,7 +177,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         """The pictures, the scrubber, the download, and a line on how it goes."""
         offers = catalog.experiments().get(experiment or "", [])
         if not offers:
-            raise parts.error(f"{experiment} is not on offer: reload the page to see what is")
+            raise parts.error(say("gone", request, name=experiment), request)
         offers = sheet.evenly(offers, MAX_CHOSEN)
         async for pictures, problems in draw_all(photo, offers, longest_side, _moment, request, progress):
             told = _told(say("drawn", request, count=max(0, len(pictures) - 1), all=len(offers)), problems)
@@ -328,11 +328,11 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     gr.on([first.change, second.change], differ, [first, second], table, preprocess=False, **quick)
 
 
-def _find(catalog: Catalog, keys: Sequence[str]) -> list[Offer]:
+def _find(catalog: Catalog, keys: Sequence[str], request: gr.Request) -> list[Offer]:
     try:
         return [catalog.find(key) for key in dict.fromkeys(keys)]
     except CheckpointError as error:
-        raise parts.error(error) from None
+        raise parts.error(error, request) from None
 
 
 def _missing(catalog: Catalog, offer: Offer) -> int:

@@ -164,14 +164,14 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
         try:
             return _card(catalog, catalog.find(key), request) if key else ""
         except CheckpointError as error:
-            raise parts.error(error) from None
+            raise parts.error(error, request) from None
 
     def use(key: str | None, request: gr.Request) -> tuple[Any, ...]:
         """The first tab, with this checkpoint chosen."""
         try:
             offer = catalog.find(key or "")
         except CheckpointError as error:
-            raise parts.error(error) from None
+            raise parts.error(error, request) from None
         return gr.Tabs(selected="stylise"), *choices(studio, offer, request)
 
     def use_clicked(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:

@@ -14,7 +14,8 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from animegan_app.catalog import Offer
-from animegan_app.ui.words import label, say
+from animegan_app.stylize import PhotoError
+from animegan_app.ui.words import label, say, tell
 from hub_export.checkpoint import Record
 
 EXAMPLES = [str(path) for path in sorted((Path(__file__).parents[1] / "examples").glob("*.jpg"))]
@@ -25,9 +26,10 @@ JPEG_QUALITY = 95
 PHASES = ("warm-up", "adversarial")
 
 
-def error(message: object) -> gr.Error:
-    """Gradio renders messages as HTML, so names from files are escaped."""
-    return gr.Error(html.escape(str(message)), duration=ERROR_SECONDS, print_exception=False)
+def error(problem: Exception | str, request: gr.Request | None) -> gr.Error:
+    """Tells who asks what went wrong. Gradio renders messages as HTML, so names from files are escaped."""
+    text = tell(problem.sentence, request) if isinstance(problem, PhotoError) else str(problem)
+    return gr.Error(html.escape(text), duration=ERROR_SECONDS, print_exception=False)
 
 
 def photo_input(name: str, height: int) -> gr.Image:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 from gradio.data_classes import FileData
 from gradio.events import api
 
@@ -10,6 +11,7 @@ from animegan_app.studio import Studio
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, PhotoError, blend
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import TRAIN, file_name
+from animegan_app.ui.words import say
 from hub_export.checkpoint import CheckpointError
 
 
@@ -18,6 +20,7 @@ def build(studio: Studio) -> None:
 
     async def stylise(
         photo: FileData,
+        request: gr.Request,
         checkpoint: str = "",
         longest_side: int = DEFAULT_LONGEST_SIDE,
         strength: float = 100,
@@ -40,11 +43,11 @@ def build(studio: Studio) -> None:
                 raise PhotoError("strength and photo_colours must be from 0 to 100.")
             offer = studio.catalog.find(checkpoint) if checkpoint else studio.catalog.default()
             if offer is None:
-                raise CheckpointError(f"There is no checkpoint to draw with: train one with {TRAIN}")
+                raise CheckpointError(say("nothing_for_programs", request, command=TRAIN))
             path = Path(photo["path"])  # type: ignore[index]  # Gradio hands over a dict
-            drawing = await studio.draw(path, offer.key, longest_side, lambda done, text: None)
+            drawing = await studio.draw(path, offer.key, longest_side, lambda done, doing: None)
         except (PhotoError, CheckpointError) as error:
-            raise parts.error(error) from None
+            raise parts.error(error, request) from None
         anime = blend(drawing.photo, drawing.anime, strength / 100, photo_colours / 100)
         name = file_name(path.stem, drawing.record, strength, photo_colours)
         width, height = drawing.size

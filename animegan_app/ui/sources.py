@@ -76,19 +76,19 @@ def may_add(hub: HubStore | None) -> bool:
     return hub is not None and not (os.environ.get("SPACE_ID") and os.environ.get("HF_TOKEN"))
 
 
-def add(hub: HubStore | None, text: str) -> str:
+def add(hub: HubStore | None, text: str, request: gr.Request | None) -> str:
     """Adds a namespace or repo that has a checkpoint, and lists it. Returns its name. Raises ValueError with a sentence."""
     if hub is None or not may_add(hub):
-        raise ValueError("Nothing can be added here.")
+        raise ValueError(say("nothing_added", request))
     asked = HubStore([text[:200]], hub.cache, hub.list_seconds)  # so that a wrong one leaves nothing behind
     name = asked.sources[0]
     if name not in hub.sources and len(hub.sources) >= MAX_SOURCES:
-        raise ValueError(f"The app already looks at {MAX_SOURCES} places on the Hub: restart it to choose others.")
+        raise ValueError(say("enough_sources", request, most=MAX_SOURCES))
     asked.refresh()
     if not asked.experiments():
-        raise ValueError(next(iter(asked.problems()), f"{name} has no checkpoint for this app").removesuffix(CACHED))
+        raise ValueError(next(iter(asked.problems()), say("no_source", request, name=name)).removesuffix(CACHED))
     hub.add(name)
     hub.refresh()
     if not any(f"{experiment}/".startswith(f"{name}/") for experiment in hub.experiments()):
-        raise ValueError(f"{name} was added, but the Hub is slow: reload the page in a while")
+        raise ValueError(say("slow_hub", request, name=name))
     return name

@@ -9,9 +9,9 @@ import gradio as gr
 
 from animegan_app.catalog import HUB, Offer
 from animegan_app.studio import Drawing, Studio, megabytes
-from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, PhotoError, blend
+from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, PhotoError, Sentence, blend
 from animegan_app.ui import parts
-from animegan_app.ui.words import label, say
+from animegan_app.ui.words import label, say, tell
 from hub_export.checkpoint import WEIGHTS, CheckpointError, Record
 
 TRAIN = "python -m train.run fast-hayao"
@@ -51,7 +51,7 @@ def build(studio: Studio) -> Stylise:
         """Its checkpoints. One of them that is chosen stays: Gradio tells of a choice also where a list is just left."""
         offers = catalog.experiments().get(experiment)
         if not offers:
-            raise parts.error(f"{experiment} is not on offer: reload the page to see what is")
+            raise parts.error(say("gone", request, name=experiment), request)
         kept = checkpoint if checkpoint in [offer.key for offer in offers] else catalog.first(offers).key
         return gr.Dropdown(choices=parts.checkpoint_choices(offers, request), value=kept)
 
@@ -59,7 +59,7 @@ def build(studio: Studio) -> Stylise:
         try:
             return about_checkpoint(studio, catalog.find(key) if key else None, request)
         except CheckpointError as error:
-            raise parts.error(error) from None
+            raise parts.error(error, request) from None
 
     async def show(
         wanted: str,
@@ -76,12 +76,16 @@ def build(studio: Studio) -> Stylise:
         if not wanted or photo is None:
             return None, gr.DownloadButton(value=None, interactive=False), "", gr.skip()
         path = Path(photo["path"])
+        if not checkpoint:
+            raise parts.error(say("nothing_to_draw_with", request, command=TRAIN), request)
+
+        def report(done: float, doing: Sentence) -> None:
+            progress(done, desc=tell(doing, request))
+
         try:
-            if not checkpoint:
-                raise CheckpointError(f"There is no checkpoint to draw with: train one with {TRAIN}, then reload the page")
-            drawing = await studio.draw(path, checkpoint, longest_side, lambda done, text: progress(done, desc=text))
+            drawing = await studio.draw(path, checkpoint, longest_side, report)
         except (PhotoError, CheckpointError) as error:
-            raise parts.error(error) from None
+            raise parts.error(error, request) from None
         anime = blend(drawing.photo, drawing.anime, strength / 100, photo_colours / 100)
         name = file_name(path.stem, drawing.record, strength, photo_colours)
         shown = parts.save(drawing.photo, "photo.png"), parts.save(anime, f"{name}.png")

@@ -1,11 +1,14 @@
-"""The interface's words, in English and Chinese; the browser's language decides. Errors and records are English.
+"""The interface's words, in English and Chinese; the browser's language decides.
 
-What stays as it is built goes through `label`, which the browser translates; what is made for one person through `say`.
+What stays as it is built goes through `label`, which the browser translates; what is made for one person through `say`, and
+a `Sentence` of the code below through `tell`. Errors of checkpoints and of the Hub are English, and so are records.
 """
 
 from typing import Any
 
 import gradio as gr
+
+from animegan_app.stylize import Sentence
 
 WORDS: dict[str, tuple[str, str]] = {
     # The frame
@@ -45,6 +48,15 @@ WORDS: dict[str, tuple[str, str]] = {
     "format": ("File", "文件格式"),
     "download": ("Download", "下载"),
     "cancel": ("Cancel", "取消"),
+    "gone": ("{name} is not on offer: reload the page to see what is", "{name} 已不存在：请刷新页面查看现有内容"),
+    "nothing_to_draw_with": (
+        "There is no checkpoint to draw with: train one with {command}, then reload the page",
+        "没有可用于绘制的检查点：请用 {command} 训练一个，然后刷新页面",
+    ),
+    "nothing_for_programs": (
+        "There is no checkpoint to draw with: train one with {command}",
+        "没有可用于绘制的检查点：请用 {command} 训练一个",
+    ),
     "reduced": ("{size} px, reduced from {original}", "{size} 像素，由 {original} 缩小"),
     "size": ("{size} px", "{size} 像素"),
     "time": ("{seconds} s", "{seconds} 秒"),
@@ -156,9 +168,55 @@ WORDS: dict[str, tuple[str, str]] = {
     "looks_at": ("On the Hub the app looks at: {names}", "应用在 Hub 上查看：{names}"),
     "add": ("Add", "添加"),
     "name_or_repo": ("Add a name or repo of the Hugging Face Hub", "添加 Hugging Face Hub 上的用户名或仓库"),
+    "nothing_added": ("Nothing can be added here.", "这里无法添加。"),
+    "enough_sources": (
+        "The app already looks at {most} places on the Hub: restart it to choose others.",
+        "应用已在 Hub 上查看 {most} 处：请重启以选择其他来源。",
+    ),
+    "no_source": ("{name} has no checkpoint for this app", "{name} 没有可用于本应用的检查点"),
+    "slow_hub": (
+        "{name} was added, but the Hub is slow: reload the page in a while",
+        "已添加 {name}，但 Hub 响应缓慢：请稍后刷新页面",
+    ),
     "name_example": ("you, or you/animegan-hayao", "you，或 you/animegan-hayao"),
 }
 """English and Chinese by key; {names} are filled in by `say`."""
+
+CHINESE: dict[str, str] = {
+    "This file is not a picture that can be read: choose a photo saved as JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF.": (
+        "此文件不是可读取的图片：请选择 JPEG、PNG、WebP、AVIF、GIF、BMP 或 TIFF 格式的照片。"
+    ),
+    "HEIC photos cannot be read here: save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible).": (
+        "无法读取 HEIC 照片：请另存为 JPEG（iPhone：设置、相机、格式、兼容性最佳）。"
+    ),
+    "The picture file is damaged or cut off: open it in a picture viewer and save it again.": (
+        "图片文件已损坏或不完整：请用看图软件打开并重新保存。"
+    ),
+    "The picture has too many pixels: scale it down to at most {most} megapixels.": (
+        "图片像素过多：请缩小到 {most} 百万像素以内。"
+    ),
+    "The picture has {width} × {height} pixels, which is too many: scale it down to at most {most} megapixels.": (
+        "图片有 {width} × {height} 像素，过大：请缩小到 {most} 百万像素以内。"
+    ),
+    "The picture is a strip of {width} × {height} pixels: crop it to at most {most} : 1.": (
+        "图片是 {width} × {height} 像素的长条：请裁剪到 {most} : 1 以内。"
+    ),
+    "The picture has 32-bit gray values of unknown range: save it with 8 or 16 bits.": (
+        "图片是范围不明的 32 位灰度值：请保存为 8 位或 16 位。"
+    ),
+    "{width} × {height} pixels are too many to draw at once: scale the photo down.": (
+        "{width} × {height} 像素过多，无法一次绘制：请缩小照片。"
+    ),
+    "The photo is no longer here: choose it again.": "照片已不在这里：请重新选择。",
+    "The longest side must be one of {sides} pixels.": "最长边必须是以下像素值之一：{sides}。",
+    "strength and photo_colours must be from 0 to 100.": "strength 和 photo_colours 必须在 0 到 100 之间。",
+    "Downloading {size} from {name} on the Hugging Face Hub": "正在从 Hugging Face Hub 上的 {name} 下载 {size}",
+    "Waiting for 1 drawing before this one": "前面还有 1 幅，请稍候",
+    "Waiting for {count} drawings before this one": "前面还有 {count} 幅，请稍候",
+    "Reading the photo": "正在读取照片",
+    "Drawing {width} × {height} px": "正在绘制 {width} × {height} 像素",
+}
+"""What the code below tells, by its English; {names} are filled in by `tell`."""
 
 PREFIX = "animegan."
 """Gradio has words of its own, and keys for them."""
@@ -176,5 +234,14 @@ def label(key: str) -> Any:
 
 def say(key: str, request: gr.Request | None, **values: object) -> str:
     """Words for who asks, in the language that the browser prefers, with `values` filled in. Raises KeyError."""
-    language = request.headers.get("accept-language", "") if request else ""
-    return WORDS[key][language.lower().startswith("zh")].format(**values)
+    return WORDS[key][_chinese(request)].format(**values)
+
+
+def tell(sentence: Sentence, request: gr.Request | None) -> str:
+    """A sentence for who asks, in the language that the browser prefers. Raises KeyError."""
+    english = sentence.english
+    return (CHINESE[english] if _chinese(request) else english).format(**sentence.values)
+
+
+def _chinese(request: gr.Request | None) -> bool:
+    return request is not None and request.headers.get("accept-language", "").lower().startswith("zh")
