@@ -104,8 +104,8 @@ def loss_figure(
         gap = 0.15 / len(terms)
         layout[f"yaxis{number}"] = layout["yaxis"] | {
             "type": "log" if logarithmic else "linear",
-            "exponentformat": "power",
-            "nticks": 5,
+            "nticks": 3 if logarithmic else 5,  # so that a decade has at most its 1, 2 and 5
+            "tickformat": "~g",  # 20 and not a small 2, which Plotly has between decades
             "domain": [bottom + gap * (number < len(terms)), top - gap / 2],
         }
         titles.append(
@@ -130,7 +130,7 @@ def loss_figure(
                         "name": html.escape(name),
                         "legendgroup": name,
                         "line": {"color": colour, "width": 1.6},
-                        "hovertemplate": "%{y:.4g} at step %{x:,.0f}",
+                        "hovertemplate": f"%{{y:.4g}} · {step} %{{x:,.0f}}",
                     }
                 )
     shown: set[str] = set()
@@ -148,7 +148,8 @@ def plane_figure(experiments: Mapping[str, Sequence[Offer]], words: Mapping[str,
 
     Args:
         experiments: offers in training order by the experiment's name.
-        words: titles of the axes, "content" and "style", and of the ends, "photos" and "anime".
+        words: titles of the axes, "content" and "style", and of the ends, "photos" and "anime"; what a "point" shows, in
+            Plotly's template language; names of phases.
     """
     data: list[Figure] = []
     layout = _layout(PLANE_HEIGHT)
@@ -159,7 +160,7 @@ def plane_figure(experiments: Mapping[str, Sequence[Offer]], words: Mapping[str,
     for place, (name, offers) in enumerate(experiments.items()):
         measured = [offer for offer in offers if {"style", "content"} <= offer.record.metrics.keys()]
         if measured:
-            data.append(_course(name, measured, COLOURS[place % len(COLOURS)]))
+            data.append(_course(name, measured, COLOURS[place % len(COLOURS)], words))
         for metrics in (offer.record.metrics for offer in measured):
             photos |= dict.fromkeys([metrics["style_photos"]] if "style_photos" in metrics else [])
             anime |= dict.fromkeys([metrics["style_anime"]] if "style_anime" in metrics else [])
@@ -173,7 +174,7 @@ def plane_figure(experiments: Mapping[str, Sequence[Offer]], words: Mapping[str,
                 "text": [words["photos"]] * len(photos),
                 "textposition": "middle right",
                 "marker": {"size": 12, "color": GRAY, "symbol": "diamond"},
-                "hovertemplate": "%{text}: style %{y:.3g}<extra></extra>",
+                "hovertemplate": "%{text}: %{y:.3g}<extra></extra>",
                 "showlegend": False,
                 "cliponaxis": False,
             }
@@ -186,7 +187,7 @@ def plane_figure(experiments: Mapping[str, Sequence[Offer]], words: Mapping[str,
     return _figure(data, layout)
 
 
-def _course(name: str, offers: Sequence[Offer], colour: str) -> Figure:
+def _course(name: str, offers: Sequence[Offer], colour: str, words: Mapping[str, str]) -> Figure:
     """The way of one experiment's measured checkpoints over the plane."""
     records = [offer.record for offer in offers]
     errors = [record.metrics.get("style_error", 0) for record in records]
@@ -200,9 +201,9 @@ def _course(name: str, offers: Sequence[Offer], colour: str) -> Figure:
         "name": html.escape(name),
         "line": {"color": colour, "width": 1},
         "marker": {"size": 12, "color": colour, "symbol": symbols},
-        "text": [html.escape(f"{record.checkpoint} · {record.phase}") for record in records],
+        "text": [html.escape(f"{record.checkpoint} · {words.get(record.phase, record.phase)}") for record in records],
         "customdata": [offer.key for offer in offers],
-        "hovertemplate": "%{text}<br>style %{y:.3g}, content %{x:.3g}",
+        "hovertemplate": f"%{{text}}<br>{words['point']}",
     }
 
 

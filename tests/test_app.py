@@ -468,7 +468,10 @@ def test_many_users_at_once(tmp_path: Path) -> None:
 
 
 def test_a_tool_of_the_model_context_protocol(server: Server, runs: Path) -> None:
-    async def ask() -> tuple[set[str], Any]:
+    async def told(progress: float, total: float | None, message: str | None) -> None:
+        """For who asks how far it is."""
+
+    async def ask() -> tuple[set[str], Any, Any]:
         async with (
             streamablehttp_client(f"{server.url}gradio_api/mcp/") as (read, write, _),
             ClientSession(read, write) as session,
@@ -477,15 +480,19 @@ def test_a_tool_of_the_model_context_protocol(server: Server, runs: Path) -> Non
             tools = {tool.name for tool in (await session.list_tools()).tools}
             photo = f"data:image/jpeg;base64,{base64.b64encode(PAGODA.read_bytes()).decode()}"
             arguments = {"photo": photo, "checkpoint": "local/tiny/epoch-001", "longest_side": 512}
-            return tools, await session.call_tool("stylise", arguments)
+            answer = await session.call_tool("stylise", arguments)
+            return tools, answer, await session.call_tool("stylise", arguments, progress_callback=told)
 
     with ThreadPoolExecutor(1) as pool:  # this thread has the browser's event loop
-        tools, answer = pool.submit(asyncio.run, ask()).result()
+        tools, answer, with_progress = pool.submit(asyncio.run, ask()).result()
     assert tools == {"stylise", "checkpoints"} and not answer.isError, answer
     file, found = ast.literal_eval(answer.content[0].text)
     expected = drawn(PAGODA, runs / "tiny" / "epoch-001", 512)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(httpx.get(file["url"]).content))), expected)
     assert (found["width"], found["checkpoint"]) == (512, "local/tiny/epoch-001")
+    picture, _, line = with_progress.content  # Gradio hands over each output by itself only to who asks for progress
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.data)))), expected)
+    assert picture.type == "image" and ast.literal_eval(line.text) == found
 
 
 def test_a_training_in_progress_appears_by_itself(page: Page, runs: Path) -> None:
@@ -512,6 +519,20 @@ def test_phone_width(phone: Page) -> None:
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
     box = phone.locator("#slider").bounding_box()
     assert box and box["width"] > 300
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+def test_every_tab_is_in_reach_on_a_phone(browser: Browser, server: Server, locale: str) -> None:
+    for phone in opened(browser, server, width=390, height=844, locale=locale):
+        tabs = phone.get_by_role("tab")
+        expect(tabs).to_have_count(4)
+        boxes = [tab.bounding_box() for tab in tabs.all()]
+        assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["height"] >= 44 for box in boxes), boxes
+        tabs.first.focus()
+        for _ in range(3):
+            phone.keyboard.press("Tab")
+        phone.keyboard.press("Enter")
+        expect(phone.locator("#add-source")).to_be_visible()
 
 
 def test_without_a_checkpoint_the_page_says_what_to_do(browser: Browser, tmp_path: Path) -> None:
@@ -610,8 +631,7 @@ def test_with_the_hub_alone_and_a_tampered_checkpoint(browser: Browser, hub: Hub
             expect(page.get_by_text("There is no checkpoint yet.")).to_be_hidden(timeout=WAIT)
             expect(page.locator("#experiment input")).to_have_value(f"{REPO} · Hugging Face Hub")
             expect(page.locator("#checkpoint input")).to_have_value("epoch-001 · warm-up")
-            page.locator("#tabs .overflow-menu button").first.click()
-            page.get_by_role("button", name="Sources").last.click()
+            page.get_by_role("tab", name="Sources").click()
             expect(page.locator("#add-source")).to_be_visible()
             assert page.evaluate("document.documentElement.scrollWidth") <= 390
             page.get_by_role("tab", name="Stylise").click()

@@ -93,12 +93,7 @@ def phone(browser: Browser, server: Server) -> Iterator[Page]:  # noqa: F811
 
 
 def show(page: Page, tab: str) -> None:
-    """Opens a tab, which on a phone may be in the menu of those that have no room."""
-    if not page.get_by_role("tab", name=tab).is_visible():
-        page.locator(".overflow-menu > button").click()
-        page.locator(".overflow-dropdown").get_by_text(tab).click()
-    else:
-        page.get_by_role("tab", name=tab).click()
+    page.get_by_role("tab", name=tab).click()
 
 
 def pick(page: Page, dropdown: str, *options: str) -> None:
@@ -198,6 +193,19 @@ def test_what_differs_and_the_photo_of_the_first_tab(page: Page) -> None:
     expect(table).not_to_contain_text("content_weight")
     pick(page, "second", "first · local runs")
     expect(page.locator("#differences")).to_have_text("They do not differ in any setting.")
+
+
+def test_chinese_for_who_reads_it(browser: Browser, server: Server) -> None:  # noqa: F811
+    for page in opened(browser, server, width=1280, height=900, locale="zh-CN"):
+        show(page, "比较")
+        expect(page.locator("#differences th").first).to_have_text("设置")
+        page.locator("#fill").click()
+        expect(page.get_by_text("请先选择照片。")).to_be_visible()
+        show(page, "实验")
+        plot = page.locator("#plane .js-plotly-plot")
+        expect(plot).to_be_visible()
+        texts = plot.evaluate("plot => plot.data.flatMap(trace => [...trace.text, trace.hovertemplate])")
+        assert "epoch-001 · 预热" in texts and any("风格" in text for text in texts), texts
 
 
 def test_cancel_keeps_what_is_drawn(page: Page, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from animegan_app.curves import (
 )
 from hub_export.checkpoint import HISTORY, CheckpointError, Record
 
-WORDS = {"content": "content", "style": "style", "photos": "photos", "anime": "anime"}
+WORDS = {"content": "content", "style": "style", "photos": "photos", "anime": "anime", "point": "%{x}", "warm-up": "预热"}
 
 
 def record(checkpoint: str = "epoch-001", **changes: Any) -> Record:
@@ -146,6 +146,7 @@ def test_the_plane_holds_every_measured_checkpoint_and_both_ends() -> None:
     assert (course["x"], course["y"]) == ([0.05, 0.1], [200, 90])
     assert course["customdata"] == ["local/tiny/epoch-001", "local/tiny/epoch-002"]
     assert course["error_y"]["array"] == [0, 7]
+    assert course["text"] == ["epoch-001 · 预热", "epoch-002 · adversarial"]
     assert course["marker"]["symbol"] == ["circle-open", "circle"]
     assert (photos["x"], photos["y"]) == ([0], [260])
     assert [shape["y0"] for shape in figure["layout"]["shapes"]] == [-5]

@@ -47,7 +47,8 @@ CSS = """
 #about dd { margin: 0; overflow-wrap: anywhere; }
 #add-row { align-items: end; }
 #experiment input, #checkpoint input { text-overflow: ellipsis; }
-.table { overflow-x: auto; }
+.dark { --color-accent: var(--primary-500); }
+.table { overflow-x: auto; word-break: keep-all; }
 .table table, .table tr, .table th, .table td { border: 0 !important; border-collapse: collapse; }
 .table th, .table td { text-align: left; vertical-align: top; padding: .25rem 1.2rem .25rem 0 !important; }
 .table tr { border-bottom: 1px solid var(--border-color-primary) !important; }
@@ -59,6 +60,8 @@ button:focus-visible, summary:focus-visible, input:focus-visible, label:has(inpu
   outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
 @media (max-width: 640px) {
   #title h1 { font-size: 1.5rem; }
+  #tabs [role="tablist"] { background: none; }
+  #tabs [role="tab"] { flex: 1 0 auto; justify-content: center; height: 2.75rem; padding: 0 .4rem; }
   #result, #add-row { flex-direction: column; align-items: stretch; }
   #download { width: 100% !important; }
   #about dl { grid-template-columns: 1fr; }
@@ -156,7 +159,7 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
         notice = _notice(catalog.default(), ("", ""), None)
         link = gr.State(("", ""))
         known = gr.Textbox(visible="hidden", elem_id="known")  # a State tells of no change outside the queue
-        with gr.Tabs(elem_id="tabs") as tabs:
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab(label("stylise"), id="stylise", elem_id="stylise"):
                 chosen = stylise.build(studio)
             with gr.Tab(label("compare"), id="compare", elem_id="compare"):
@@ -243,7 +246,7 @@ def _notice(offer: Offer | None, link: tuple[str, str], request: gr.Request | No
 
 
 def _theme() -> gr.themes.Base:
-    """Fonts of the system only: the page must look the same without a network."""
+    """Fonts of the system only: the page must look the same without a network. Teal is dark enough to read."""
     theme = gr.themes.Soft(
         primary_hue="teal",
         secondary_hue="teal",
@@ -256,6 +259,16 @@ def _theme() -> gr.themes.Base:
         body_background_fill_dark="*neutral_950",
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_400",
+        color_accent="*primary_700",
+        block_label_text_color="*primary_700",
+        block_label_background_fill_dark="*primary_700",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_600",
+        checkbox_label_background_fill_selected="*primary_700",
+        checkbox_label_background_fill_selected_dark="*primary_700",
+        checkbox_border_color="*neutral_400",
         block_title_background_fill="transparent",
         block_title_background_fill_dark="transparent",
         block_title_text_color="*neutral_600",

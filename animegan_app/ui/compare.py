@@ -325,7 +325,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     stopping = stop_course.click(None, None, None, cancels=drawing, **quick)
     for ended in (drawing, stopping):
         ended.then(make_course, coursed, get_course, show_progress="hidden", api_visibility="private")
-    gr.on([first.change, second.change], differ, [first, second], table, preprocess=False, **quick)
+    gr.on([known.change, first.change, second.change], differ, [first, second], table, preprocess=False, **quick)
 
 
 def _find(catalog: Catalog, keys: Sequence[str], request: gr.Request) -> list[Offer]:

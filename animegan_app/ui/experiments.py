@@ -44,6 +44,7 @@ CSS = """
 #samples .grid-wrap { max-height: 80vh; }
 #samples .thumbnail-lg { aspect-ratio: auto; }
 #card { overflow-wrap: anywhere; }
+#card table { display: block; overflow-x: auto; overflow-wrap: normal; }
 #card pre { overflow-x: auto; padding: .6rem .9rem; background: var(--background-fill-secondary); }
 """
 
@@ -112,7 +113,8 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
         ways = scales(offer for offers in experiments.values() for offer in offers)
         if len(ways) > 1:
             notes.append(say("other_scales", request))
-        words = {key: say(f"plane_{key}", request) for key in ("content", "style", "photos", "anime")}
+        words = {key: say(f"plane_{key}", request) for key in ("content", "style", "photos", "anime", "point")}
+        words |= {phase: say(phase, request) for phase in parts.PHASES}
         plane = plane_figure({titles[name]: offers for name, offers in experiments.items()}, words)
         if not plane["data"]:
             notes.append(say("not_measured", request))

@@ -133,6 +133,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "plane_content": ("content distance: 0 keeps everything", "内容距离：0 表示完全保留"),
     "plane_style": ("style distance: lower is more anime", "风格距离：越低越像动漫"),
+    "plane_point": ("style %{{y:.3g}}, content %{{x:.3g}}", "风格 %{{y:.3g}}，内容 %{{x:.3g}}"),
     "plane_photos": ("photos", "照片"),
     "plane_anime": ("anime", "动漫"),
     "other_scales": (
