@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ class Stylizer:
     def __init__(self, capacity: int = 4):
         self._capacity = capacity
         self._loaded: OrderedDict[tuple[Path, str], tuple[Callable[[np.ndarray], Any], int]] = OrderedDict()
+        self._traced: OrderedDict[str, Callable[..., Any]] = OrderedDict()
         self._lock = threading.Lock()
         self._warming: threading.Thread | None = None
 
@@ -185,13 +187,25 @@ class Stylizer:
             import tensorflow as tf
 
             generator = load_generator(folder)
-            # One trace for every size; autograph has nothing to convert in a Functional model.
-            draw = tf.function(generator, input_signature=[tf.TensorSpec((1, None, None, 3), tf.float32)], autograph=False)
-            draw(np.zeros((1, pixels.MINIMUM_SIDE, pixels.MINIMUM_SIDE, 3), np.float32))  # traces: no drawing's time
-            self._loaded[key] = draw, record.generator_config.stride
+            variables = generator.trainable_variables, generator.non_trainable_variables
+            weights = tf.nest.map_structure(lambda variable: tf.identity(variable.value), variables)
+            kind = str(sorted(record.generator.items()))
+            if kind not in self._traced:
+                # One trace for every size and all weights; autograph has nothing to convert in a Functional model.
+                shapes = tf.nest.map_structure(lambda weight: tf.TensorSpec(weight.shape, weight.dtype), weights)
+                self._traced[kind] = tf.function(
+                    lambda weights, photo: generator.stateless_call(*weights, photo)[0],
+                    input_signature=[shapes, tf.TensorSpec((1, None, None, 3), tf.float32)],
+                    autograph=False,
+                )
+                blank = np.zeros((1, pixels.MINIMUM_SIDE, pixels.MINIMUM_SIDE, 3), np.float32)
+                self._traced[kind](weights, blank)  # traces: no drawing's time
+            self._traced.move_to_end(kind)
+            self._loaded[key] = partial(self._traced[kind], weights), record.generator_config.stride
         self._loaded.move_to_end(key)
-        while len(self._loaded) > self._capacity:
-            self._loaded.popitem(last=False)
+        for kept in (self._loaded, self._traced):
+            while len(kept) > self._capacity:
+                kept.popitem(last=False)
         return self._loaded[key]
 
 

@@ -224,12 +224,17 @@ def test_draws_what_the_generator_draws(folder: Path, size: tuple[int, int]) -> 
     assert result.seconds > 0
 
 
-def test_new_sizes_do_not_retrace(folder: Path) -> None:
-    stylizer = Stylizer()
+def test_one_trace_for_every_size_and_all_weights(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "tiny" / "epoch-002"
+    tiny_checkpoint(other, seed=2)
+    stylizer, photo = Stylizer(), scene(64, 48)
     for size in ((40, 40), (41, 90), (64, 48)):
         stylizer.stylize(scene(*size), folder)
-    ((draw, _),) = stylizer._loaded.values()
-    assert draw.experimental_get_tracing_count() == 1  # type: ignore[attr-defined]
+    anime = stylizer.stylize(photo, other).anime
+    assert (anime != stylizer.stylize(photo, folder).anime).any()
+    np.testing.assert_array_equal(anime, Stylizer().stylize(photo, other).anime)
+    (traced,) = stylizer._traced.values()
+    assert traced.experimental_get_tracing_count() == 1  # type: ignore[attr-defined]
 
 
 def test_keeps_the_last_few_and_sees_new_weights(tmp_path: Path) -> None:
