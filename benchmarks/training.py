@@ -3,6 +3,7 @@
     python -m benchmarks.training --quick            under a minute on two idle cores: fast-hayao's networks, 128 px, batch 4
     python -m benchmarks.training                    every generator x feature network x precision
     python -m benchmarks.training --port DIR         in turn with a clone of github.com/ptran1203/pytorch-animeGAN
+    python -m benchmarks.training --memory NAME…     what experiments need on a GPU: counted, no step is taken
 
 Pictures are random and come through the training pipeline. FLOPs are counted from the traced step, forward and backward,
 for every part. The peak is the better of a large matrix product and a large convolution, measured in the same process,
@@ -27,9 +28,13 @@ import tensorflow as tf
 
 from train.datasets import TrainingData
 from train.experiments import Experiment, get_experiment, override
-from train.trainer import Trainer, automatic_precision
+from train.trainer import Trainer, automatic_precision, keep_freed_memory
 
+PICTURES = ("photo", "target", "anime", "anime_gray", "smooth", "smooth_gray")
+PRECISIONS = ("float32", "mixed_bfloat16")
 PARTS = ("generator", "discriminator", "features")
+BACKWARD = "gradient_tape"
+"""In the names of the operations that gradients are made of."""
 EQUAL_WORK = ["features.weights=none", "data.augment=none", "data.flatten=0", "data.holdout=0"]
 
 
@@ -69,6 +74,20 @@ def count_flops(trainer: Trainer, batch: dict[str, Any]) -> dict[str, int]:
 
     visit(root)
     return {"all": root.total_float_ops, **found}
+
+
+def count_activations(trainer: Trainer, batch: dict[str, Any]) -> int:
+    """Bytes of all that an adversarial step keeps from its forward passes for its backward passes, from its traced graph.
+
+    The discriminator's part is free again before the generator's backward pass begins, so a step needs less at a time.
+    """
+    graph = trainer._adversarial_step.get_concrete_function(batch).graph
+    kept = {}
+    for backward in (operation for operation in graph.get_operations() if BACKWARD in operation.name):
+        for tensor in backward.inputs:
+            if BACKWARD not in tensor.op.name and tensor.op.type not in ("ReadVariableOp", "Const", "Placeholder"):
+                kept[tensor.name] = tensor.shape.num_elements() * tensor.dtype.size
+    return sum(kept.values())
 
 
 def experiment(base: str, *settings: str) -> Experiment:
@@ -121,10 +140,9 @@ def against_port(folder: str, python: str, size: int, batch: int, steps: int) ->
     """Prints seconds per step of the port and of official-v2-hayao, which has the same networks, taken in turn."""
     command = [python, str(Path(__file__).with_name("port.py")), folder, str(size), str(batch)]
     recipe = experiment("official-v2-hayao", f"data.size={size}", f"schedule.batch={batch}")
-    trainers = {precision: Trainer(recipe, precision) for precision in ("float32", "mixed_bfloat16")}
+    trainers = {precision: Trainer(recipe, precision) for precision in PRECISIONS}
     rng = np.random.default_rng(0)
-    names = ("photo", "target", "anime", "anime_gray", "smooth", "smooth_gray")
-    pictures = {name: tf.constant(rng.uniform(-1, 1, (batch, size, size, 3)), tf.float32) for name in names}
+    pictures = {name: tf.constant(rng.uniform(-1, 1, (batch, size, size, 3)), tf.float32) for name in PICTURES}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as port:
         assert port.stdin and port.stdout
 
@@ -152,6 +170,22 @@ def against_port(folder: str, python: str, size: int, batch: int, steps: int) ->
     print(f"ours takes {medians['ours', 'mixed_bfloat16'] / best:.2f} of the port's best time")
 
 
+def print_memory(names: list[str]) -> None:
+    """Prints for each experiment, at its own size and batch, what its variables take and what a step keeps, by precision."""
+    print(f"{'experiment':24}{'size':>5}{'batch':>6}{'variables':>11}" + "".join(f"{name:>16}" for name in PRECISIONS))
+    for name in names:
+        recipe = experiment(name)
+        shape = (recipe.schedule.batch, recipe.data.size, recipe.data.size, 3)
+        batch = {key: tf.zeros(shape) for key in PICTURES}
+        found = {}
+        for precision in PRECISIONS:
+            trainer = Trainer(recipe, precision)
+            found[precision] = count_activations(trainer, batch)
+        state = sum(value.nbytes for value in trainer.state().values()) + 4 * trainer.features.count_params()
+        figures = "".join(f"{size / 2**30:12.1f} GiB" for size in found.values())
+        print(f"{name:24}{recipe.data.size:5}{recipe.schedule.batch:6}{state / 2**30:7.2f} GiB{figures}", flush=True)
+
+
 def main() -> None:
     """Prints one line for each combination."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -161,7 +195,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--port", metavar="DIR", help="a clone of the port, to be timed in turn with official-v2-hayao")
     parser.add_argument("--python", default=sys.executable, help="with --port: a Python that has torch and opencv")
+    parser.add_argument("--memory", metavar="NAME", nargs="+", help="experiments whose memory is to be counted")
     arguments = parser.parse_args()
+    keep_freed_memory()
+    if arguments.memory:
+        print_memory(arguments.memory)
+        return
     if arguments.port:
         against_port(arguments.port, arguments.python, arguments.size, arguments.batch, arguments.steps)
         return
