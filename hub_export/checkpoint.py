@@ -10,7 +10,6 @@ and none of the classes that config.json names, and a probe (fixed input, known 
 when it was saved. Keras loads only when weights do.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import io
@@ -19,7 +18,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -245,11 +244,9 @@ def load_generator(folder: Path) -> "keras.Model":
     read_samples(folder)
     config = record.generator_config
 
-    import keras
+    from hub_export.generator import build_generator, dtype_policy
 
-    from hub_export.generator import build_generator
-
-    with _float32_policy(keras):
+    with dtype_policy("float32"):
         generator = build_generator(config)
     _check_config(folder, [type(operation).__name__ for operation in generator.operations])
     try:
@@ -452,17 +449,6 @@ def _measure(folder: Path) -> dict[str, dict[str, Any]]:
         for path in sorted(Path(folder).iterdir())
         if path.name in SIZE_LIMITS and path.name != RECORD
     }
-
-
-@contextlib.contextmanager
-def _float32_policy(keras: Any) -> Iterator[None]:
-    """Builds in float32 whatever policy training has set."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _sha256(path: Path) -> str:

@@ -8,8 +8,9 @@ Differences from the references: bilinear resizing uses half-pixel centres (TF1 
 epsilon 1e-5 (TF1: 1e-12).
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -181,6 +182,17 @@ def _lite(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
     x = conv(up(x, half), 2 * c)  # (B, H/2, W/2, 2c)
     x = conv(up(x, full), c)  # (B, H, W, c)
     return b.conv(x, 3, 3, use_bias=True, initializer=small)
+
+
+@contextlib.contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Layers built inside have this Keras dtype policy, whatever the process has set."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def build_generator(config: GeneratorConfig, conv2d: Callable[..., Any] = keras.layers.Conv2D) -> keras.Model:

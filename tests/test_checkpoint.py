@@ -42,7 +42,7 @@ from hub_export.checkpoint import (
     save_checkpoint,
     write_record,
 )
-from hub_export.generator import Architecture, GeneratorConfig, build_generator
+from hub_export.generator import Architecture, GeneratorConfig, build_generator, dtype_policy
 from hub_export.weights import DATATYPES, half_weights, read_weights
 
 KERNEL = "layers/conv2d_1/vars/0"
@@ -133,13 +133,9 @@ assert not {{"hub_export", "train", "animegan_app"}} & set(sys.modules)
 
 
 def test_loads_in_float32_whatever_the_policy(original: tuple[Path, keras.Model]) -> None:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         assert load_generator(original[0]).layers[1].compute_dtype == "float32"
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def test_the_reader_agrees_with_hdf5_on_every_generator(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hub_export.generator import GeneratorConfig, build_generator
+from hub_export.generator import GeneratorConfig, build_generator, dtype_policy
 from train.discriminator import SpectralConv2D, advance_power_iterations, build_discriminator, fold_spectral_norm
 from train.experiments import DiscriminatorConfig, FeatureConfig
 from train.features import build_features
@@ -114,11 +114,8 @@ def test_norms_differ_and_dropout_acts_in_training_only() -> None:
 
 
 def test_sigma_stays_float32_in_mixed_precision() -> None:
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         model = build_discriminator(SMALL)
-    finally:
-        keras.config.set_dtype_policy("float32")
     kernels = []
     original = SpectralConv2D.normalised_kernel
     SpectralConv2D.normalised_kernel = lambda self: kernels.append(original(self)) or kernels[-1]  # type: ignore[method-assign]

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from hub_export import pixels
-from hub_export.generator import Architecture, GeneratorConfig, _Blocks, build_generator
+from hub_export.generator import Architecture, GeneratorConfig, _Blocks, build_generator, dtype_policy
 
 ARCHITECTURES: list[Architecture] = ["v1", "v2", "lite"]
 
@@ -55,12 +55,8 @@ def test_built_of_stock_keras_only(tiny: tuple[keras.Model, GeneratorConfig]) ->
 
 
 def test_a_float32_model_whatever_its_policy(tiny: tuple[keras.Model, GeneratorConfig]) -> None:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         mixed = build_generator(tiny[1])
-    finally:
-        keras.config.set_dtype_policy(before)
     drawn = mixed(np.zeros((1, 32, 32, 3), np.float32))
     assert drawn.dtype == tf.float32
 

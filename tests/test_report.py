@@ -90,7 +90,7 @@ def test_the_report_tells_what_the_records_say(place: Path) -> None:
     first = cells(text, "| `repro-1-laptop` epoch-002 |")
     assert first[1:] == [
         *(f"{len(changes(EXPERIMENTS['repro-1-laptop']))} settings; from repro-1", "120 ± 3", "0.04", "2.5", "0.3", ""),
-        *("600 of 1,800", "90", "0", "`python -m train.run repro-1-laptop --data DIR`"),
+        *("600 of 1,000", "90", "0", "`python -m train.run repro-1-laptop --data DIR`"),
     ]
     second = cells(text, "| `repro-2-laptop` epoch-002 |")
     assert second[1] == "loss.fake_weight 1.0 → 2.5; from repro-1-laptop"

@@ -1,7 +1,6 @@
 """The training step against a plainly written one, phases and ratios, mixed precision, exact state."""
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -15,12 +14,6 @@ from train.experiments import Experiment, get_experiment, override
 from train.trainer import Trainer, decay_factor
 
 SIZE, BATCH = 32, 2
-
-
-@pytest.fixture(autouse=True)
-def float32_after() -> Iterator[None]:
-    yield
-    keras.config.set_dtype_policy("float32")
 
 
 def tiny(*settings: str) -> Experiment:

@@ -168,15 +168,22 @@ class Measured:
     figures: dict[str, float]
 
 
-def measure(gauge: Gauge, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Measured:
-    """Measures outputs against their photos, one at a time; `pairs` are (photo, output), uint8 RGB of one size."""
+def measure(
+    gauge: Gauge, pairs: Iterable[tuple[np.ndarray, np.ndarray]], contents: Sequence[np.ndarray] | None = None
+) -> Measured:
+    """Measures outputs against their photos, one at a time.
+
+    Args:
+        pairs: (photo, output), uint8 RGB of one size.
+        contents: the photos' own features at the deeper depth, where they are known already.
+    """
     features, rows = [], []
     for index, (photo, output) in enumerate(pairs):
         maps = gauge.maps(output)
         features.append(gauge.samples(maps, index, output))
         row = {"content": 0.0, "colour": 0.0, "flat": flatness(output), "lines": line_share(output)}
         if output is not photo:
-            row["content"] = content_distance(gauge.maps(photo)[-1], maps[-1])
+            row["content"] = content_distance(contents[index] if contents else gauge.maps(photo)[-1], maps[-1])
             row["colour"] = colour_shift(photo, output)
         rows.append(row)
     if len(rows) < MINIMUM_PICTURES:
@@ -222,6 +229,7 @@ class Scale:
         self.photos = [pixels.limit_size(photo, size) for photo in data.held_out_photos()]
         frames = [pixels.limit_size(frame, size) for frame in data.held_out_anime()]
         self.anime = measure(gauge, ((frame, frame) for frame in frames))
+        self.contents = [_unit(gauge.maps(photo)[-1]).astype(np.float16) for photo in self.photos]
         self.ends = {"photos": self.score((photo, photo) for photo in self.photos), "anime": itself(self.anime)}
 
     def score(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
@@ -230,7 +238,8 @@ class Scale:
 
     def score_generator(self, draw: Draw) -> dict[str, float]:
         """The figures of what `draw` makes of the held-out photos."""
-        return self.score((photo, draw(photo)) for photo in self.photos)
+        pairs = ((photo, draw(photo)) for photo in self.photos)
+        return compare(measure(self.gauge, pairs, self.contents), self.anime)
 
 
 def read_pairs(photos: Path, outputs: Path, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -336,7 +345,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--size must be at least {pixels.MINIMUM_SIDE}, got {arguments.size}")
     configs = {folder: _data_config(checkpoint.read_record(folder)) for folder in folders}
     gauge = Gauge(arguments.network, arguments.weights, arguments.kid)
-    adversarial: dict[str, dict[str, float]] = {}
+    adversarial: dict[Path, dict[str, dict[str, float]]] = {}
     for config in dict.fromkeys(configs.values()):
         scale = Scale(gauge, open_data(config, source, arguments.cache), arguments.size)
         on = f"held-out {len(scale.photos)} photos and {len(scale.anime.features[0])} frames, longest side {arguments.size}"
@@ -350,7 +359,7 @@ def main(arguments: argparse.Namespace) -> None:
             note = _kinship(record, gauge.network)
             print(_line(f"{record.experiment}/{record.checkpoint}", figures) + note, flush=True)
             if record.phase == "adversarial":
-                adversarial[str(folder)] = figures
+                adversarial.setdefault(folder.parent, {})[str(folder)] = figures
             if arguments.write:
                 ends = {f"{name}_{end}": value for end, of in scale.ends.items() for name, value in of.items()}
                 metrics = {name: float(f"{value:.4g}") for name, value in (figures | ends).items()}
@@ -362,8 +371,10 @@ def main(arguments: argparse.Namespace) -> None:
                 pairs = read_pairs(photos, folder, arguments.size)
                 print(_line(f"{label.parent.name}/{label.name}", scale.score(pairs)), flush=True)
         print(_line("anime", scale.ends["anime"]))
+    for figures_of in adversarial.values():
+        print(f"\nrecommended: {recommended(figures_of)}", end="")
     if adversarial:
-        print(f"\nrecommended: {recommended(adversarial)}\nrule: {RULE}")
+        print(f"\nrule: {RULE}")
 
 
 def _kinship(record: Record, network: str) -> str:

@@ -344,7 +344,7 @@ _register(
     loss={"colour_range": "unit", "colour_count": 1},
 )
 
-LAPTOP: dict[str, dict[str, Any]] = {
+LAPTOP: dict[str, Any] = {
     "generator": GeneratorConfig("lite"),
     "features": {"network": "hed-vgg16"},
     "loss": {"pixel_weight": 20.0},
@@ -359,7 +359,11 @@ for _name, _whole in list(EXPERIMENTS.items()):
     if _name.startswith("repro-"):
         _base = EXPERIMENTS.get(f"{_whole.base}-laptop", repro_1)
         EXPERIMENTS[f"{_name}-laptop"] = replace(
-            _whole, name=f"{_name}-laptop", base=_base.name, question=f"On two CPU cores: {_whole.question}", **_changed(_whole, LAPTOP)
+            _whole,
+            name=f"{_name}-laptop",
+            base=_base.name,
+            question=f"On two CPU cores: {_whole.question}",
+            **_changed(_whole, LAPTOP),
         )
 _register(
     EXPERIMENTS["repro-colour-unit-laptop"],

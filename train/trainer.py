@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hub_export.generator import build_generator
+from hub_export.generator import build_generator, dtype_policy
 from train import losses
 from train.discriminator import SpectralConv2D, advance_power_iterations, build_discriminator, fold_spectral_norm, unfold
 from train.experiments import Experiment, ScheduleConfig
@@ -99,9 +99,8 @@ class Trainer:
         self.experiment, self.precision = experiment, precision
         self.strategy = strategy or tf.distribute.get_strategy()
         keras.utils.set_random_seed(experiment.seed)
-        keras.config.set_dtype_policy(precision)
         conv2d = SpectralConv2D if experiment.spectral_norm else keras.layers.Conv2D
-        with self.strategy.scope():
+        with self.strategy.scope(), dtype_policy(precision):
             self.features = build_features(experiment.features)
             self.generator = build_generator(experiment.generator, conv2d)
             self.averaged = build_generator(experiment.generator, conv2d) if experiment.schedule.ema else None
@@ -304,9 +303,7 @@ class Trainer:
 
     def export(self) -> keras.Model:
         """The generator as a checkpoint holds it: averaged if the experiment says so, plain stock layers, float32."""
-        keras.config.set_dtype_policy("float32")
         plain = build_generator(self.experiment.generator)
-        keras.config.set_dtype_policy(self.precision)
         fold_spectral_norm(self.averaged or self.generator, plain)
         return plain
 
