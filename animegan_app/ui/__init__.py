@@ -223,6 +223,7 @@ def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None) ->
         mcp_server=find_spec("mcp") is not None,
         quiet=True,
         prevent_thread_lock=True,
+        _frontend=False,  # Gradio's own look at its page, which a busy machine fails within its 3 s
     )
     print(f"AnimeGAN laboratory: {url} (Ctrl+C ends it)", flush=True)
     demo.block_thread()

@@ -21,7 +21,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "There is no checkpoint yet. Train one with <code>{command}</code>.",
         "还没有检查点。请用 <code>{command}</code> 训练一个。",
     ),
-    "not_on_offer": ("{name} is not on offer here. This is what there is.", "这里没有 {name}。以下是现有的内容。"),
+    "not_on_offer": (
+        "{name} is not on offer here now. This is what there is; should it come, the page changes to it.",
+        "这里目前没有 {name}。以下是现有的内容；一旦出现，页面会切换到它。",
+    ),
     "stylise": ("Stylise", "风格化"),
     "compare": ("Compare", "比较"),
     "experiments": ("Experiments", "实验"),
