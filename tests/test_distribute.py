@@ -54,7 +54,15 @@ for name, index, variable in trainer._variables():
     if not np.array_equal(one, other):
         apart.append(f"{name}/{index}")
 moved = [name for name, value in trainer.state().items() if not np.array_equal(value, before[name])]
-print(json.dumps({"terms": terms, "apart": apart, "moved": moved}))
+
+def poisoned(context):
+    value = float("nan") if context.replica_id_in_sync_group else 0.0
+    return {name: tf.fill((1, 32, 32, 3), value) for name in ("photo", "target", "anime", "anime_gray", "smooth_gray")}
+
+trainer.step(strategy.experimental_distribute_values_from_function(poisoned), 2, 0, 3)
+broken = [name for name, value in trainer.state().items() if not np.isfinite(value).all()]
+scales = [float(o.dynamic_scale.numpy()) for o in (trainer.generator_optimizer, trainer.discriminator_optimizer)]
+print(json.dumps({"terms": terms, "apart": apart, "moved": moved, "broken": broken, "scales": scales}))
 """
 
 
@@ -124,6 +132,7 @@ def test_two_devices_stay_alike_in_float16_with_dropout_and_a_penalty(tmp_path: 
     found = json.loads(done.stdout.splitlines()[-1])
     assert len(found["terms"]) == 2 and all(np.isfinite(value) for terms in found["terms"] for value in terms.values())
     assert found["apart"] == []
+    assert found["broken"] == [] and found["scales"] == [0.5, 0.5], "a step that is not finite on one device is left out"
     assert {name.partition("/")[0] for name in found["moved"]} >= {"generator", "discriminator"}
 
 

@@ -121,10 +121,10 @@ def quadratic(weights: Any) -> Callable[[Any], Any]:
 @pytest.mark.parametrize("scale", [0.05, 1.0])
 def test_gradient_penalty(rng: np.random.Generator, kind: str, scale: float) -> None:
     anime, fake = pictures(rng), pictures(rng)
-    alpha, noise = rng.uniform(size=(2, 1, 1, 1)), rng.uniform(size=anime.shape)
+    alpha, noise = rng.uniform(size=(2, 1, 1, 1)), anime.std() * rng.uniform(size=anime.shape)
     weights = scale * rng.normal(size=(1, 6, 6, 3))
     anime, fake = anime.astype(np.float64), fake.astype(np.float64)
-    end = anime + 0.5 * anime.std() * noise if kind == "dragan" else fake
+    end = anime + 0.5 * noise if kind == "dragan" else fake
     norm = np.sqrt((np.square(weights * (anime + alpha * (end - anime)))).sum(axis=(1, 2, 3)))
     excess = np.maximum(norm - 1, 0) if kind == "wgan-lp" else norm - 1
     found = losses.gradient_penalty(kind, quadratic(weights), tf.constant(anime), tf.constant(fake), alpha, noise)

@@ -105,10 +105,10 @@ def gradient_penalty(kind: str, discriminator: Callable[[Any], Any], anime: Any,
         discriminator: pictures -> logits.
         anime, fake: (B, H, W, 3); dragan uses anime plus noise instead of fake.
         alpha: (B, 1, 1, 1) in [0, 1), where between the two.
-        noise: like anime, in [0, 1), used by dragan only.
+        noise: like anime, in [0, the batch's standard deviation), used by dragan only.
     """
     if kind == "dragan":
-        fake = anime + 0.5 * tf.math.reduce_std(anime) * noise
+        fake = anime + 0.5 * noise
     between = anime + alpha * (fake - anime)
     with tf.GradientTape() as tape:
         tape.watch(between)

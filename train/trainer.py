@@ -125,7 +125,7 @@ class Trainer:
             terms = self.strategy.run(share, args=(batch,))
             return {name: self.strategy.experimental_local_results(value)[0] for name, value in terms.items()}
 
-        return tf.function(step, jit_compile=xla or None)
+        return tf.function(step, jit_compile=xla or None, autograph=False)
 
     def _optimizer(self, model: keras.Model) -> Any:
         schedule = self.experiment.schedule
@@ -249,9 +249,15 @@ class Trainer:
 
     def _penalty(self, anime: Any, fake: Any) -> Any:
         alpha = self._uniform((anime.shape[0], 1, 1, 1), 2)
-        noise = self._uniform(anime.shape, 3)
+        noise = self._spread(anime) * self._uniform(anime.shape, 3)
         judge = functools.partial(self.discriminator, training=True)
         return losses.gradient_penalty(self.experiment.loss.adversarial, judge, anime, fake, alpha, noise)
+
+    def _spread(self, pictures: Any) -> Any:
+        """The standard deviation over the whole batch, of which each replica has a share."""
+        moments = tf.reduce_mean(pictures), tf.reduce_mean(tf.square(pictures))
+        mean, square = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, moments)
+        return tf.sqrt(tf.maximum(square - mean * mean, 0.0))
 
     def _seen(self, picture: Any, stream: int) -> Any:
         """What the discriminator sees of pictures: see `sees` and `colour_jitter` of DiscriminatorConfig."""
@@ -283,7 +289,12 @@ class Trainer:
 
     def _apply(self, tape: tf.GradientTape, loss: Any, optimizer: Any, model: keras.Model) -> None:
         variables = model.trainable_variables
-        optimizer.apply(tape.gradient(loss, variables), variables)
+        gradients = tape.gradient(loss, variables)
+        if self.precision == "mixed_float16" and self.strategy.num_replicas_in_sync > 1:
+            # Keras skips a step by what it finds in the first replica's own gradients: 0, or nan for all if for one
+            broken = tf.add_n([tf.reduce_sum(0.0 * gradient) for gradient in gradients])
+            gradients[0] += tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, broken)
+        optimizer.apply(gradients, variables)
 
     @tf.function
     def _average(self, averaged: keras.Model, decay: Any) -> None:
