@@ -68,7 +68,7 @@ def with_measured(curves: Curves, records: Iterable[Record]) -> Curves:
     found: dict[str, dict[float, float]] = {}
     for record in records:
         for name, value in record.metrics.items():
-            if not name.endswith(("_photos", "_anime", "_error")):
+            if not name.endswith(("_photos", "_anime", "_error", "_change")):
                 found.setdefault(MEASURED + name, {})[record.step] = value
     terms = dict(curves.terms)
     for name, values in list(found.items())[:MAX_TERMS]:

@@ -4,7 +4,7 @@
 
 For every line read, "float32" or "bfloat16", one adversarial step is taken and its seconds are printed. Generator,
 discriminator, losses and VGG19 are the port's own, the weights random; the order of work is that of its trainer, which
-draws the fakes twice, judges four pictures and differentiates two of them. Needs torch and opencv.
+draws the fakes twice, judges four pictures and differentiates two of them. Needs torch, opencv and tqdm.
 """
 
 import argparse

@@ -9,7 +9,6 @@ stay. A run keeps its colour in all plots, in the order of the command line.
 
 import argparse
 import io
-import math
 import shlex
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from matplotlib.ticker import NullFormatter
 from PIL import Image
 
 from animegan_app.catalog import Offer
-from animegan_app.curves import MEASURED, Curves, read_curves, scales, smoothed
+from animegan_app.curves import MEASURED, Curves, read_curves, scales, smoothed, with_measured
 from animegan_app.sheet import Labelled, evenly, sheet
 from animegan_app.stylize import Stylizer, read_photo
 from hub_export import pixels
@@ -82,7 +81,7 @@ def read_run(folder: Path) -> Run:
             raise ValueError(
                 f"{folder}/{record.checkpoint} is not measured: run `python -m train.evaluate {folder} --data DIR` first"
             )
-    return Run(folder, checkpoints, records, curves)
+    return Run(folder, checkpoints, records, with_measured(curves, records))
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
@@ -158,14 +157,23 @@ def results_table(runs: Sequence[Run]) -> str:
 
 
 def comparison_table(runs: Sequence[Run]) -> str:
-    """Every run against its base, where that is among the runs; errors of both added in quadrature."""
+    """Every run against its base, where that is among the runs.
+
+    Raises:
+        ValueError: a run was not measured together with its base.
+    """
     rows = []
     by_name = {run.name: run for run in runs}
     for run in runs:
         base = by_name.get(run.last.base or "")
         if base:
             own, other = run.last.metrics, base.last.metrics
-            change, error = own["style"] - other["style"], math.hypot(own["style_error"], other["style_error"])
+            if "style_change" not in own:
+                raise ValueError(
+                    f"{run.folder} was not measured together with its base: run "
+                    f"`python -m train.evaluate {base.folder} {run.folder} --data DIR` first"
+                )
+            change, error = own["style_change"], own["style_change_error"]
             clear = "yes" if abs(change) > 2 * error else "no"
             content = f"{own['content'] - other['content']:+.3f}"
             rows.append(
@@ -174,7 +182,7 @@ def comparison_table(runs: Sequence[Run]) -> str:
     head = ["experiment", "against", "its difference", "style", "style beyond twice its error", "content"]
     if not rows:
         return "None of the runs is the base of another."
-    note = "The errors of both are added as if independent; they come from the same pictures, so the true one is smaller."
+    note = "The error is the jackknife's of the change itself: both drew the same photos. It is not over seeds of training."
     return f"{table(head, rows)}\n\n{note}"
 
 
@@ -317,17 +325,15 @@ def _limits(axes: Axes) -> tuple[float, float]:
 
 
 def plane_plot(runs: Sequence[Run]) -> Figure:
-    """Style over content distance: every checkpoint a point, hollow in the warm-up, large at the end."""
+    """Style over content distance: every measured checkpoint a point, hollow in the warm-up, large at the end."""
     plot = Figure(figsize=(WIDTH, 5 + 0.25 * len(runs) / 3), layout="constrained")
     axes = plot.subplots()
     for place, run in enumerate(runs):
-        metrics = [record.metrics for record in run.records]
-        content, style, error = ([of[name] for of in metrics] for name in ("content", "style", "style_error"))
+        (steps, content), (_, style) = (run.curves.terms[MEASURED + name] for name in ("content", "style"))
         colour = look(place)["color"]
-        axes.errorbar(content, style, error, fmt="none", ecolor=colour, elinewidth=0.6, alpha=0.35)
         axes.plot(content, style, linewidth=0.8, alpha=0.7, **look(place))
-        faces = ["white" if record.phase == "warm-up" else colour for record in run.records]
-        sizes = [22] * (len(run.records) - 1) + [70]
+        faces = ["white" if step <= run.curves.warmup else colour for step in steps]
+        sizes = [22] * (len(steps) - 1) + [70]
         axes.scatter(content, style, sizes, faces, edgecolors=[colour], linewidths=1, zorder=3)
     metrics = runs[0].last.metrics
     if "style_photos" in metrics:
@@ -437,7 +443,8 @@ not over training runs.
 
 ![style over content distance of every checkpoint]({folder}/plane.png)
 
-Hollow points are of the warm-up, the large one is a run's last checkpoint. Bars and band are standard errors.
+Hollow points are of the warm-up, the large one is a run's last checkpoint. The bar of the photos is their standard error;
+the points' own are as large, but all of them drew the same photos: see the changes above for what is beyond chance.
 
 ### Does the generator's loss first fall, then rise?
 

@@ -140,7 +140,7 @@ def against_port(folder: str, python: str, size: int, batch: int, steps: int) ->
     """Prints seconds per step of the port and of official-v2-hayao, which has the same networks, taken in turn."""
     command = [python, str(Path(__file__).with_name("port.py")), folder, str(size), str(batch)]
     recipe = experiment("official-v2-hayao", f"data.size={size}", f"schedule.batch={batch}")
-    trainers = {precision: Trainer(recipe, precision) for precision in PRECISIONS}
+    trainers = {precision: Trainer(recipe, precision) for precision in sorted({"float32", automatic_precision()})}
     rng = np.random.default_rng(0)
     pictures = {name: tf.constant(rng.uniform(-1, 1, (batch, size, size, 3)), tf.float32) for name in PICTURES}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as port:
@@ -151,7 +151,7 @@ def against_port(folder: str, python: str, size: int, batch: int, steps: int) ->
             return float(port.stdout.readline())
 
         if port.stdout.readline().strip() != "ready":
-            sys.exit(f"benchmarks.training: the port in {folder} did not start; does {python} have torch and opencv?")
+            sys.exit(f"benchmarks.training: the port in {folder} did not start; does {python} have torch, opencv and tqdm?")
         times: dict[tuple[str, str], list[float]] = {}
         for step in range(steps + 1):
             for precision, trainer in trainers.items():
@@ -167,7 +167,7 @@ def against_port(folder: str, python: str, size: int, batch: int, steps: int) ->
     for (who, precision), seconds in medians.items():
         print(f"{who:6}{precision:16}{seconds:8.2f} s/step")
     best = min(seconds for (who, _), seconds in medians.items() if who == "port")
-    print(f"ours takes {medians['ours', 'mixed_bfloat16'] / best:.2f} of the port's best time")
+    print(f"ours takes {medians['ours', automatic_precision()] / best:.2f} of the port's best time")
 
 
 def print_memory(names: list[str]) -> None:
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--port", metavar="DIR", help="a clone of the port, to be timed in turn with official-v2-hayao")
-    parser.add_argument("--python", default=sys.executable, help="with --port: a Python that has torch and opencv")
+    parser.add_argument("--python", default=sys.executable, help="with --port: a Python that has torch, opencv and tqdm")
     parser.add_argument("--memory", metavar="NAME", nargs="+", help="experiments whose memory is to be counted")
     arguments = parser.parse_args()
     keep_freed_memory()

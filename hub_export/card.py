@@ -81,11 +81,16 @@ def _measured(record: Record) -> str:
     others = [
         f"{name} {value:.4g}"
         for name, value in metrics.items()
-        if name not in FIGURES and not name.endswith(("_photos", "_anime", "_error"))
+        if name not in FIGURES and not name.endswith(("_photos", "_anime", "_error", "_change"))
     ]
+    change = ""
+    if "style_change" in metrics:
+        error = metrics.get("style_change_error", 0.0)
+        change = f"Style distance against `{record.base}`, on the same photos: {metrics['style_change']:+.3g} ± {error:.2g}."
     parts = [
         str(record.data.get("measured", "")),
         _table(["figure", "photos themselves", "this checkpoint", "anime itself"], rows) if rows else "",
+        change,
         f"Also: {', '.join(others)}." if others else "",
     ]
     return "\n\n".join(part for part in parts if part)

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from hub_export.card import model_card
-from hub_export.checkpoint import load_generator, read_history, read_record, verify_files
+from hub_export.checkpoint import load_generator, read_history, read_record, verify_files, write_record
 from train.evaluate import (
+    Distance,
     _insert,
     _kinship,
     colour_shift,
@@ -33,8 +34,13 @@ from train.evaluate import (
 ROOT = Path(__file__).parents[1]
 
 
-def distance(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+def between(x: np.ndarray, y: np.ndarray) -> Distance:
     return mmd(kernel_means(x, x), kernel_means(x, y), kernel_means(y, y))
+
+
+def distance(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    found = between(x, y)
+    return found.value, found.error
 
 
 def pictures_like(random: np.random.Generator, count: int, shift: float = 0.0) -> np.ndarray:
@@ -68,6 +74,20 @@ def test_jackknife_is_that_of_the_definition() -> None:
         values = np.array([distance(*((part, kept) if first else (kept, part)))[0] for part in rest])
         variance += (len(values) - 1) / len(values) * np.sum((values - values.mean()) ** 2)
     assert distance(x, y)[1] == pytest.approx(np.sqrt(variance))
+
+
+def test_a_change_on_the_same_pictures_is_known_better_than_the_distances() -> None:
+    random = np.random.default_rng(3)
+    changes = []
+    for _ in range(100):
+        photos, anime = pictures_like(random, 10), pictures_like(random, 12, 1.0)
+        before, after = between(photos, anime), between(photos + 0.1, anime)
+        change, error = after.change_from(before)
+        assert change == after.value - before.value and error < 0.5 * before.error
+        changes.append((change, error))
+    values, errors = np.array(changes).T
+    assert 0.5 * values.std() < np.median(errors) < 2 * values.std()
+    assert between(photos, anime).change_from(between(photos, anime)) == (0.0, 0.0)
 
 
 def test_content_distance() -> None:
@@ -171,8 +191,21 @@ def test_a_run_is_measured_written_and_goes_on(workplace: Path, capsys: pytest.C
     resumed = command(workplace, "train.run", *TRAIN, "--runs", str(run.parent), "--resume")
     assert resumed.returncode == 0, resumed.stderr[-2000:]
     assert digests(run)["history.jsonl"] == written["history.jsonl"]
-    shutil.copy(run / "history.jsonl", run / "epoch-002" / "history.jsonl")
-    assert sum("eval_style" in row for row in read_history(run / "epoch-002")) == 2
+    assert [sum("eval_style" in row for row in read_history(run / f"epoch-00{number}")) for number in (1, 2)] == [1, 2]
+
+
+def test_runs_are_compared_with_their_base(workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The base is an earlier moment of the same run, under the base's name."""
+    run, base = tmp_path / "tiny", tmp_path / "smoke"
+    shutil.copytree(workplace / "runs" / "tiny", run)
+    shutil.copytree(run / "epoch-001", base / "epoch-001")
+    write_record(base / "epoch-001", dataclasses.replace(read_record(base / "epoch-001"), experiment="smoke", base=None))
+    main(parser().parse_args([str(run), str(base), "--weights", "none", "--cache", str(workplace / "cache")]))
+    metrics = [read_record(folder).metrics for folder in (run / "epoch-002", base / "epoch-001")]
+    assert metrics[0]["style_change"] == pytest.approx(metrics[0]["style"] - metrics[1]["style"], rel=0.01, abs=0.01)
+    assert metrics[0]["style_change_error"] > 0 and "style_change" not in metrics[1]
+    assert "tiny against smoke: style " in capsys.readouterr().out
+    assert "Style distance against `smoke`, on the same photos" in (run / "epoch-002" / "README.md").read_text("utf-8")
     shutil.rmtree(run / "epoch-002")
 
 

@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "experiments.md"
 ENDS = {"style_photos": 260.0, "style_error_photos": 38.0, "content_photos": 0.0, "style_anime": -6.0, "flat_anime": 0.54}
 
+CHANGE = {"style_change": 10.5, "style_change_error": 4.2}
+
 
 def history(steps: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [
@@ -46,7 +48,7 @@ def save_run(folder: Path, styles: tuple[float, ...]) -> Path:
             tiny_record(checkpoint, base=experiment.base, changes=changes(experiment), step=step, epoch=number),
             config=dataclasses.asdict(experiment),
             phase="warm-up" if number == 1 else "adversarial",
-            metrics={"style": style, "style_error": 3.0, "content": number / 50, "colour": 2.5, "flat": 0.3} | ENDS,
+            metrics={"style": style, "style_error": 3.0, "content": number / 50, "colour": 2.5, "flat": 0.3} | ENDS | CHANGE,
         )
         generator = build_generator(GeneratorConfig("lite", channels=4))
         save_checkpoint(checkpoint, generator, record, history(step), np.zeros((8, 8, 3), np.uint8))

@@ -6,7 +6,11 @@
 
 Each checkpoint's own configuration says which photos and frames were held out. Photos themselves and anime itself (one
 half of the frames against the other) are the two ends of the scale. The figures go into checkpoint.json and the model
-card, and as `eval_...` into the run's history.jsonl; measuring again changes nothing. Measure a run that is not training.
+card, and as `eval_...` into the run's history.jsonl and the checkpoints' own; measuring again changes nothing. Measure a run
+that is not training.
+
+Of runs that are measured in one call, the last checkpoint of each is compared with the last one of the run that its
+experiment differs from: both drew the same photos, so that the change of style has a smaller error than the styles.
 """
 
 import argparse
@@ -64,31 +68,53 @@ def kernel_means(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack(rows)
 
 
-def mmd(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray) -> tuple[float, float]:
-    """Squared maximum mean discrepancy, unbiased, and its standard error.
+@dataclasses.dataclass(frozen=True)
+class Distance:
+    """A squared maximum mean discrepancy, and what it would be without each picture.
+
+    Args:
+        value: around 0 and also below it for one distribution.
+        without: (n,) values, each without one of the n pictures of one side; then (m,) for the other side.
+    """
+
+    value: float
+    without: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def error(self) -> float:
+        """Standard error of the value: the jackknife's over the pictures of both sides."""
+        return _jackknife(self.without)
+
+    def change_from(self, other: "Distance") -> tuple[float, float]:
+        """How much larger it is than another one of the same pictures, and the standard error of that."""
+        pairs = zip(self.without, other.without, strict=True)
+        return self.value - other.value, _jackknife([mine - its for mine, its in pairs])
+
+
+def _jackknife(sides: Iterable[np.ndarray]) -> float:
+    return float(np.sqrt(sum((len(side) - 1) * np.var(side) for side in sides)))
+
+
+def mmd(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray) -> Distance:
+    """Squared maximum mean discrepancy, unbiased.
 
     Features of one picture resemble each other, so pictures are the units: no pair within one picture counts
-    (U-statistic, Gretton et al. 2012, eq. 3), and the error is the jackknife's over pictures of both sides.
+    (U-statistic, Gretton et al. 2012, eq. 3).
 
     Args:
         xx, xy, yy: `kernel_means` (n, n), (n, m), (m, m); n and m at least 3.
-
-    Returns:
-        The distance, around 0 and also below it for one distribution, and its standard error.
     """
 
-    def leave_one_out(square: np.ndarray, cross: np.ndarray, own: float) -> float:
-        """Variance that one side adds."""
+    def leave_one_out(square: np.ndarray, cross: np.ndarray, own: float) -> np.ndarray:
         count = len(square)
         pairs = square - np.diag(np.diag(square))
         inside = (pairs.sum() - 2 * pairs.sum(axis=1)) / ((count - 1) * (count - 2))
         between = (cross.sum() - cross.sum(axis=1)) / ((count - 1) * cross.shape[1])
-        values = inside - 2 * between + own
-        return float((count - 1) / count * np.sum((values - values.mean()) ** 2))
+        return np.asarray(inside - 2 * between + own)
 
     inner_x, inner_y = ((m.sum() - np.trace(m)) / (len(m) * (len(m) - 1)) for m in (xx, yy))
-    variance = leave_one_out(xx, xy, inner_y) + leave_one_out(yy, xy.T, inner_x)
-    return float(inner_x + inner_y - 2 * xy.mean()), float(np.sqrt(variance))
+    without = leave_one_out(xx, xy, inner_y), leave_one_out(yy, xy.T, inner_x)
+    return Distance(float(inner_x + inner_y - 2 * xy.mean()), without)
 
 
 def content_distance(photo: np.ndarray, output: np.ndarray) -> float:
@@ -194,26 +220,34 @@ def measure(
     )
 
 
-def compare(outputs: Measured, anime: Measured) -> dict[str, float]:
-    """All figures: style is 1000 × MMD², the mean of the two depths; kid likewise 1000 × KID."""
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """All figures of a set of pictures, and its style distance: `style` is 1000 × that, `kid` likewise 1000 × KID."""
+
+    figures: dict[str, float]
+    style: Distance
+
+
+def compare(outputs: Measured, anime: Measured) -> Score:
+    """Scores pictures against anime; the style distance is the mean of the two depths."""
     kernels = [
         (kernel_means(x, x), kernel_means(x, y), kernel_means(y, y))
         for x, y in zip(outputs.features, anime.features, strict=True)
     ]
     depths = kernels[: len(LAYERS)]
-    style, error = mmd(*(np.mean(part, axis=0) for part in zip(*depths, strict=True)))
-    figures = {"style": 1000 * style, "style_error": 1000 * error}
-    figures |= {f"style_{name}": 1000 * mmd(*parts)[0] for name, parts in zip(LAYERS, depths, strict=True)}
+    style = mmd(*(np.mean(part, axis=0) for part in zip(*depths, strict=True)))
+    figures = {"style": 1000 * style.value, "style_error": 1000 * style.error}
+    figures |= {f"style_{name}": 1000 * mmd(*parts).value for name, parts in zip(LAYERS, depths, strict=True)}
     if kernels[len(LAYERS) :]:
-        kid, error = mmd(*kernels[-1])
-        figures |= {"kid": 1000 * kid, "kid_error": 1000 * error}
-    return figures | outputs.figures
+        kid = mmd(*kernels[-1])
+        figures |= {"kid": 1000 * kid.value, "kid_error": 1000 * kid.error}
+    return Score(figures | outputs.figures, style)
 
 
 def itself(anime: Measured) -> dict[str, float]:
     """The far end of the scale: even frames against odd ones. Content and colour, which need a photo, are not there."""
     even, odd = (Measured([values[start::2] for values in anime.features], anime.figures) for start in (0, 1))
-    return {name: value for name, value in compare(even, odd).items() if name not in ("content", "colour")}
+    return {name: value for name, value in compare(even, odd).figures.items() if name not in ("content", "colour")}
 
 
 class Scale:
@@ -234,10 +268,10 @@ class Scale:
 
     def score(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
         """The figures of outputs, as `compare`."""
-        return compare(measure(self.gauge, pairs), self.anime)
+        return compare(measure(self.gauge, pairs), self.anime).figures
 
-    def score_generator(self, draw: Draw) -> dict[str, float]:
-        """The figures of what `draw` makes of the held-out photos."""
+    def score_generator(self, draw: Draw) -> Score:
+        """What `draw` makes of the held-out photos."""
         pairs = ((photo, draw(photo)) for photo in self.photos)
         return compare(measure(self.gauge, pairs, self.contents), self.anime)
 
@@ -282,8 +316,11 @@ def recommended(figures: Mapping[str, Mapping[str, float]]) -> str:
     return min(figures, key=lambda name: figures[name]["content"])
 
 
-def write_figures(folder: Path, metrics: dict[str, float], sentence: str) -> None:
-    """Puts the figures into a checkpoint's record and card, and into the history of the run that it lies in.
+def write_figures(folder: Path, metrics: dict[str, float], sentence: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Puts the figures into a checkpoint's record and card, and evaluations into its history and that of its run.
+
+    Args:
+        rows: `evaluation` of this checkpoint and of others of the run; its own history takes those up to its step.
 
     The new folder is finished beside the old one and then takes its place, so that a kill leaves a whole checkpoint.
     """
@@ -292,6 +329,10 @@ def write_figures(folder: Path, metrics: dict[str, float], sentence: str) -> Non
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         shutil.copytree(folder, aside, dirs_exist_ok=True)
+        own = [row for row in rows if row["step"] <= record.step]
+        if len(checkpoint.read_history(folder)) + len(own) <= checkpoint.MAX_HISTORY_ROWS:
+            for row in own:
+                _insert(aside / checkpoint.HISTORY, row)
         checkpoint.write_aside(aside / checkpoint.CARD, model_card(record).encode())
         checkpoint.write_record(aside, record)
         checkpoint.replace_folder(aside, folder)
@@ -299,9 +340,14 @@ def write_figures(folder: Path, metrics: dict[str, float], sentence: str) -> Non
         shutil.rmtree(aside, ignore_errors=True)
     history = folder.parent / checkpoint.HISTORY
     if history.is_file():
-        row = {"step": record.step, "epoch": record.epoch, "phase": record.phase}
-        row |= {f"eval_{name}": value for name, value in metrics.items()}
-        _insert(history, row)
+        for row in rows:
+            _insert(history, row)
+
+
+def evaluation(record: Record, metrics: Mapping[str, float]) -> dict[str, Any]:
+    """A row of a history that tells what was measured at a checkpoint."""
+    about = {"step": record.step, "epoch": record.epoch, "phase": record.phase}
+    return about | {f"eval_{name}": value for name, value in metrics.items()}
 
 
 def _insert(history: Path, row: dict[str, Any]) -> None:
@@ -353,18 +399,32 @@ def main(arguments: argparse.Namespace) -> None:
             f"\n{on}; {gauge.network} {', '.join(LAYERS)}\n{_line('', None)}\n{_line('photos', scale.ends['photos'])}",
             flush=True,
         )
+        ends = {f"{name}_{end}": value for end, of in scale.ends.items() for name, value in of.items()}
+        rows: dict[Path, list[dict[str, Any]]] = {}
+        last: dict[str, tuple[Path, Score]] = {}
         for folder in (folder for folder, of in configs.items() if of == config):
             record = checkpoint.read_record(folder)
-            figures = scale.score_generator(_drawer(folder, record))
+            score = scale.score_generator(_drawer(folder, record))
             note = _kinship(record, gauge.network)
-            print(_line(f"{record.experiment}/{record.checkpoint}", figures) + note, flush=True)
+            print(_line(f"{record.experiment}/{record.checkpoint}", score.figures) + note, flush=True)
             if record.phase == "adversarial":
-                adversarial.setdefault(folder.parent, {})[str(folder)] = figures
+                adversarial.setdefault(folder.parent, {})[str(folder)] = score.figures
+            last[record.experiment] = folder, score
             if arguments.write:
-                ends = {f"{name}_{end}": value for end, of in scale.ends.items() for name, value in of.items()}
-                metrics = {name: float(f"{value:.4g}") for name, value in (figures | ends).items()}
+                metrics = _rounded(score.figures | ends)
                 sentence = f"{on[0].upper()}{on[1:]}; {gauge.network} {' and '.join(LAYERS)}{note}."
-                write_figures(folder, metrics, sentence)
+                rows.setdefault(folder.parent, []).append(evaluation(record, metrics))
+                write_figures(folder, metrics, sentence, rows[folder.parent])
+        for name, (folder, score) in last.items():
+            record = checkpoint.read_record(folder)
+            if record.base in last:
+                base = last[record.base][1]
+                change, error = (1000 * value for value in score.style.change_from(base.style))
+                content = score.figures["content"] - base.figures["content"]
+                print(f"{name} against {record.base}: style {change:+.1f} ± {error:.1f}, content {content:+.3f}", flush=True)
+                if arguments.write:
+                    metrics = record.metrics | _rounded({"style_change": change, "style_change_error": error})
+                    write_figures(folder, metrics, record.data["measured"], rows[folder.parent])
         for photos, outputs in arguments.pictures:
             given = [(photos / "themselves", photos), (outputs, outputs)]
             for label, folder in given:
@@ -375,6 +435,10 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"\nrecommended: {recommended(figures_of)}", end="")
     if adversarial:
         print(f"\nrule: {RULE}")
+
+
+def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.4g}") for name, value in figures.items()}
 
 
 def _kinship(record: Record, network: str) -> str:
