@@ -13,6 +13,8 @@ from hub_export.store import FolderStore, HubStore, hub_sources
 BUNDLED = Path(__file__).parent / "checkpoints"
 RECOMMENDED = "fast-hayao"
 """The experiment a person sees first."""
+SHIPPED = "bundled"
+"""Name of the store of the checkpoints in `BUNDLED`."""
 HUB = "hub"
 """Name of the store whose checkpoints may have to be downloaded first."""
 
@@ -69,7 +71,7 @@ class Catalog:
     def experiments(self) -> dict[str, list[Offer]]:
         """Undamaged checkpoints in training order by experiment, e.g. "bundled/fast-hayao".
 
-        `RECOMMENDED` comes first, and what is on this machine before what is on the Hub.
+        `RECOMMENDED` comes first, then a person's own runs, then what ships, then what is on the Hub.
         """
         found = [
             [Offer(source, name, record) for record in store.checkpoints(name)]
@@ -77,7 +79,12 @@ class Catalog:
             for name in store.experiments()
         ]
         found = [offers for offers in found if offers]
-        found.sort(key=lambda offers: (offers[0].source == HUB, offers[0].record.experiment != RECOMMENDED))
+
+        def place(offers: list[Offer]) -> tuple[bool, bool, bool]:
+            source, recommended = offers[0].source, offers[0].record.experiment == RECOMMENDED
+            return source == HUB, not recommended, source == SHIPPED and not recommended
+
+        found.sort(key=place)
         return {offers[0].experiment: offers for offers in found}
 
     def first(self, offers: list[Offer]) -> Offer:
@@ -136,4 +143,4 @@ def open_catalog(runs: Path | None = None, hub: Iterable[str] | None = None) -> 
     """
     runs = runs or Path(os.environ.get("ANIMEGAN_RUNS") or Path(__file__).parents[1] / "runs")
     sources = [*hub_sources(), *(hub or ())]
-    return Catalog({"bundled": FolderStore(BUNDLED), "local": FolderStore(runs), HUB: HubStore(sources)})
+    return Catalog({SHIPPED: FolderStore(BUNDLED), "local": FolderStore(runs), HUB: HubStore(sources)})

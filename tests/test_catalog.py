@@ -51,7 +51,7 @@ def test_nothing_on_offer(catalog: Catalog) -> None:
     assert catalog.problems() == []
 
 
-def test_recommended_first_then_bundled_then_local(catalog: Catalog, original: Path, tmp_path: Path) -> None:
+def test_recommended_first_then_own_runs_then_what_ships(catalog: Catalog, original: Path, tmp_path: Path) -> None:
     for store, experiment, epoch in [
         ("local", "aaa", 7),
         ("local", "fast-hayao", 3),
@@ -61,7 +61,7 @@ def test_recommended_first_then_bundled_then_local(catalog: Catalog, original: P
     ]:
         add(original, tmp_path / store, experiment, epoch)
     experiments = catalog.experiments()
-    assert list(experiments) == ["bundled/fast-hayao", "local/fast-hayao", "bundled/other", "local/aaa"]
+    assert list(experiments) == ["bundled/fast-hayao", "local/fast-hayao", "local/aaa", "bundled/other"]
     assert [offer.record.epoch for offer in experiments["bundled/fast-hayao"]] == [2, 10]
     default = catalog.default()
     assert default is not None and default.key == "bundled/fast-hayao/epoch-010"
