@@ -347,7 +347,7 @@ def plane_plot(runs: Sequence[Run]) -> Figure:
         place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
         axes.annotate("anime itself, half against half", (1, style), (-3, 4), fontsize=8, ha="right", **place)
     _frame(axes)
-    axes.set_xlim(left=0)
+    axes.set_xlim(left=-0.004)  # so that the bar of the photos is not on the axis
     axes.set_xlabel("content distance to the photo, 1 - cosine (further right keeps less of the photo)", fontsize=9)
     axes.set_ylabel("style distance to anime, 1000 × MMD² (lower is more anime)", fontsize=9)
     _legend(plot, runs)

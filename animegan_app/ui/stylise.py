@@ -52,8 +52,7 @@ def build(studio: Studio) -> Stylise:
         offers = catalog.experiments().get(experiment)
         if not offers:
             raise parts.error(say("gone", request, name=experiment), request)
-        kept = checkpoint if checkpoint in [offer.key for offer in offers] else catalog.first(offers).key
-        return gr.Dropdown(choices=parts.checkpoint_choices(offers, request), value=kept)
+        return parts.renewed(parts.checkpoint_choices(offers, request), checkpoint, catalog.first(offers).key)
 
     def describe(key: str | None, request: gr.Request) -> str:
         try:
@@ -158,7 +157,9 @@ def build(studio: Studio) -> Stylise:
     drawing.failure(lambda: (None, gr.DownloadButton(value=None, interactive=False), ""), None, results[:3], **quick)
     adjusting = gr.on([strength.change, photo_colours.change, suffix.change], **drawn, show_progress="hidden")
     cancel.click(lambda: "", None, wanted, cancels=[drawing, adjusting], **quick)
-    experiment.input(choose_experiment, [experiment, checkpoint], checkpoint, preprocess=False, **quick)
+    experiment.input(
+        choose_experiment, [experiment, checkpoint], checkpoint, preprocess=False, trigger_mode="always_last", **quick
+    )
     checkpoint.change(describe, checkpoint, about, preprocess=False, **quick)
     checkpoint.change(None, [experiment, checkpoint], None, js=SHARE, **quick)
     return Stylise(photo, experiment, checkpoint, about)
