@@ -232,7 +232,7 @@ def test_experiments_curves_and_a_point_that_leads_to_its_checkpoint(page: Page,
     show(page, "Experiments")
     overview = page.locator("#overview")
     expect(overview).to_contain_text(EVIL)
-    expect(overview.locator("tr", has_text="first")).to_contain_text("90 ± 8")
+    expect(overview.get_by_role("row", name="first local runs")).to_contain_text("90 ± 8")
     pick(page, "overlaid", "first · local runs", "second · local runs", "spoiled · local runs")
     expect(page.locator("#notes")).to_contain_text(f"spoiled · local runs: {laboratory}/spoiled/epoch-001: {HISTORY}")
     expect(page.locator("#notes")).to_contain_text("On 48.")
