@@ -45,7 +45,7 @@ def keep_freed_memory() -> None:
     """Lets glibc keep what it frees, for the life of this process.
 
     It otherwise gives every large tensor's memory back to the kernel and gets it again, zeroed page by page, some hundred
-    times a step: an eighth of the time of a step on two CPU cores.
+    times a step.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL("libc.so.6")
