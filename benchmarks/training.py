@@ -54,9 +54,19 @@ def peak_flops(dtype: str, repeats: int = 5) -> dict[str, float]:
     return found
 
 
+def _executed(trainer: Trainer, batch: dict[str, Any]) -> tf.Graph:
+    """The traced adversarial step without what nothing asks for, as TensorFlow leaves out, e.g. frozen kernels' gradients."""
+    traced = trainer._adversarial_step.get_concrete_function(batch).graph
+    wanted = [operation.name for operation in traced.control_outputs] + [tensor.op.name for tensor in traced.outputs]
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.import_graph_def(tf.compat.v1.graph_util.extract_sub_graph(traced.as_graph_def(add_shapes=True), wanted), name="")
+    return graph
+
+
 def count_flops(trainer: Trainer, batch: dict[str, Any]) -> dict[str, int]:
     """FLOPs of one adversarial step, forward and backward, from its traced graph: in all, and of each part."""
-    graph = trainer._adversarial_step.get_concrete_function(batch).graph
+    graph = _executed(trainer, batch)
     builder = tf.compat.v1.profiler.ProfileOptionBuilder
     options = builder(builder.float_operation()).with_empty_output().build()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -81,7 +91,7 @@ def count_activations(trainer: Trainer, batch: dict[str, Any]) -> int:
 
     The discriminator's part is free again before the generator's backward pass begins, so a step needs less at a time.
     """
-    graph = trainer._adversarial_step.get_concrete_function(batch).graph
+    graph = _executed(trainer, batch)
     kept = {}
     for backward in (operation for operation in graph.get_operations() if BACKWARD in operation.name):
         for tensor in backward.inputs:

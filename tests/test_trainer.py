@@ -69,11 +69,17 @@ def plain_step(trainer: Trainer, pictures: dict[str, Any]) -> None:
     trainer.generator_optimizer.apply(tape.gradient(value, variables), variables)
 
 
+BALANCED = {"content": 0.12, "style": 1000, "colour": 0.3, "tv": 6, "generator": 0.06, "discriminator": 1}
+BALANCED |= {"real": 1, "fake": 1, "gray": 1, "smooth": 1}
+"""Weights under which every term's gradient is about as large as the others', so that none hides behind another."""
+
+
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("target", ["gray", "colour"])
 def test_step_equals_the_plain_step_gradient_by_gradient(target: str) -> None:
     """With plain gradient descent at rate 1 the change of a weight is its gradient."""
-    experiment = tiny(f"loss.style_target={target}", "loss.tv_weight=1", "schedule.ema=0")
+    weights = [f"loss.{term}_weight={weight}" for term, weight in BALANCED.items()]
+    experiment = tiny(f"loss.style_target={target}", "loss.colour_saturation=1", "schedule.ema=0", *weights)
     trainers = [Trainer(experiment, "float32") for _ in range(2)]
     before = trainers[0].state()
     for trainer in trainers:
