@@ -55,7 +55,7 @@ def peak_flops(dtype: str, repeats: int = 5) -> dict[str, float]:
 
 
 def _executed(trainer: Trainer, batch: dict[str, Any]) -> tf.Graph:
-    """The traced adversarial step without what nothing asks for, as TensorFlow leaves out, e.g. frozen kernels' gradients."""
+    """The traced adversarial step without what nothing asks for, e.g. gradients of frozen kernels."""
     traced = trainer._adversarial_step.get_concrete_function(batch).graph
     wanted = [operation.name for operation in traced.control_outputs] + [tensor.op.name for tensor in traced.outputs]
     graph = tf.Graph()

@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 
 from hub_export.generator import GeneratorConfig, build_generator, dtype_policy
-from train.discriminator import SpectralConv2D, advance_power_iterations, build_discriminator, fold_spectral_norm
+from train.discriminator import build_discriminator
 from train.experiments import DiscriminatorConfig, FeatureConfig
 from train.features import build_features
+from train.layers import SpectralConv2D, advance_power_iterations, fold_spectral_norm
 
 SMALL = DiscriminatorConfig(channels=8)
 

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from train import losses
-from train.discriminator import advance_power_iterations
 from train.experiments import Experiment, get_experiment, override
+from train.layers import advance_power_iterations
 from train.trainer import Trainer, decay_factor
 
 SIZE, BATCH = 32, 2

@@ -47,10 +47,9 @@ def _mobilenetv2(weights: str) -> keras.Model:
         "MobileNetV2",
         lambda w: keras.applications.MobileNetV2((224, 224, 3), alpha=1.3, include_top=False, weights=w),
     )
-    body = keras.Model(source.input, source.get_layer("block_6_expand").output)
-    anysize = keras.models.clone_model(body, input_tensors=keras.Input((None, None, 3)))  # it takes RGB in [-1, 1] as it is
-    anysize.set_weights(body.get_weights())
-    return anysize
+    network = keras.applications.MobileNetV2((None, None, 3), alpha=1.3, include_top=False, weights=None)
+    network.set_weights(source.get_weights())
+    return keras.Model(network.input, network.get_layer("block_6_expand").output)  # it takes RGB in [-1, 1] as it is
 
 
 def _hed_vgg16(weights: str) -> keras.Model:
@@ -70,6 +69,8 @@ def _hed_vgg16(weights: str) -> keras.Model:
 def _vgg(convolutions: list[int], source: Callable[[str], Any] | None = None) -> keras.Model:
     """A VGG with its preprocessing in front, up to the last convolution asked for, without that one's ReLU.
 
+    Under a mixed policy its weights are kept in the compute dtype: nothing trains them, and they need not be cast each step.
+
     Args:
         convolutions: how many in each block.
         source: gives the layer whose weights to take by name, e.g. "block1_conv1"; None for random weights.
@@ -79,13 +80,15 @@ def _vgg(convolutions: list[int], source: Callable[[str], Any] | None = None) ->
     blue, green, red = (channel - mean for channel, mean in zip((blue, green, red), CAFFE_MEAN, strict=True))
     x = keras.ops.concatenate([blue, green, red], axis=-1)
     layers = {}
+    dtype = keras.config.dtype_policy().compute_dtype
     for block, count in enumerate(convolutions, start=1):
         if block > 1:
             x = keras.layers.MaxPooling2D()(x)
         for index in range(1, count + 1):
             last = (block, index) == (len(convolutions), count)
             name, activation = f"block{block}_conv{index}", None if last else "relu"
-            layers[name] = keras.layers.Conv2D(min(32 * 2**block, 512), 3, padding="same", activation=activation, name=name)
+            filters = min(32 * 2**block, 512)
+            layers[name] = keras.layers.Conv2D(filters, 3, padding="same", activation=activation, dtype=dtype, name=name)
             x = layers[name](x)
     if source:
         for name, layer in layers.items():

@@ -23,9 +23,10 @@ import tensorflow as tf
 
 from hub_export.generator import build_generator, dtype_policy
 from train import losses
-from train.discriminator import SpectralConv2D, advance_power_iterations, build_discriminator, fold_spectral_norm, unfold
+from train.discriminator import build_discriminator
 from train.experiments import Experiment, ScheduleConfig
 from train.features import build_features
+from train.layers import SpectralConv2D, advance_power_iterations, fold_spectral_norm, unfold
 
 
 def automatic_precision() -> str:
