@@ -154,6 +154,7 @@ def test_profile_keep_and_deterministic(tmp_path: Path) -> None:
         (["smoke", "--photos", "/tmp"], "--anime"),
         (["smoke", "--keep", "2", "--publish", "you/x"], "before it is published"),
         (["smoke", "--keep", "-1"], "takes a number of checkpoints, got -1"),
+        (["smoke", "--wait", "-1"], "takes a number of seconds, got -1"),
         (["smoke", "--publish", "nonsense"], "names no repo: write you/animegan-hayao"),
         (["smoke", "--set", "seed=1"], "give it a name with --name"),
     ],

@@ -65,6 +65,13 @@ def parser() -> argparse.ArgumentParser:
         help="share every batch among all GPUs of this machine (mirrored) or among the machines in TF_CONFIG (multiworker)",
     )
     p.add_argument(
+        "--wait",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="with multiworker: how long the other machines may take to start (default: 600)",
+    )
+    p.add_argument(
         "--xla",
         action="store_true",
         help="compile the steps with XLA, for GPUs (not tried on one): same losses, but other random numbers for jitter",
@@ -83,6 +90,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--keep takes a number of checkpoints, got {arguments.keep}")
     if arguments.keep and arguments.publish:
         raise ValueError("--keep might remove a checkpoint before it is published: leave out --keep or --publish")
+    if not arguments.wait >= 0:
+        raise ValueError(f"--wait takes a number of seconds, got {arguments.wait:g}")
     if arguments.xla and arguments.strategy != "one":
         raise ValueError("--xla compiles the step of one device: leave out --xla or --strategy")
     if arguments.publish:
@@ -173,7 +182,7 @@ def _train(experiment: "Experiment", arguments: argparse.Namespace) -> None:
         tf.config.experimental.set_memory_growth(gpu, True)
     if arguments.deterministic:
         tf.config.experimental.enable_op_determinism()
-    strategy = open_strategy(arguments.strategy)
+    strategy = open_strategy(arguments.strategy, arguments.wait)
     source = Source.of(arguments.data, arguments.photos, arguments.anime)
     data = open_data(experiment.data, source, arguments.cache)
     data.terms = arguments.terms or data.terms
