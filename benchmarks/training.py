@@ -26,7 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from train.datasets import TrainingData
+from train.batches import TrainingData
 from train.experiments import Experiment, get_experiment, override
 from train.trainer import Trainer, automatic_precision, keep_freed_memory
 

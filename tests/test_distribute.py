@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from train.datasets import Source, open_data
 from train.experiments import get_experiment
 from train.run import main, parser
 from train.trainer import open_strategy
+from train.workers import await_workers
 
 ROOT = Path(__file__).parents[1]
 TINY = ("smoke", "--precision", "float32", "--name", "tiny")
@@ -71,21 +73,30 @@ def words(folder: Path, *more: str) -> list[str]:
     return [*TINY, *settings, "--runs", str(folder), "--cache", str(folder.parent / "cache"), *more]
 
 
-@contextlib.contextmanager
-def two_workers(folder: Path, *more: str, only_second: tuple[str, ...] = ()) -> Iterator[list[subprocess.Popen[str]]]:
-    """The same command on two machines, as TF_CONFIG tells each of them."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+def free_addresses(count: int) -> list[str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in sockets]
     for server in sockets:
         server.close()
-    workers = []
-    for index in range(2):
-        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        command = [sys.executable, "-m", "train.run", *words(folder, "--strategy", "multiworker", *more)]
-        command += only_second if index else ()
-        environment = os.environ | {"TF_CONFIG": json.dumps(cluster)}
-        output = subprocess.PIPE
-        workers.append(subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, text=True, env=environment))
+    return addresses
+
+
+def start_worker(addresses: list[str], index: int, folder: Path, *more: str) -> subprocess.Popen[str]:
+    """The same command on every machine, as TF_CONFIG tells each of them."""
+    cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+    command = [sys.executable, "-m", "train.run", *words(folder, "--strategy", "multiworker", *more)]
+    environment = os.environ | {"TF_CONFIG": json.dumps(cluster)}
+    output = subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, text=True, env=environment)
+
+
+@contextlib.contextmanager
+def two_workers(folder: Path, *more: str, only_second: tuple[str, ...] = ()) -> Iterator[list[subprocess.Popen[str]]]:
+    addresses = free_addresses(2)
+    workers = [
+        start_worker(addresses, 0, folder, *more),
+        start_worker(addresses, 1, folder, *more, *only_second),
+    ]
     try:
         yield workers
     finally:
@@ -164,6 +175,58 @@ def test_workers_that_were_not_started_alike_stop(tmp_path: Path) -> None:
             assert worker.returncode == 1 and "Traceback" not in errors, errors[-2000:]
             assert "were not started alike" in errors
     assert not list((tmp_path / "runs" / "tiny").glob("epoch-*"))
+
+
+def test_a_worker_that_never_starts_is_named(tmp_path: Path) -> None:
+    addresses = free_addresses(2)
+    worker = start_worker(addresses, 0, tmp_path / "runs", "--wait", "1")
+    try:
+        output, errors = worker.communicate(timeout=120)
+    finally:
+        worker.kill()
+        worker.wait()
+    assert worker.returncode == 1 and "Traceback" not in errors, errors[-2000:]
+    assert "waiting at most 1 seconds for all 2 workers" in output
+    [sentence] = [line for line in errors.splitlines() if line.startswith("train.run:")]
+    assert f"no answer within 1 seconds from {addresses[1]} (Connection refused): start the same command there" in sentence
+    assert addresses[0] not in sentence and "--wait SECONDS" in sentence
+    assert not (tmp_path / "runs").exists()
+
+
+def test_workers_await_each_other_and_leave_their_ports_free() -> None:
+    addresses = free_addresses(3)
+    back: list[str] = []
+
+    def worker(own: str) -> None:
+        await_workers(addresses, own, 30)
+        back.append(own)
+        with socket.create_server(("", int(own.rpartition(":")[2]))):  # as TensorFlow's server does
+            assert all_back.wait(30)
+
+    all_back = threading.Event()
+    threads = [threading.Thread(target=worker, args=(address,)) for address in addresses]
+    for thread in threads[:2]:
+        thread.start()
+    time.sleep(1.5)
+    assert not back, "the third has not started"
+    threads[2].start()
+    deadline = time.monotonic() + 30
+    while len(back) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    all_back.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(back) == sorted(addresses)
+
+
+def test_addresses_that_cannot_be_waited_at() -> None:
+    for wrong in ("10.0.0.1", ":5000", "10.0.0.1:http", "10.0.0.1:65536"):
+        with pytest.raises(ValueError, match=f"'{wrong}' is no address like"):
+            await_workers(["127.0.0.1:5000", wrong], "127.0.0.1:5000", 1)
+    with socket.create_server(("", 0)) as server:
+        own = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ValueError, match=r"cannot listen at .*Address already in use.*: end what does"):
+            await_workers([own], own, 1)
 
 
 def test_every_worker_gets_its_part_of_the_same_batches(tmp_path: Path) -> None:

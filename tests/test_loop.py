@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from hub_export import checkpoint
 from hub_export.store import FolderStore
-from train.datasets import TrainingData
+from train.batches import TrainingData
 from train.experiments import get_experiment, override
 from train.loop import COLLAPSE_STEPS, Run, TrainingStopped, _start_profiler, plan, sample_grid, superseded
 

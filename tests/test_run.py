@@ -153,6 +153,10 @@ def test_profile_keep_and_deterministic(tmp_path: Path) -> None:
         (["smoke", "--resume"], "no state to resume from"),
         (["smoke", "--photos", "/tmp"], "--anime"),
         (["smoke", "--keep", "2", "--publish", "you/x"], "before it is published"),
+        (["smoke", "--keep", "-1"], "takes a number of checkpoints, got -1"),
+        (["smoke", "--wait", "-1"], "takes a number of seconds, got -1"),
+        (["smoke", "--publish", "nonsense"], "names no repo: write you/animegan-hayao"),
+        (["smoke", "--set", "seed=1"], "give it a name with --name"),
     ],
 )
 def test_errors_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str) -> None:

@@ -46,3 +46,14 @@ def test_records_are_read_without_keras() -> None:
     modules = "hub_export.checkpoint, hub_export.store, hub_export.card, animegan_app.studio"
     code = f"import sys, {modules}; sys.exit(bool({{'keras', 'tensorflow'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_the_training_command_checks_its_arguments_without_keras() -> None:
+    code = """
+import sys
+from train.run import check, parser
+parser().format_help()
+check(parser().parse_args(["smoke", "--publish", "you/animegan-hayao"]))
+sys.exit(bool({"keras", "tensorflow", "tensorflow_datasets"} & set(sys.modules)))
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -1,13 +1,12 @@
-"""Pictures, prepared once as a TFDS set and then served from memory.
+"""Pictures, found and prepared once as a TFDS set, and read into memory, from where batches.py serves them.
 
     open_data(config, Source(data="DIR"))         AnimeGAN's layout: STYLE/style and train_photo, a folder or a zip
     open_data(config, Source(data="official"))    the official release, downloaded once
     open_data(config, Source(photos=A, anime=B))  two folders of pictures of any size
     open_data(config, Source())                   style "generated": drawn here, no files
 
-An anime frame's colour, gray and edge-smoothed versions come from one decode: the smoothed picture is made from the
-pixels that are stored beside it, and gray is computed from colour when a batch is made. Likewise a photo and its flat
-version.
+An anime frame and its edge-smoothed version come from one decode: the smoothed picture is made from the pixels that are
+stored beside it. Likewise a photo and its flat version.
 """
 
 import contextlib
@@ -27,15 +26,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from tqdm import tqdm
 
-from hub_export import pixels
+from train.batches import TrainingData
 from train.experiments import DataConfig, nearest
-from train.losses import to_gray
 from train.smooth import flatten, smooth_edges
 
 OFFICIAL = "official"
@@ -49,17 +46,12 @@ MAXIMUM_ASPECT = 4
 MAXIMUM_PIXELS = 80_000_000
 """Checked before a picture is decoded; below the size from which Pillow warns."""
 MAXIMUM_BYTES = 256 * 2**20
-ENLARGEMENT = 1.12
 
 LAYERS = ("photo", "flat", "anime", "smooth")
 """What an example may hold, in the order of channels in memory."""
 
 Kind = Literal["photo", "anime"]
 Tree = Path | zipfile.Path
-
-
-class DataError(ValueError):
-    """The pictures cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +63,7 @@ class Source:
         photos, anime: two folders of pictures; photos may be missing with DataConfig.photos "monet2photo".
 
     Raises:
-        DataError: contradicting or half a pair.
+        ValueError: contradicting or half a pair.
     """
 
     data: str | None = None
@@ -80,9 +72,9 @@ class Source:
 
     def __post_init__(self) -> None:
         if self.data is not None and (self.photos or self.anime):
-            raise DataError("both --data and --photos/--anime given: choose one")
+            raise ValueError("both --data and --photos/--anime given: choose one")
         if self.photos is not None and self.anime is None:
-            raise DataError("--photos DIR needs --anime DIR")
+            raise ValueError("--photos DIR needs --anime DIR")
 
     @classmethod
     def of(cls, data: str | None, photos: str | None, anime: str | None) -> "Source":
@@ -90,7 +82,7 @@ class Source:
         return cls(data, Path(photos) if photos else None, Path(anime) if anime else None)
 
 
-def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> "TrainingData":
+def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> TrainingData:
     """Prepares the pictures, or finds them prepared, and reads them into memory.
 
     Args:
@@ -99,216 +91,15 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
         cache: where prepared sets and downloads are kept; TFDS_DATA_DIR or ~/tensorflow_datasets without it.
 
     Raises:
-        DataError: the pictures are missing, unusable or too few, or a download failed.
+        ValueError: the pictures are missing, unusable or too few, or a download failed.
     """
     if min(config.resolution, config.holdout) < 0 or not 0.0 <= config.flatten <= 1.0:
-        raise DataError("data.resolution and data.holdout cannot be negative, and data.flatten is between 0 and 1")
+        raise ValueError("data.resolution and data.holdout cannot be negative, and data.flatten is between 0 and 1")
     cache = (cache or Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))).expanduser()
     located = _locate(config, source, cache)
-    skipped: dict[str, dict[str, list[str]]] = {}
-    anime, skipped["anime"] = _open_set("anime", located.anime, config, cache)
-    if located.photos is None:
-        photos = _monet2photo(config, cache)
-    else:
-        photos, skipped["photo"] = _open_set("photo", located.photos, config, cache)
-    return TrainingData(config, list(photos), list(anime), located.sentence, located.terms, skipped)
-
-
-class TrainingData:
-    """Decoded pictures in memory, and the batches made of them. While it is made it needs twice its final memory.
-
-    Args:
-        config: size, augmentation, flatten and holdout.
-        photos: uint8 (H, W, 3) RGB, any H and W, or (H, W, 6) with the flat version beside it where config.flatten is
-            set; the list is emptied.
-        anime: uint8 (H, W, 6), RGB and the edge-smoothed RGB; the list is emptied.
-        source, terms: a sentence each, for the record.
-        skipped: kind to reason to names of the pictures left out while preparing.
-
-    Attributes:
-        photo_count, anime_count: pictures to train on.
-
-    Raises:
-        DataError: holdout leaves nothing to train on.
-    """
-
-    def __init__(
-        self,
-        config: DataConfig,
-        photos: list[np.ndarray],
-        anime: list[np.ndarray],
-        source: str = "",
-        terms: str = "",
-        skipped: Mapping[str, Mapping[str, list[str]]] | None = None,
-    ):
-        self.config, self.source, self.terms, self.skipped = config, source, terms, skipped or {}
-        self.photo_count, self.anime_count = len(photos) - config.holdout, len(anime) - config.holdout
-        if min(self.photo_count, self.anime_count) < 1:
-            raise DataError(
-                f"{len(photos)} photos and {len(anime)} anime frames leave nothing to train on when "
-                f"{config.holdout} of each are held out: lower data.holdout or add pictures"
-            )
-        self._photos, self._anime = _Store(photos), _Store(anime)
-
-    def summary(self) -> dict[str, Any]:
-        """For the record: counts of what is trained on, what was held out, source and terms."""
-        return {
-            "photos": self.photo_count,
-            "anime": self.anime_count,
-            "held_out": self.config.holdout,
-            "source": self.source,
-            "terms": self.terms,
-        }
-
-    def held_out_photos(self) -> list[np.ndarray]:
-        """The photos kept out of training: uint8 (H, W, 3) RGB."""
-        return [self._photos.picture(self.photo_count + index)[..., :3] for index in range(self.config.holdout)]
-
-    def held_out_anime(self) -> list[np.ndarray]:
-        """The anime frames kept out of training: uint8 (H, W, 3) RGB."""
-        return [self._anime.picture(self.anime_count + index)[..., :3] for index in range(self.config.holdout)]
-
-    def fixed_photos(self, count: int) -> list[np.ndarray]:
-        """The first photos, at most `count`, of those held out, or of those trained on where none are."""
-        if self.config.holdout:
-            return self.held_out_photos()[:count]
-        return [self._photos.picture(index)[..., :3] for index in range(min(count, self.photo_count))]
-
-    def steps_per_epoch(self, batch: int) -> int:
-        """max(photos, frames) / batch, at least 1."""
-        return max(1, max(self.photo_count, self.anime_count) // batch)
-
-    def batches(
-        self, batch: int, seed: int, start_step: int = 0, context: tf.distribute.InputContext | None = None
-    ) -> tf.data.Dataset:
-        """Endless batches; element k depends on `seed` and `start_step + k` alone, to the bit.
-
-        Photos and frames each come in a new random order every epoch of their own, none twice in one.
-
-        Args:
-            batch: pictures a step.
-            seed: of order and augmentation.
-            start_step: how many steps were taken before.
-            context: which worker asks, if several replicas share the batches. It gets its part of every batch, in
-                elements of one replica's share each; together they are the batches that one worker alone would get.
-
-        Returns:
-            Elements {"photo", "target", "anime", "anime_gray", "smooth", "smooth_gray"}, each (batch, size, size, 3)
-            float32 [-1, 1] RGB. target is the photo in the same crop, flat where config.flatten is set; the last four
-            are one frame in one crop, the gray ones with three equal channels.
-        """
-        context = context or tf.distribute.InputContext()
-        workers = context.num_input_pipelines
-        first, end = start_step * batch, np.iinfo(np.int64).max
-        photo_order, anime_order, photo_geometry, anime_geometry = (4 * seed + stream for stream in range(4))
-
-        def example(position: Any, photo_index: Any, anime_index: Any) -> dict[str, Any]:
-            photo = self._cut(self._photos.read(photo_index), tf.stack([photo_geometry, position]))
-            anime = self._cut(self._anime.read(anime_index), tf.stack([anime_geometry, position]))
-            colour, smooth = anime[..., :3], anime[..., 3:]
-            return {
-                "photo": pixels.to_model(photo[..., :3]),
-                "target": pixels.to_model(photo[..., -3:]),
-                "anime": pixels.to_model(colour),
-                "anime_gray": to_gray(pixels.to_model(colour)),
-                "smooth": pixels.to_model(smooth),
-                "smooth_gray": to_gray(pixels.to_model(smooth)),
-            }
-
-        positions = tf.data.Dataset.zip(
-            tf.data.Dataset.range(first, end),
-            _order(self.photo_count, photo_order, first),
-            _order(self.anime_count, anime_order, first),
-        )
-        own = positions.batch(batch // workers).shard(workers, context.input_pipeline_id).unbatch()
-        examples = own.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        shares = examples.batch(context.get_per_replica_batch_size(batch), drop_remainder=True).prefetch(2)
-        return shares.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-
-    def _cut(self, picture: Any, seed: Any) -> Any:
-        """uint8 (H, W, C) of any H and W -> float32 (size, size, C) in [0, 255], as the augmentation says."""
-        size, augment = self.config.size, self.config.augment
-        chance = tf.random.stateless_uniform([3], seed)
-        if augment == "crop":
-            cut = _random_window(_enlarge(picture, size), size, chance)
-        elif augment == "enlarge-crop":
-            enlarged = round(ENLARGEMENT * size)
-            cut = _random_window(_resize(_central_square(picture), enlarged, enlarged), size, chance)
-        else:
-            cut = _resize(_central_square(picture), size, size)
-        if augment != "none":
-            cut = tf.cond(chance[2] < 0.5, lambda: tf.reverse(cut, axis=[1]), lambda: cut)
-        return tf.ensure_shape(cut, (size, size, picture.shape[-1]))
-
-
-class _Store:
-    """Pictures of any size and one number of channels in one flat buffer; empties the list it is given."""
-
-    def __init__(self, pictures: list[np.ndarray]):
-        self.channels = pictures[0].shape[-1]
-        self.shapes = np.array([picture.shape for picture in pictures], np.int64)
-        self.sizes = self.shapes.prod(axis=1)
-        self.starts = self.sizes.cumsum() - self.sizes
-        # Through DLPack, TensorFlow shares a buffer that is aligned to 64 bytes; tf.constant takes three times the memory.
-        padded = np.empty(self.sizes.sum() + 64, np.uint8)
-        offset = -padded.ctypes.data % 64
-        self.flat = padded[offset : offset + self.sizes.sum()]
-        for start, size in zip(self.starts, self.sizes, strict=True):
-            self.flat[start : start + size] = pictures.pop(0).reshape(-1)
-        self.tensor = tf.experimental.dlpack.from_dlpack(self.flat.__dlpack__())
-
-    def picture(self, index: int) -> np.ndarray:
-        """A copy of one picture."""
-        start, size = self.starts[index], self.sizes[index]
-        return np.array(self.flat[start : start + size].reshape(self.shapes[index]))
-
-    def read(self, index: Any) -> Any:
-        """The same inside tf.data: uint8 (?, ?, channels)."""
-        start, size, shape = (tf.gather(values, index) for values in (self.starts, self.sizes, self.shapes))
-        return tf.ensure_shape(tf.reshape(tf.slice(self.tensor, [start], [size]), shape), (None, None, self.channels))
-
-
-def _order(count: int, key: int, first: int) -> tf.data.Dataset:
-    """Endless indices below `count` from position `first` on: a permutation of its own for every `count` of them."""
-    epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
-
-    def permutation(epoch: Any) -> tf.data.Dataset:
-        indices = tf.range(count, dtype=tf.int64)
-        return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(indices, tf.stack([key, epoch])))
-
-    return epochs.flat_map(permutation).skip(first % count)
-
-
-def _central_square(picture: Any) -> Any:
-    height, width = tf.shape(picture)[0], tf.shape(picture)[1]
-    side = tf.minimum(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return picture[top : top + side, left : left + side]
-
-
-def _resize(picture: Any, height: Any, width: Any) -> Any:
-    """To float32 in [0, 255], bilinear with antialiasing; a picture of that size already is only cast."""
-
-    def resized() -> Any:
-        values = tf.image.resize(picture, (height, width), "bilinear", antialias=True)
-        return tf.clip_by_value(values, 0.0, 255.0)  # antialiasing weights sum to 1 up to rounding only
-
-    same = tf.reduce_all(tf.shape(picture)[:2] == tf.stack([height, width]))
-    return tf.cond(same, lambda: tf.cast(picture, tf.float32), resized)
-
-
-def _enlarge(picture: Any, size: int) -> Any:
-    """Makes the shorter side `size` where it is less: float32 in [0, 255]."""
-    shape = tf.shape(picture)[:2]
-    shorter = tf.reduce_min(shape)
-    height, width = tf.unstack(tf.cast(tf.round(shape * tf.maximum(size, shorter) / shorter), tf.int32))
-    return _resize(picture, height, width)
-
-
-def _random_window(picture: Any, size: int, chance: Any) -> Any:
-    room = tf.cast(tf.shape(picture)[:2] - size + 1, tf.float32)
-    top, left = tf.unstack(tf.cast(chance[:2] * room, tf.int32))
-    return picture[top : top + size, left : left + size]
+    anime = _open_set("anime", located.anime, config, cache)
+    photos = _monet2photo(config, cache) if located.photos is None else _open_set("photo", located.photos, config, cache)
+    return TrainingData(config, list(photos), list(anime), located.sentence, located.terms)
 
 
 @dataclass(frozen=True)
@@ -334,7 +125,7 @@ def _locate(config: DataConfig, source: Source, cache: Path) -> _Located:
     from_monet = config.photos == "monet2photo"
     own_terms = "Photos and frames belong to their owners, whose terms this program does not know."
     if source.photos is not None and from_monet:
-        raise DataError("--photos given, but data.photos is monet2photo: leave --photos out, or set data.photos=folder")
+        raise ValueError("--photos given, but data.photos is monet2photo: leave --photos out, or set data.photos=folder")
     if source.data is not None:
         official = source.data == OFFICIAL
         root = _open_root(_download_official(cache) if official else Path(source.data))
@@ -349,7 +140,7 @@ def _locate(config: DataConfig, source: Source, cache: Path) -> _Located:
             terms = own_terms
     elif source.anime is not None:
         if source.photos is None and not from_monet:
-            raise DataError("--anime DIR needs --photos DIR, or data.photos=monet2photo")
+            raise ValueError("--anime DIR needs --photos DIR, or data.photos=monet2photo")
         _check_apart(source)
         anime = _list_own(source.anime, "--anime")
         photos = None if source.photos is None else _list_own(source.photos, "--photos")
@@ -360,7 +151,7 @@ def _locate(config: DataConfig, source: Source, cache: Path) -> _Located:
         photos = None if from_monet else _list_generated("photo")
         sentence, terms = "Pictures drawn by this program.", "None: the pictures are generated."
     else:
-        raise DataError(
+        raise ValueError(
             f"no pictures given for style {config.style}: pass --data DIR (or a zip) in AnimeGAN's layout, "
             "--data official to download AnimeGAN's release, or --photos DIR --anime DIR"
         )
@@ -374,11 +165,11 @@ def _open_root(path: Path) -> Tree:
     if path.is_dir():
         return path
     if not path.exists():
-        raise DataError(f"{path} does not exist: pass --data a folder or zip in AnimeGAN's layout")
+        raise ValueError(f"{path} does not exist: pass --data a folder or zip in AnimeGAN's layout")
     try:
         return zipfile.Path(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path} is neither a folder nor a readable zip ({error})") from None
+        raise ValueError(f"{path} is neither a folder nor a readable zip ({error})") from None
 
 
 def _find_layout(root: Tree, style: str, label: str) -> Tree:
@@ -392,8 +183,8 @@ def _find_layout(root: Tree, style: str, label: str) -> Tree:
     if style in found:
         return found[style]
     if not found:
-        raise DataError(f"no folder {style}/style in {label}, nor any other STYLE/style: it is not in AnimeGAN's layout")
-    raise DataError(
+        raise ValueError(f"no folder {style}/style in {label}, nor any other STYLE/style: it is not in AnimeGAN's layout")
+    raise ValueError(
         f"no folder {style}/style in {label}: found styles {', '.join(sorted(found))}; {nearest(style, sorted(found))} "
         "Set it with --set data.style=NAME"
     )
@@ -402,7 +193,7 @@ def _find_layout(root: Tree, style: str, label: str) -> Tree:
 def _list_photos(base: Tree, label: str) -> _Listing:
     if not (base / "train_photo").is_dir():
         names = ", ".join(folder.name for folder in _folders(base))
-        raise DataError(
+        raise ValueError(
             f"no folder train_photo in {label}, only {names}: add it, or take photos from TFDS with data.photos=monet2photo"
         )
     return _list(base / "train_photo", f"{label}: train_photo")
@@ -410,7 +201,7 @@ def _list_photos(base: Tree, label: str) -> _Listing:
 
 def _list_own(folder: Path, flag: str) -> _Listing:
     if not folder.is_dir():
-        raise DataError(f"{flag} {folder} is not a folder")
+        raise ValueError(f"{flag} {folder} is not a folder")
     return _list(folder, str(folder))
 
 
@@ -419,13 +210,13 @@ def _check_apart(source: Source) -> None:
         return
     photos, anime = source.photos.resolve(), source.anime.resolve()
     if photos == anime or photos in anime.parents or anime in photos.parents:
-        raise DataError(f"--photos {source.photos} and --anime {source.anime} hold each other: give two separate folders")
+        raise ValueError(f"--photos {source.photos} and --anime {source.anime} hold each other: give two separate folders")
 
 
 def _list(folder: Tree, label: str) -> _Listing:
     files = dict(_files(folder))
     if not files:
-        raise DataError(f"no pictures in {label}: the folder is empty")
+        raise ValueError(f"no pictures in {label}: the folder is empty")
     where = f"{folder.root.filename}/{folder.at}" if isinstance(folder, zipfile.Path) else str(folder.resolve())
     stamps = {name: _stamp(file) for name, file in files.items()}
     pictures = {name: functools.partial(_read, file, stamps[name][0]) for name, file in files.items()}
@@ -478,7 +269,7 @@ def _download_official(cache: Path) -> Path:
         try:
             tfds.download.DownloadManager(download_dir=folder).download(OFFICIAL_URL)
         except (OSError, tfds.download.DownloadError) as error:
-            raise DataError(f"{OFFICIAL_URL}: the download failed ({error}): try again") from None
+            raise ValueError(f"{OFFICIAL_URL}: the download failed ({error}): try again") from None
     return max(folder.glob("*.zip"))
 
 
@@ -487,7 +278,7 @@ def _check_reachable(url: str, remedy: str) -> None:
     try:
         urllib.request.urlopen(url, timeout=20).close()
     except OSError as error:
-        raise DataError(f"{url} cannot be reached ({error}): {remedy}") from None
+        raise ValueError(f"{url} cannot be reached ({error}): {remedy}") from None
 
 
 def _monet2photo(config: DataConfig, cache: Path) -> Iterator[np.ndarray]:
@@ -498,7 +289,7 @@ def _monet2photo(config: DataConfig, cache: Path) -> Iterator[np.ndarray]:
         try:
             builder.download_and_prepare()
         except (OSError, tfds.download.DownloadError) as error:
-            raise DataError(f"cycle_gan/monet2photo cannot be prepared ({error})") from None
+            raise ValueError(f"cycle_gan/monet2photo cannot be prepared ({error})") from None
 
     def photo(example: Mapping[str, np.ndarray]) -> np.ndarray:
         colour = np.asarray(_fit(Image.fromarray(example["image"]), config.resolution))
@@ -553,10 +344,10 @@ class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
                 yield os.fsencode(name), result
         self.info.metadata["skipped"] = skipped
         if sum(map(len, skipped.values())) == len(pictures):
-            raise DataError(f"no picture in {config.listing.label} can be used: {'; '.join(skip_lines(skipped))}")
+            raise ValueError(f"no picture in {config.listing.label} can be used: {'; '.join(_skip_lines(skipped))}")
 
 
-def skip_lines(skipped: Mapping[str, list[str]]) -> list[str]:
+def _skip_lines(skipped: Mapping[str, list[str]]) -> list[str]:
     """One line a reason: how many pictures, and the names of the first five."""
     return [
         f"{len(names)} {reason}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
@@ -564,10 +355,8 @@ def skip_lines(skipped: Mapping[str, list[str]]) -> list[str]:
     ]
 
 
-def _open_set(
-    kind: Kind, listing: _Listing, data: DataConfig, cache: Path
-) -> tuple[Iterator[np.ndarray], dict[str, list[str]]]:
-    """Builds a set unless it is there; gives its pictures as `TrainingData` takes them, and what was skipped."""
+def _open_set(kind: Kind, listing: _Listing, data: DataConfig, cache: Path) -> Iterator[np.ndarray]:
+    """Builds a set unless it is there, and says what was skipped; gives its pictures as `TrainingData` takes them."""
     strength = data.flatten if kind == "photo" else 0.0
     digest = hashlib.sha256(json.dumps([data.resolution, strength, listing.identity]).encode()).hexdigest()[:16]
     readable = re.sub(r"[^a-z0-9]+", "-", "-".join(Path(listing.label).parts[-2:]).lower()).strip("-")
@@ -587,13 +376,12 @@ def _open_set(
                 builder.download_and_prepare()
             except OSError as error:
                 if not builder.is_prepared():  # or another process has finished the same set first
-                    raise DataError(f"cannot prepare pictures in {cache} ({error}): choose another --cache") from error
+                    raise ValueError(f"cannot prepare pictures in {cache} ({error}): choose another --cache") from error
             builder = AnimeganPictures(data_dir=cache, config=config)
-    skipped = {reason: list(names) for reason, names in builder.info.metadata["skipped"].items()}
     if not prepared:
-        for line in skip_lines(skipped):
+        for line in _skip_lines(builder.info.metadata["skipped"]):
             print(f"skipped {kind}: {line}")
-    return _read_set(builder), skipped
+    return _read_set(builder)
 
 
 def _read_set(builder: AnimeganPictures) -> Iterator[np.ndarray]:

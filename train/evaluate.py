@@ -32,7 +32,8 @@ from PIL import Image, UnidentifiedImageError
 from hub_export import checkpoint, pixels
 from hub_export.card import model_card
 from hub_export.checkpoint import Record
-from train.datasets import Source, TrainingData, open_data
+from train.batches import TrainingData
+from train.datasets import Source, open_data
 from train.experiments import DataConfig, FeatureConfig
 from train.features import build_features
 

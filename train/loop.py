@@ -38,7 +38,7 @@ from tqdm import tqdm
 from hub_export import checkpoint, pixels
 from hub_export.hub import REFERENCE
 from hub_export.store import resolve
-from train.datasets import TrainingData
+from train.batches import TrainingData
 from train.experiments import Experiment, changes, from_dict
 from train.trainer import Trainer, automatic_precision
 

@@ -9,6 +9,8 @@
 
 DIR (or a zip of it) has AnimeGAN's layout: STYLE/style and train_photo. Any two folders of pictures will do as well:
 `--photos DIR --anime DIR`.
+
+What the arguments alone tell is answered before anything heavy loads: experiments load Keras, training TensorFlow and TFDS.
 """
 
 import argparse
@@ -16,8 +18,10 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from train.experiments import EXPERIMENTS, Experiment, get_experiment, override
+if TYPE_CHECKING:
+    from train.experiments import Experiment
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,6 +65,13 @@ def parser() -> argparse.ArgumentParser:
         help="share every batch among all GPUs of this machine (mirrored) or among the machines in TF_CONFIG (multiworker)",
     )
     p.add_argument(
+        "--wait",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="with multiworker: how long the other machines may take to start (default: 600)",
+    )
+    p.add_argument(
         "--xla",
         action="store_true",
         help="compile the steps with XLA, for GPUs (not tried on one): same losses, but other random numbers for jitter",
@@ -71,13 +82,31 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def configure(arguments: argparse.Namespace) -> Experiment:
-    """The experiment that the command line asks for. Raises ValueError with the cause and the remedy."""
-    from hub_export.checkpoint import NAME
-
-    experiment = get_experiment(arguments.experiment)
+def check(arguments: argparse.Namespace) -> None:
+    """Raises ValueError, with the cause and the remedy, for arguments that are wrong for every experiment."""
     if arguments.set and not arguments.name:
         raise ValueError("--set makes another experiment: give it a name with --name")
+    if arguments.keep < 0:
+        raise ValueError(f"--keep takes a number of checkpoints, got {arguments.keep}")
+    if arguments.keep and arguments.publish:
+        raise ValueError("--keep might remove a checkpoint before it is published: leave out --keep or --publish")
+    if not arguments.wait >= 0:
+        raise ValueError(f"--wait takes a number of seconds, got {arguments.wait:g}")
+    if arguments.xla and arguments.strategy != "one":
+        raise ValueError("--xla compiles the step of one device: leave out --xla or --strategy")
+    if arguments.publish:
+        from hub_export.hub import REPO
+
+        if not REPO.fullmatch(arguments.publish):
+            raise ValueError(f"--publish {arguments.publish!r} names no repo: write you/animegan-hayao")
+
+
+def configure(arguments: argparse.Namespace) -> "Experiment":
+    """The experiment that checked arguments ask for. Raises ValueError with the cause and the remedy."""
+    from hub_export.checkpoint import NAME
+    from train.experiments import get_experiment, override
+
+    experiment = get_experiment(arguments.experiment)
     settings, suffix = list(arguments.set), ""
     if arguments.steps is not None:
         warmup, steps = _steps(arguments.steps, experiment)
@@ -108,7 +137,7 @@ def configure(arguments: argparse.Namespace) -> Experiment:
     return experiment
 
 
-def _steps(text: str, experiment: Experiment) -> tuple[int, int]:
+def _steps(text: str, experiment: "Experiment") -> tuple[int, int]:
     """ "300+300" -> (300, 600); a single total is split as the experiment's epochs are."""
     parts = text.split("+")
     if len(parts) > 2 or not all(part.isdecimal() for part in parts) or sum(map(int, parts)) < 1:
@@ -121,39 +150,39 @@ def _steps(text: str, experiment: Experiment) -> tuple[int, int]:
 def main(arguments: argparse.Namespace) -> None:
     """Runs the command. Raises ValueError or TrainingStopped with a sentence for the user."""
     if not arguments.experiment:
-        width = max(map(len, EXPERIMENTS))
-        print("\n".join(f"{name:{width}}  {experiment.question}" for name, experiment in EXPERIMENTS.items()))
+        _list_experiments()
         return
+    check(arguments)
     experiment = configure(arguments)
-    folder = arguments.runs / (arguments.name or experiment.name)
-    if arguments.keep < 0:
-        raise ValueError(f"--keep takes a number of checkpoints, got {arguments.keep}")
-    if arguments.keep and arguments.publish:
-        raise ValueError("--keep might remove a checkpoint before it is published: leave out --keep or --publish")
-    if arguments.xla and arguments.strategy != "one":
-        raise ValueError("--xla compiles the step of one device: leave out --xla or --strategy")
     if arguments.dry_run:
         print(json.dumps(dataclasses.asdict(experiment), indent=1))
-        return
+    else:
+        _train(experiment, arguments)
 
+
+def _list_experiments() -> None:
+    from train.experiments import EXPERIMENTS
+
+    width = max(map(len, EXPERIMENTS))
+    print("\n".join(f"{name:{width}}  {experiment.question}" for name, experiment in EXPERIMENTS.items()))
+
+
+def _train(experiment: "Experiment", arguments: argparse.Namespace) -> None:
     import tensorflow as tf
     from tqdm import tqdm
 
-    from hub_export.hub import REPO
     from hub_export.publish import Publisher
     from train.datasets import Source, open_data
     from train.loop import Run
     from train.trainer import keep_freed_memory, open_strategy
 
-    if arguments.publish and not REPO.fullmatch(arguments.publish):
-        raise ValueError(f"--publish {arguments.publish!r} names no repo: write you/animegan-hayao")
-
+    folder = arguments.runs / (arguments.name or experiment.name)
     keep_freed_memory()
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     if arguments.deterministic:
         tf.config.experimental.enable_op_determinism()
-    strategy = open_strategy(arguments.strategy)
+    strategy = open_strategy(arguments.strategy, arguments.wait)
     source = Source.of(arguments.data, arguments.photos, arguments.anime)
     data = open_data(experiment.data, source, arguments.cache)
     data.terms = arguments.terms or data.terms

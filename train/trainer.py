@@ -54,14 +54,16 @@ def keep_freed_memory() -> None:
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: whose free end stays ours
 
 
-def open_strategy(name: str) -> tf.distribute.Strategy:
+def open_strategy(name: str, wait: float = 600.0) -> tf.distribute.Strategy:
     """The devices that share every batch; to be called before TensorFlow does anything else.
 
     Args:
         name: "one" device, "mirrored" for all GPUs of this machine, or "multiworker" for the machines in TF_CONFIG.
+        wait: how many seconds the other machines may take to start.
 
     Raises:
-        ValueError: there is one device only, or TF_CONFIG names no workers.
+        ValueError: there is one device only, or TF_CONFIG does not name the workers and which of them this one is.
+        RuntimeError: a worker did not start in time.
     """
     if name == "mirrored":
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
@@ -72,14 +74,19 @@ def open_strategy(name: str) -> tf.distribute.Strategy:
             )
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     if name == "multiworker":
+        from train.workers import await_workers
+
         try:
-            workers = json.loads(os.environ.get("TF_CONFIG", "{}"))["cluster"]["worker"]
-        except (ValueError, KeyError, TypeError):
+            told = json.loads(os.environ.get("TF_CONFIG", "{}"))
+            workers = [address for job in told["cluster"].values() for address in job]
+            own = told["cluster"][told["task"]["type"]][int(told["task"]["index"])]
+        except (ValueError, LookupError, TypeError, AttributeError):
             raise ValueError(
                 "--strategy multiworker needs TF_CONFIG in the environment of every worker, the same but for the index: "
                 '\'{"cluster": {"worker": ["10.0.0.1:5000", "10.0.0.2:5000"]}, "task": {"type": "worker", "index": 0}}\''
             ) from None
-        print(f"waiting for all {len(workers)} workers", flush=True)
+        print(f"waiting at most {wait:g} seconds for all {len(workers)} workers", flush=True)
+        await_workers(workers, own, wait)
         return tf.distribute.MultiWorkerMirroredStrategy()
     return tf.distribute.get_strategy()
 

@@ -1,0 +1,205 @@
+"""Pictures in memory, and the endless batches made of them: order, augmentation, and an exact position for resuming.
+
+A photo and its flat version, an anime frame and its smooth version are cut alike; gray is computed from colour here.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hub_export import pixels
+from train.experiments import DataConfig
+from train.losses import to_gray
+
+ENLARGEMENT = 1.12
+
+
+class TrainingData:
+    """Decoded pictures in memory, and the batches made of them. While it is made it needs twice its final memory.
+
+    Args:
+        config: size, augmentation, flatten and holdout.
+        photos: uint8 (H, W, 3) RGB, any H and W, or (H, W, 6) with the flat version beside it where config.flatten is
+            set; the list is emptied.
+        anime: uint8 (H, W, 6), RGB and the edge-smoothed RGB; the list is emptied.
+        source, terms: a sentence each, for the record.
+
+    Attributes:
+        photo_count, anime_count: pictures to train on.
+
+    Raises:
+        ValueError: holdout leaves nothing to train on.
+    """
+
+    def __init__(
+        self, config: DataConfig, photos: list[np.ndarray], anime: list[np.ndarray], source: str = "", terms: str = ""
+    ):
+        self.config, self.source, self.terms = config, source, terms
+        self.photo_count, self.anime_count = len(photos) - config.holdout, len(anime) - config.holdout
+        if min(self.photo_count, self.anime_count) < 1:
+            raise ValueError(
+                f"{len(photos)} photos and {len(anime)} anime frames leave nothing to train on when "
+                f"{config.holdout} of each are held out: lower data.holdout or add pictures"
+            )
+        self._photos, self._anime = _Store(photos), _Store(anime)
+
+    def summary(self) -> dict[str, Any]:
+        """For the record: counts of what is trained on, what was held out, source and terms."""
+        return {
+            "photos": self.photo_count,
+            "anime": self.anime_count,
+            "held_out": self.config.holdout,
+            "source": self.source,
+            "terms": self.terms,
+        }
+
+    def held_out_photos(self) -> list[np.ndarray]:
+        """The photos kept out of training: uint8 (H, W, 3) RGB."""
+        return [self._photos.picture(self.photo_count + index)[..., :3] for index in range(self.config.holdout)]
+
+    def held_out_anime(self) -> list[np.ndarray]:
+        """The anime frames kept out of training: uint8 (H, W, 3) RGB."""
+        return [self._anime.picture(self.anime_count + index)[..., :3] for index in range(self.config.holdout)]
+
+    def fixed_photos(self, count: int) -> list[np.ndarray]:
+        """The first photos, at most `count`, of those held out, or of those trained on where none are."""
+        if self.config.holdout:
+            return self.held_out_photos()[:count]
+        return [self._photos.picture(index)[..., :3] for index in range(min(count, self.photo_count))]
+
+    def steps_per_epoch(self, batch: int) -> int:
+        """max(photos, frames) / batch, at least 1."""
+        return max(1, max(self.photo_count, self.anime_count) // batch)
+
+    def batches(
+        self, batch: int, seed: int, start_step: int = 0, context: tf.distribute.InputContext | None = None
+    ) -> tf.data.Dataset:
+        """Endless batches; element k depends on `seed` and `start_step + k` alone, to the bit.
+
+        Photos and frames each come in a new random order every epoch of their own, none twice in one.
+
+        Args:
+            batch: pictures a step.
+            seed: of order and augmentation.
+            start_step: how many steps were taken before.
+            context: which worker asks, if several replicas share the batches. It gets its part of every batch, in
+                elements of one replica's share each; together they are the batches that one worker alone would get.
+
+        Returns:
+            Elements {"photo", "target", "anime", "anime_gray", "smooth", "smooth_gray"}, each (batch, size, size, 3)
+            float32 [-1, 1] RGB. target is the photo in the same crop, flat where config.flatten is set; the last four
+            are one frame in one crop, the gray ones with three equal channels.
+        """
+        context = context or tf.distribute.InputContext()
+        workers = context.num_input_pipelines
+        first, end = start_step * batch, np.iinfo(np.int64).max
+        photo_order, anime_order, photo_geometry, anime_geometry = (4 * seed + stream for stream in range(4))
+
+        def example(position: Any, photo_index: Any, anime_index: Any) -> dict[str, Any]:
+            photo = self._cut(self._photos.read(photo_index), tf.stack([photo_geometry, position]))
+            anime = self._cut(self._anime.read(anime_index), tf.stack([anime_geometry, position]))
+            colour, smooth = anime[..., :3], anime[..., 3:]
+            return {
+                "photo": pixels.to_model(photo[..., :3]),
+                "target": pixels.to_model(photo[..., -3:]),
+                "anime": pixels.to_model(colour),
+                "anime_gray": to_gray(pixels.to_model(colour)),
+                "smooth": pixels.to_model(smooth),
+                "smooth_gray": to_gray(pixels.to_model(smooth)),
+            }
+
+        positions = tf.data.Dataset.zip(
+            tf.data.Dataset.range(first, end),
+            _order(self.photo_count, photo_order, first),
+            _order(self.anime_count, anime_order, first),
+        )
+        own = positions.batch(batch // workers).shard(workers, context.input_pipeline_id).unbatch()
+        examples = own.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        shares = examples.batch(context.get_per_replica_batch_size(batch), drop_remainder=True).prefetch(2)
+        return shares.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+    def _cut(self, picture: Any, seed: Any) -> Any:
+        """uint8 (H, W, C) of any H and W -> float32 (size, size, C) in [0, 255], as the augmentation says."""
+        size, augment = self.config.size, self.config.augment
+        chance = tf.random.stateless_uniform([3], seed)
+        if augment == "crop":
+            cut = _random_window(_enlarge(picture, size), size, chance)
+        elif augment == "enlarge-crop":
+            enlarged = round(ENLARGEMENT * size)
+            cut = _random_window(_resize(_central_square(picture), enlarged, enlarged), size, chance)
+        else:
+            cut = _resize(_central_square(picture), size, size)
+        if augment != "none":
+            cut = tf.cond(chance[2] < 0.5, lambda: tf.reverse(cut, axis=[1]), lambda: cut)
+        return tf.ensure_shape(cut, (size, size, picture.shape[-1]))
+
+
+class _Store:
+    """Pictures of any size and one number of channels in one flat buffer; empties the list it is given."""
+
+    def __init__(self, pictures: list[np.ndarray]):
+        self.channels = pictures[0].shape[-1]
+        self.shapes = np.array([picture.shape for picture in pictures], np.int64)
+        self.sizes = self.shapes.prod(axis=1)
+        self.starts = self.sizes.cumsum() - self.sizes
+        # Through DLPack, TensorFlow shares a buffer that is aligned to 64 bytes; tf.constant takes three times the memory.
+        padded = np.empty(self.sizes.sum() + 64, np.uint8)
+        offset = -padded.ctypes.data % 64
+        self.flat = padded[offset : offset + self.sizes.sum()]
+        for start, size in zip(self.starts, self.sizes, strict=True):
+            self.flat[start : start + size] = pictures.pop(0).reshape(-1)
+        self.tensor = tf.experimental.dlpack.from_dlpack(self.flat.__dlpack__())
+
+    def picture(self, index: int) -> np.ndarray:
+        """A copy of one picture."""
+        start, size = self.starts[index], self.sizes[index]
+        return np.array(self.flat[start : start + size].reshape(self.shapes[index]))
+
+    def read(self, index: Any) -> Any:
+        """The same inside tf.data: uint8 (?, ?, channels)."""
+        start, size, shape = (tf.gather(values, index) for values in (self.starts, self.sizes, self.shapes))
+        return tf.ensure_shape(tf.reshape(tf.slice(self.tensor, [start], [size]), shape), (None, None, self.channels))
+
+
+def _order(count: int, key: int, first: int) -> tf.data.Dataset:
+    """Endless indices below `count` from position `first` on: a permutation of its own for every `count` of them."""
+    epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
+
+    def permutation(epoch: Any) -> tf.data.Dataset:
+        indices = tf.range(count, dtype=tf.int64)
+        return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(indices, tf.stack([key, epoch])))
+
+    return epochs.flat_map(permutation).skip(first % count)
+
+
+def _central_square(picture: Any) -> Any:
+    height, width = tf.shape(picture)[0], tf.shape(picture)[1]
+    side = tf.minimum(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return picture[top : top + side, left : left + side]
+
+
+def _resize(picture: Any, height: Any, width: Any) -> Any:
+    """To float32 in [0, 255], bilinear with antialiasing; a picture of that size already is only cast."""
+
+    def resized() -> Any:
+        values = tf.image.resize(picture, (height, width), "bilinear", antialias=True)
+        return tf.clip_by_value(values, 0.0, 255.0)  # antialiasing weights sum to 1 up to rounding only
+
+    same = tf.reduce_all(tf.shape(picture)[:2] == tf.stack([height, width]))
+    return tf.cond(same, lambda: tf.cast(picture, tf.float32), resized)
+
+
+def _enlarge(picture: Any, size: int) -> Any:
+    """Makes the shorter side `size` where it is less: float32 in [0, 255]."""
+    shape = tf.shape(picture)[:2]
+    shorter = tf.reduce_min(shape)
+    height, width = tf.unstack(tf.cast(tf.round(shape * tf.maximum(size, shorter) / shorter), tf.int32))
+    return _resize(picture, height, width)
+
+
+def _random_window(picture: Any, size: int, chance: Any) -> Any:
+    room = tf.cast(tf.shape(picture)[:2] - size + 1, tf.float32)
+    top, left = tf.unstack(tf.cast(chance[:2] * room, tf.int32))
+    return picture[top : top + size, left : left + size]
