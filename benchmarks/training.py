@@ -28,7 +28,7 @@ import tensorflow as tf
 
 from train.batches import TrainingData
 from train.experiments import Experiment, get_experiment, override
-from train.trainer import Trainer, automatic_precision, keep_freed_memory
+from train.trainer import Trainer, automatic_precision
 
 PICTURES = ("photo", "target", "anime", "anime_gray", "smooth", "smooth_gray")
 PRECISIONS = ("float32", "mixed_bfloat16")
@@ -206,12 +206,7 @@ def main() -> None:
     parser.add_argument("--port", metavar="DIR", help="a clone of the port, to be timed in turn with official-v2-hayao")
     parser.add_argument("--python", default=sys.executable, help="with --port: a Python that has torch, opencv and tqdm")
     parser.add_argument("--memory", metavar="NAME", nargs="+", help="experiments whose memory is to be counted")
-    parser.add_argument(
-        "--give-back", action="store_true", help="freed memory goes to the kernel, as glibc has it by itself"
-    )
     arguments = parser.parse_args()
-    if not arguments.give_back:
-        keep_freed_memory()
     if arguments.memory:
         print_memory(arguments.memory)
         return

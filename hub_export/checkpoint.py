@@ -26,12 +26,11 @@ import numpy as np
 from PIL import Image
 
 from hub_export import pixels
+from hub_export.architecture import GeneratorConfig
 from hub_export.weights import DATATYPES, assign_weights, read_weights
 
 if TYPE_CHECKING:
     import keras
-
-    from hub_export.generator import GeneratorConfig
 
 SCHEMA = 1
 RECORD, CARD, HISTORY, SAMPLES = "checkpoint.json", "README.md", "history.jsonl", "samples.jpg"
@@ -107,10 +106,8 @@ class Record:
     schema: int = SCHEMA
 
     @property
-    def generator_config(self) -> "GeneratorConfig":
-        """Which generator to rebuild. Loads Keras. Raises CheckpointError if the record names none we know."""
-        from hub_export.generator import GeneratorConfig
-
+    def generator_config(self) -> GeneratorConfig:
+        """Which generator to rebuild. Raises CheckpointError if the record names none we know."""
         try:
             return GeneratorConfig(**self.generator)
         except (TypeError, ValueError) as error:

@@ -12,53 +12,33 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import keras
 
-Architecture = Literal["v1", "v2", "lite"]
-OWN_CHANNELS = {"v1": 64, "v2": 32, "lite": 32}
-MAX_CHANNELS = {"v1": 64, "v2": 128, "lite": 128}
-"""At most 128 channels at full size: a stranger's checkpoint needs no more memory than v1 itself."""
-STRIDES = {"v1": 4, "v2": 4, "lite": 8}
+from hub_export.architecture import GeneratorConfig
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
-    """Which generator to build.
+class Layers:
+    """The classes a model is built of; training has some of its own."""
 
-    Args:
-        architecture: v1 (3,956,096 parameters), v2 (2,143,552) or lite (0.7 M).
-        channels: output channels of the first layer, all others follow; 0 means the architecture's own.
-    """
+    conv2d: Callable[..., Any]
+    group_norm: Callable[..., Any]
 
-    architecture: Architecture = "v2"
-    channels: int = 0
 
-    def __post_init__(self) -> None:
-        if self.architecture not in get_args(Architecture):
-            raise ValueError(f"unknown generator {self.architecture!r}: choose one of {', '.join(get_args(Architecture))}")
-        if self.channels == 0:
-            object.__setattr__(self, "channels", OWN_CHANNELS[self.architecture])
-        most = MAX_CHANNELS[self.architecture]
-        if type(self.channels) is not int or not 1 <= self.channels <= most:
-            raise ValueError(f"channels of generator {self.architecture} must be from 1 to {most}, got {self.channels!r}")
-
-    @property
-    def stride(self) -> int:
-        """Height and width of a picture must be multiples of this."""
-        return STRIDES[self.architecture]
+STOCK = Layers(keras.layers.Conv2D, functools.partial(keras.layers.GroupNormalization, dtype="float32"))
+"""Keras' own, as every checkpoint holds them."""
 
 
 class _Blocks:
     """The layers a generator is written in.
 
-    `conv2d` is the convolution class, so that training can normalise kernels. An `initializer` is called for every layer:
-    one Keras initializer gives all layers of a shape the same numbers.
+    An `initializer` is called for every layer: one Keras initializer gives all layers of a shape the same numbers.
     """
 
-    def __init__(self, conv2d: Callable[..., Any], norm: str, initializer: Callable[[], Any]):
-        self.conv2d, self.norm_kind, self.initializer = conv2d, norm, initializer
+    def __init__(self, layers: Layers, norm: str, initializer: Callable[[], Any]):
+        self.layers, self.norm_kind, self.initializer = layers, norm, initializer
 
     def pad(self, x: Any, kernel: int, stride: int) -> Any:
         """Reflect padding as the references have it: kernel//2 on every side, (0, 1) for stride 2."""
@@ -70,7 +50,7 @@ class _Blocks:
     ) -> Any:
         x = self.pad(x, kernel, stride)
         start = (initializer or self.initializer)()
-        return self.conv2d(filters, kernel, stride, use_bias=use_bias, kernel_initializer=start)(x)
+        return self.layers.conv2d(filters, kernel, stride, use_bias=use_bias, kernel_initializer=start)(x)
 
     def depthwise(self, x: Any, stride: int = 1, use_bias: bool = False, initializer: Any = None) -> Any:
         x = self.pad(x, 3, stride)
@@ -79,7 +59,7 @@ class _Blocks:
 
     def norm(self, x: Any, epsilon: float = 1e-5) -> Any:
         groups = {"instance": -1, "layer": 1}[self.norm_kind]
-        return keras.layers.GroupNormalization(groups, epsilon=epsilon, dtype="float32")(x)
+        return self.layers.group_norm(groups, epsilon=epsilon)(x)
 
     def activate(self, x: Any) -> Any:
         return keras.layers.LeakyReLU(negative_slope=0.2)(x)
@@ -110,8 +90,8 @@ class _Blocks:
         return keras.layers.Add()([x, y]) if x.shape[-1] == filters else y
 
 
-def _v1(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
-    b = _Blocks(conv2d, "instance", keras.initializers.GlorotUniform)
+def _v1(photo: Any, c: int, layers: Layers) -> Any:
+    b = _Blocks(layers, "instance", keras.initializers.GlorotUniform)
     depthwise = {"initializer": functools.partial(keras.initializers.TruncatedNormal, stddev=0.02)}
 
     def down(x: Any, filters: int) -> Any:
@@ -133,8 +113,8 @@ def _v1(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
     return b.conv(x, 3, 1)
 
 
-def _v2(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
-    b = _Blocks(conv2d, "layer", keras.initializers.HeNormal)
+def _v2(photo: Any, c: int, layers: Layers) -> Any:
+    b = _Blocks(layers, "layer", keras.initializers.HeNormal)
     x = b.conv_norm(photo, c, 7)  # (B, H, W, c)
     x = b.conv_norm(b.conv_norm(x, 2 * c, stride=2), 2 * c)  # (B, H/2, W/2, 2c)
     x = b.conv_norm(b.conv_norm(x, 4 * c, stride=2), 4 * c)  # (B, H/4, W/4, 4c)
@@ -148,13 +128,13 @@ def _v2(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
     return b.conv(x, 3, 1)
 
 
-def _lite(photo: Any, c: int, conv2d: Callable[..., Any]) -> Any:
+def _lite(photo: Any, c: int, layers: Layers) -> Any:
     """Ours: an encoder-decoder with additive skips at every scale and no normalisation.
 
     The skips make the identity easy to learn, so a short warm-up suffices; without normalisation over the picture a
     pixel depends only on its neighbourhood, which keeps large pictures free of seams and is fast on a CPU.
     """
-    b = _Blocks(conv2d, "none", keras.initializers.HeNormal)
+    b = _Blocks(layers, "none", keras.initializers.HeNormal)
     add = keras.layers.Add
     small = functools.partial(
         keras.initializers.RandomNormal, stddev=0.01
@@ -195,17 +175,13 @@ def dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def build_generator(config: GeneratorConfig, conv2d: Callable[..., Any] = keras.layers.Conv2D) -> keras.Model:
-    """Builds an untrained generator under the current Keras dtype policy.
-
-    Args:
-        config: which one.
-        conv2d: the convolution class; the default makes a model of stock Keras layers, as every checkpoint holds it.
+def build_generator(config: GeneratorConfig, layers: Layers = STOCK) -> keras.Model:
+    """Builds an untrained generator under the current Keras dtype policy, of the given layers.
 
     Returns:
         A Functional model `(B, H, W, 3) [-1, 1] -> (B, H, W, 3) float32 [-1, 1]`, any H, W that `config.stride` divides.
     """
     body = {"v1": _v1, "v2": _v2, "lite": _lite}[config.architecture]
     photo = keras.Input((None, None, 3), name="photo")
-    anime = keras.layers.Activation("tanh", dtype="float32", name="anime")(body(photo, config.channels, conv2d))
+    anime = keras.layers.Activation("tanh", dtype="float32", name="anime")(body(photo, config.channels, layers))
     return keras.Model(photo, anime, name=f"generator_{config.architecture}")

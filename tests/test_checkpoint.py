@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hub_export.architecture import Architecture, GeneratorConfig
 from hub_export.checkpoint import (
     CARD,
     CONFIG,
@@ -42,7 +43,7 @@ from hub_export.checkpoint import (
     save_checkpoint,
     write_record,
 )
-from hub_export.generator import Architecture, GeneratorConfig, build_generator, dtype_policy
+from hub_export.generator import build_generator, dtype_policy
 from hub_export.weights import DATATYPES, half_weights, read_weights
 
 KERNEL = "layers/conv2d_1/vars/0"

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hub_export.generator import GeneratorConfig, build_generator, dtype_policy
+from hub_export.architecture import GeneratorConfig
+from hub_export.generator import STOCK, build_generator, dtype_policy
 from train.discriminator import build_discriminator
 from train.experiments import DiscriminatorConfig, FeatureConfig
 from train.features import build_features
@@ -130,7 +131,7 @@ def test_sigma_stays_float32_in_mixed_precision() -> None:
 @pytest.mark.parametrize("architecture", ["v1", "v2", "lite"])
 def test_generator_spectral_norm_folds_into_plain_kernels(architecture: str) -> None:
     config = GeneratorConfig(architecture, channels=8)
-    trained, plain = build_generator(config, SpectralConv2D), build_generator(config)
+    trained, plain = build_generator(config, dataclasses.replace(STOCK, conv2d=SpectralConv2D)), build_generator(config)
     for weight in trained.trainable_weights:  # biases start at zero
         weight.assign(np.random.default_rng(0).normal(size=weight.shape, scale=0.3))
     settled(trained)

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from train.experiments import EXPERIMENTS, changes, flatten, from_dict, get_experiment, override
-from train.run import configure, parser
+from train.run import check, configure, parser
 
 NAMES = [
     "official-v1 official-v2-hayao official-v2-paprika official-v2-shinkai",
@@ -18,7 +18,9 @@ NAMES = [
 
 
 def configured(*words: str) -> object:
-    return configure(parser().parse_args(words))
+    arguments = parser().parse_args(words)
+    check(arguments)
+    return configure(arguments)
 
 
 def test_every_experiment_is_there_and_asks_something() -> None:

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from hub_export import pixels
-from hub_export.generator import Architecture, GeneratorConfig, _Blocks, build_generator, dtype_policy
+from hub_export.architecture import Architecture, GeneratorConfig
+from hub_export.generator import _Blocks, build_generator, dtype_policy
 
 ARCHITECTURES: list[Architecture] = ["v1", "v2", "lite"]
 

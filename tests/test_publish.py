@@ -17,9 +17,10 @@ from hub_server import HubServer
 from huggingface_hub import ModelCard
 from test_checkpoint import save_tiny
 
+from hub_export.architecture import GeneratorConfig
 from hub_export.card import TAG, model_card
 from hub_export.checkpoint import CARD, RECORD, SIZE_LIMITS, WEIGHTS, CheckpointError, parse_record, read_record, write_aside
-from hub_export.generator import GeneratorConfig, build_generator
+from hub_export.generator import build_generator
 from hub_export.publish import Publisher, PublishError, main, publish
 
 REPO = "you/animegan-tiny"

@@ -17,6 +17,7 @@ from hub_server import HubServer
 from test_checkpoint import reseal, save_tiny, tiny_record
 
 from hub_export import pixels
+from hub_export.architecture import Architecture, GeneratorConfig
 from hub_export.card import model_card
 from hub_export.checkpoint import (
     CARD,
@@ -30,7 +31,7 @@ from hub_export.checkpoint import (
     read_samples,
     save_checkpoint,
 )
-from hub_export.generator import Architecture, GeneratorConfig, build_generator
+from hub_export.generator import build_generator
 from hub_export.publish import publish
 from hub_export.release import main, parser, release
 from hub_export.store import FolderStore, resolve

@@ -21,7 +21,8 @@ def tiny_checkpoint(folder: Path, seed: int = 0, **changes: object) -> Record:
     """Writes a real checkpoint of a lite generator with 8 channels and random weights at .../EXPERIMENT/CHECKPOINT."""
     import keras
 
-    from hub_export.generator import GeneratorConfig, build_generator
+    from hub_export.architecture import GeneratorConfig
+    from hub_export.generator import build_generator
 
     keras.utils.set_random_seed(seed)
     config = GeneratorConfig("lite", channels=8)

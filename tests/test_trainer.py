@@ -148,8 +148,6 @@ def test_mixed_precision_keeps_float32_where_it_matters(precision: str) -> None:
     terms = trainer.step(batch(), 0, 0, 10)
     assert all(np.isfinite(value) for value in terms.values())
     assert {variable.dtype for variable in trainer.generator.variables + trainer.discriminator.variables} == {"float32"}
-    norms = [layer for layer in trainer.discriminator.layers if isinstance(layer, keras.layers.GroupNormalization)]
-    assert norms and {layer.compute_dtype for layer in norms} == {"float32"}
     convolutions = [layer for layer in trainer.generator.layers if isinstance(layer, keras.layers.Conv2D)]
     assert {layer.compute_dtype for layer in convolutions} == {precision.removeprefix("mixed_")}
     assert (precision == "mixed_float16") == isinstance(trainer.generator_optimizer, keras.optimizers.LossScaleOptimizer)

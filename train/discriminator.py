@@ -3,10 +3,12 @@
 Reference: AnimeGAN net/discriminator.py (architecture); Sauer et al. 2021, "Projected GANs Converge Faster".
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from hub_export.generator import STOCK
 from train.experiments import DiscriminatorConfig
 from train.layers import SpectralConv2D
 
@@ -15,11 +17,14 @@ PROJECTED = ("block1_conv2", "block2_conv2", "block3_conv3")
 Deeper ones would judge what is in a picture, which photos and anime differ in too and the generator must not change."""
 
 
-def build_discriminator(config: DiscriminatorConfig, features: keras.Model | None = None) -> keras.Model:
+def build_discriminator(
+    config: DiscriminatorConfig, features: keras.Model | None = None, group_norm: Callable[..., Any] = STOCK.group_norm
+) -> keras.Model:
     """Builds the discriminator under the current Keras dtype policy.
 
     Args:
         features: the frozen network that a projected discriminator looks through, see `build_features`.
+        group_norm: the class that normalises.
 
     Returns:
         A Functional model `(B, H, W, 3) [-1, 1] -> float32` logits, `(B, H/4, W/4, 1)` for a patch discriminator at the
@@ -29,12 +34,15 @@ def build_discriminator(config: DiscriminatorConfig, features: keras.Model | Non
         ValueError: a projected one without a VGG.
     """
     pictures = keras.Input((None, None, 3), name="pictures")
-    logits = _patch(config, pictures) if config.kind == "patch" else _projected(config, pictures, features)
+    if config.kind == "patch":
+        logits = _patch(config, pictures, group_norm)
+    else:
+        logits = _projected(config, pictures, features, group_norm)
     logits = keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
     return keras.Model(pictures, logits, name="discriminator")
 
 
-def _patch(config: DiscriminatorConfig, pictures: Any) -> Any:
+def _patch(config: DiscriminatorConfig, pictures: Any, group_norm: Callable[..., Any]) -> Any:
     def conv(x: Any, filters: int, stride: int) -> Any:
         return _conv(
             config, x, filters, stride, use_bias=False, kernel_initializer=keras.initializers.RandomNormal(stddev=0.02)
@@ -44,7 +52,7 @@ def _patch(config: DiscriminatorConfig, pictures: Any) -> Any:
         if config.dropout:
             x = keras.layers.Dropout(config.dropout)(x)
         groups = {"instance": -1, "layer": 1}[config.norm]
-        return _activate(keras.layers.GroupNormalization(groups, epsilon=1e-5, dtype="float32")(conv(x, filters, 1)))
+        return _activate(group_norm(groups, epsilon=1e-5)(conv(x, filters, 1)))
 
     channels = config.channels // 2
     x = _activate(conv(pictures, channels, 1))
@@ -56,7 +64,9 @@ def _patch(config: DiscriminatorConfig, pictures: Any) -> Any:
     return conv(x, 1, 1)
 
 
-def _projected(config: DiscriminatorConfig, pictures: Any, features: keras.Model | None) -> Any:
+def _projected(
+    config: DiscriminatorConfig, pictures: Any, features: keras.Model | None, group_norm: Callable[..., Any]
+) -> Any:
     """One small head on each of the maps of PROJECTED; all heads answer at H/4."""
     names = {layer.name for layer in features.layers} if features else set()
     if not features or not names.issuperset(PROJECTED):
@@ -64,7 +74,7 @@ def _projected(config: DiscriminatorConfig, pictures: Any, features: keras.Model
     maps = keras.Model(features.input, [features.get_layer(name).output for name in PROJECTED], name="projection")(pictures)
     answers = []
     for strides, x in zip([(2, 2), (2, 1), (1, 1)], maps, strict=True):
-        x = keras.layers.GroupNormalization(1, epsilon=1e-5, dtype="float32", center=False, scale=False)(x)
+        x = group_norm(1, epsilon=1e-5, center=False, scale=False)(x)
         for stride in strides:
             if config.dropout:
                 x = keras.layers.Dropout(config.dropout)(x)
@@ -74,7 +84,10 @@ def _projected(config: DiscriminatorConfig, pictures: Any, features: keras.Model
 
 
 def _conv(config: DiscriminatorConfig, x: Any, filters: int, stride: int, **options: Any) -> Any:
+    """3x3 with one zero on every side; for stride 2 Keras' "same" pads otherwise."""
     layer = SpectralConv2D if config.spectral_norm else keras.layers.Conv2D
+    if stride == 1:
+        return layer(filters, 3, padding="same", **options)(x)
     return layer(filters, 3, stride, **options)(keras.layers.ZeroPadding2D(1)(x))
 
 

@@ -13,7 +13,7 @@ import difflib
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from hub_export.generator import GeneratorConfig
+from hub_export.architecture import GeneratorConfig
 
 
 @dataclass(frozen=True)

@@ -174,10 +174,9 @@ def _train(experiment: "Experiment", arguments: argparse.Namespace) -> None:
     from hub_export.publish import Publisher
     from train.datasets import Source, open_data
     from train.loop import Run
-    from train.trainer import keep_freed_memory, open_strategy
+    from train.trainer import open_strategy
 
     folder = arguments.runs / (arguments.name or experiment.name)
-    keep_freed_memory()
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     if arguments.deterministic:

@@ -8,8 +8,6 @@ of pictures in one call, since its normalisation is per sample. What has weight 
 Reference: AnimeGAN.py, build_model and train.
 """
 
-import contextlib
-import ctypes
 import functools
 import json
 import math
@@ -21,12 +19,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hub_export.generator import build_generator, dtype_policy
+from hub_export.generator import STOCK, Layers, build_generator, dtype_policy
 from train import losses
 from train.discriminator import build_discriminator
 from train.experiments import Experiment, ScheduleConfig
 from train.features import build_features
-from train.layers import SpectralConv2D, advance_power_iterations, fold_spectral_norm, unfold
+from train.layers import SpectralConv2D, advance_power_iterations, fold_spectral_norm, group_norm, unfold
+from train.workers import await_workers
 
 
 def automatic_precision() -> str:
@@ -40,18 +39,6 @@ def automatic_precision() -> str:
     except OSError:
         flags = ""
     return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
-
-
-def keep_freed_memory() -> None:
-    """Lets glibc keep what it frees, for the life of this process.
-
-    It otherwise gives every large tensor's memory back to the kernel and gets it again, zeroed page by page, some hundred
-    times a step.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD: blocks below 1 GiB come from the heap,
-        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: whose free end stays ours
 
 
 def open_strategy(name: str, wait: float = 600.0) -> tf.distribute.Strategy:
@@ -74,8 +61,6 @@ def open_strategy(name: str, wait: float = 600.0) -> tf.distribute.Strategy:
             )
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     if name == "multiworker":
-        from train.workers import await_workers
-
         try:
             told = json.loads(os.environ.get("TF_CONFIG", "{}"))
             workers = [address for job in told["cluster"].values() for address in job]
@@ -107,14 +92,17 @@ class Trainer:
         self.experiment, self.precision = experiment, precision
         self.strategy = strategy or tf.distribute.get_strategy()
         keras.utils.set_random_seed(experiment.seed)
-        conv2d = SpectralConv2D if experiment.spectral_norm else keras.layers.Conv2D
+        norm = STOCK.group_norm if tf.config.list_physical_devices("GPU") else group_norm
+        layers = Layers(SpectralConv2D if experiment.spectral_norm else keras.layers.Conv2D, norm)
         with self.strategy.scope(), dtype_policy(precision):
             self.features = build_features(experiment.features)
-            self.generator = build_generator(experiment.generator, conv2d)
-            self.averaged = build_generator(experiment.generator, conv2d) if experiment.schedule.ema else None
+            self.generator = build_generator(experiment.generator, layers)
+            self.averaged = build_generator(experiment.generator, layers) if experiment.schedule.ema else None
             if self.averaged:
                 self.averaged.set_weights(self.generator.get_weights())
-            self.discriminator = build_discriminator(experiment.discriminator, self.features)
+            if experiment.loss.adversarial in losses.PENALTY_KINDS:  # whose gradients are differentiated
+                norm = STOCK.group_norm
+            self.discriminator = build_discriminator(experiment.discriminator, self.features, norm)
             self.warmup_optimizer = self._optimizer(self.generator)
             self.generator_optimizer = self._optimizer(self.generator)
             self.discriminator_optimizer = self._optimizer(self.discriminator)
