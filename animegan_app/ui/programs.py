@@ -83,5 +83,6 @@ def build(studio: Studio) -> None:
             for offer in offers
         ]
 
-    api(stylise, api_name="stylise", concurrency_limit=parts.QUEUE_SIZE)
+    # Gradio shows every tool's caller the picture only of what is not queued; its own client queues all the same.
+    api(stylise, api_name="stylise", queue=False, concurrency_limit=parts.QUEUE_SIZE)
     api(checkpoints, api_name="checkpoints", queue=False)

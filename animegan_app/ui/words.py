@@ -214,6 +214,7 @@ CHINESE: dict[str, str] = {
     "The photo is no longer here: choose it again.": "照片已不在这里：请重新选择。",
     "The longest side must be one of {sides} pixels.": "最长边必须是以下像素值之一：{sides}。",
     "strength and photo_colours must be from 0 to 100.": "strength 和 photo_colours 必须在 0 到 100 之间。",
+    "Too many drawings are waited for here: try again in a minute.": "等待绘制的过多：请一分钟后再试。",
     "Downloading {size} from {name} on the Hugging Face Hub": "正在从 Hugging Face Hub 上的 {name} 下载 {size}",
     "Waiting for 1 drawing before this one": "前面还有 1 幅，请稍候",
     "Waiting for {count} drawings before this one": "前面还有 {count} 幅，请稍候",
