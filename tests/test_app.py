@@ -29,9 +29,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from test_stylize import encode, png_header, scene, tiny_checkpoint
 
+from animegan_app.catalog import BUNDLED
 from animegan_app.stylize import Stylizer, blend, read_photo
-from animegan_app.ui import sources
-from animegan_app.ui.words import CHINESE, WORDS
+from animegan_app.ui import parts, sources
+from animegan_app.ui.words import CHINESE, PHRASES, RECORDS, WORDS
 from benchmarks.load import measure
 from hub_export import pixels
 from hub_export.checkpoint import read_record
@@ -360,6 +361,9 @@ def test_a_link_leads_to_its_checkpoint_and_choosing_changes_the_address(page: P
 def test_chinese_for_who_reads_it(browser: Browser, server: Server, tmp_path: Path) -> None:
     for page in opened(browser, server, width=1280, height=900, locale="zh-CN"):
         expect(page.get_by_role("tab", name="来源")).to_be_visible()
+        expect(page).to_have_title(re.compile("AnimeGAN 实验室"))
+        expect(page.get_by_role("button", name="宝塔")).to_be_visible()
+        expect(page.locator("#about")).to_contain_text("做到什么程度")
         expect(page.get_by_role("button", name="下载")).to_be_visible()
         expect(page.locator("#about")).to_contain_text("张照片")
         choose(page, "experiment", "tiny · 本地训练")
@@ -370,6 +374,8 @@ def test_chinese_for_who_reads_it(browser: Browser, server: Server, tmp_path: Pa
         (tmp_path / "photo.jpg").write_text("I am no picture.")
         upload(page, tmp_path / "photo.jpg")
         expect(page.get_by_text("此文件不是可读取的图片")).to_be_visible(timeout=WAIT)
+        page.get_by_role("tab", name="来源").click()
+        expect(page.locator(".notice")).to_contain_text("broken/epoch-001/checkpoint.json: 不是有效的 JSON")
 
 
 def test_every_sentence_has_a_chinese_one_with_the_same_names() -> None:
@@ -394,11 +400,31 @@ def test_every_sentence_has_a_chinese_one_with_the_same_names() -> None:
         assert names(english) == names(chinese), key
 
 
+def test_what_ships_and_what_goes_wrong_is_told_in_chinese_too() -> None:
+    said: set[str] = set()
+    for record in map(read_record, BUNDLED.glob("*/*")):
+        said |= {record.question, *(record.data[name] for name in ("source", "terms", "measured"))}
+    assert said == RECORDS.keys()
+    paths = [*(ROOT / "hub_export").glob("*.py"), ROOT / "animegan_app" / "catalog.py"]
+    code = "".join(path.read_text("utf-8") for path in paths)
+    code = code.replace("{fault}", "names") + code.replace("{fault}", "does not name")
+    assert [english for english in PHRASES if english not in code] == []
+    for english in PHRASES:
+        assert not any(part in english for part in list(PHRASES)[: list(PHRASES).index(english)]), (
+            f"{english} comes too late"
+        )
+    assert WORDS["example_names"][0].split(", ") == [Path(path).stem for path in parts.EXAMPLES]
+
+
 def test_every_control_has_a_name_and_is_reached_by_keyboard(page: Page) -> None:
     upload(page, PAGODA)
     facts(page, "640 × 427 px")
-    tree = page.locator("#stylise").aria_snapshot()
-    assert not re.findall(r"- (?:button|radio|slider|spinbutton|combobox|textbox|tab)\b(?! \").*", tree), tree
+    unnamed = r"- (?:button|radio|slider|spinbutton|combobox|textbox|tab)\b(?! \").*"
+    for tab in ("Compare", "Stylise"):
+        page.get_by_role("tab", name=tab).click()
+        expect(page.locator(f"#{tab.lower()}").get_by_role("button", name="pagoda")).to_be_visible()
+        tree = page.locator(f"#{tab.lower()}").aria_snapshot()
+        assert not re.findall(unnamed, tree), tree
     page.locator("#stylise-button").focus()
     reached: set[str] = set()
     for _ in range(40):
@@ -411,8 +437,27 @@ def test_every_control_has_a_name_and_is_reached_by_keyboard(page: Page) -> None
             )
             reached.add(found)
             assert outline != "none", found
-    wanted = {"photo", "format", "download", "strength", "colours", "experiment", "checkpoint", "longest-side"}
+    wanted = {"photo", "slider", "format", "download", "strength", "colours", "experiment", "checkpoint", "longest-side"}
     assert wanted <= reached, reached
+
+
+def test_the_slider_by_keyboard_and_on_the_full_screen(page: Page) -> None:
+    upload(page, PAGODA)
+    facts(page, "640 × 427 px")
+    slider = page.locator("#slider")
+    handle, anime = slider.get_by_role("slider", name="Photo ⇄ anime"), slider.locator("img").nth(1)
+    expect(handle).to_have_attribute("aria-valuenow", "50")
+    handle.press("ArrowRight")
+    expect(handle).to_have_attribute("aria-valuenow", "52")
+    expect(anime).to_have_css("clip-path", re.compile(r"inset\(0px 0px 0px 5[12].*"))
+    handle.press("Home")
+    expect(handle).to_have_attribute("aria-valuenow", "0")
+    slider.get_by_role("button", name="Fullscreen").click()
+    expect(slider).to_have_class(re.compile("fullscreen"))
+    handle.press("End")
+    expect(handle).to_have_attribute("aria-valuenow", "100")
+    page.keyboard.press("Escape")
+    expect(slider).not_to_have_class(re.compile("fullscreen"))
 
 
 def test_what_programs_may_call(server: Server, runs: Path) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -154,6 +155,11 @@ def test_a_grid_of_checkpoints_and_two_of_them_under_a_slider(page: Page, labora
     assert shown == {drawn(PAGODA, laboratory / name / "epoch-001", 512).tobytes() for name in ("first", "second")}
     page.locator("#grid .thumbnail-item").nth(1).click()
     expect(page.locator("#grid").get_by_role("button", name="Close")).to_be_visible()
+    page.locator("#grid").get_by_role("button", name="Fullscreen").click()
+    expect(page.locator("#grid")).to_have_class(re.compile("fullscreen"))
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    expect(page.locator("#grid")).not_to_have_class(re.compile("fullscreen"))
 
 
 def test_the_course_of_an_experiment_is_scrubbed_without_the_server(page: Page, laboratory: Path) -> None:

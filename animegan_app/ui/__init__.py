@@ -34,6 +34,7 @@ CSS = """
 #result { align-items: center; }
 #format { flex-wrap: nowrap; }
 #facts { font-size: .92rem; overflow-wrap: anywhere; }
+.picture-slider > .html-container { padding: 0; }
 #slider, #slider .empty { min-height: min(400px, 60vw); }
 #cancel { display: none; }
 #stylise:has(#slider [data-testid="status-tracker"]:not(.hide)) #cancel { display: block; }
@@ -56,7 +57,7 @@ CSS = """
 .notice { border-left: 4px solid var(--color-accent); padding: .6rem .9rem; background: var(--background-fill-secondary);
           overflow-wrap: anywhere; }
 .notice ul { list-style: disc; margin: .3rem 0 0; padding-left: 1.2rem; }
-button:focus-visible, summary:focus-visible, input:focus-visible, label:has(input:focus-visible) {
+button:focus-visible, summary:focus-visible, input:focus-visible, .outer:focus-visible, label:has(input:focus-visible) {
   outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
 @media (max-width: 640px) {
   #title h1 { font-size: 1.5rem; }
@@ -68,6 +69,9 @@ button:focus-visible, summary:focus-visible, input:focus-visible, label:has(inpu
   #about dd { margin-bottom: .4rem; }
 }
 """
+
+TITLE = """document.title = element.querySelector("h1").textContent;"""
+"""The browser's tab in the person's language."""
 
 
 def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
@@ -155,7 +159,7 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
         return ("", *page_for(catalog.first(found[0]) if found else catalog.default(), request))
 
     with gr.Blocks(title="AnimeGAN laboratory", delete_cache=(KEPT_SECONDS // 4, KEPT_SECONDS)) as demo:
-        gr.HTML(label("title"), elem_id="title")
+        gr.HTML(label("title"), js_on_load=TITLE, elem_id="title")
         notice = _notice(catalog.default(), ("", ""), None)
         link = gr.State(("", ""))
         known = gr.Textbox(visible="hidden", elem_id="known")  # a State tells of no change outside the queue
@@ -173,7 +177,6 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
         page = [known, link, notice, chosen.experiment, chosen.checkpoint, chosen.about, offered.table]
         now: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         looked = [known, link, chosen.experiment, chosen.checkpoint]
-        demo.load(None, None, None, js=stylise.NAME_EXAMPLES, **now)
         loading = demo.load(opened, None, page, **now)
         loading.then(warm_up, None, None, **now)
         if catalog.hub:

@@ -21,7 +21,7 @@ from animegan_app.studio import Studio
 from animegan_app.stylize import LONGEST_SIDES, PhotoError, Sentence
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import Stylise
-from animegan_app.ui.words import label, say, tell
+from animegan_app.ui.words import explain, label, say, tell
 from hub_export.checkpoint import CheckpointError, Record
 
 HANDFUL = 6
@@ -36,6 +36,7 @@ CSS = """
 #compare h2 { font-size: 1.15rem; font-weight: 600; margin: 1.2rem 0 0; }
 #grid .grid-wrap { max-height: 80vh; }
 #grid .thumbnail-lg { aspect-ratio: auto; }
+#grid .caption-label { white-space: normal; text-align: right; }
 #grid .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(260px, 100%), 1fr)); }
 #grid-status, #course-status { min-height: 3.4rem; }
 #compare .stop { display: none; }
@@ -101,7 +102,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     ) -> AsyncIterator[tuple[list[Picture], list[str]]]:
         """All pictures so far, the photo first, each time that there is one more, and sentences on those that failed."""
         if photo is None:
-            raise parts.error(say("no_photo", request), request)
+            raise parts.error("no_photo", request)
         pictures: list[Picture] = []
         problems: list[str] = []
         for number, offer in enumerate(offers):
@@ -112,7 +113,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
             try:
                 drawing = await studio.draw(Path(photo["path"]), offer.key, longest_side, report)
             except CheckpointError as error:
-                problems.append(str(error))
+                problems.append(explain(error, request))
                 yield pictures, problems
                 continue
             except PhotoError as error:
@@ -136,9 +137,9 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     ) -> AsyncIterator[tuple[Any, ...]]:
         """The pictures, the grid, the sheet, the two choices of the slider, and a line on how it goes."""
         if photo and not keys:
-            raise parts.error(say("no_choice", request), request)
+            raise parts.error("no_choice", request)
         if len(keys) > MAX_CHOSEN:
-            raise parts.error(say("too_many", request, most=MAX_CHOSEN), request)
+            raise parts.error("too_many", request, most=MAX_CHOSEN)
         offers = _find(catalog, keys, request)
         async for pictures, problems in draw_all(photo, offers, longest_side, _name, request, progress):
             choices = [(picture.caption, picture.key) for picture in pictures]
@@ -177,7 +178,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         """The pictures, the scrubber, the download, and a line on how it goes."""
         offers = catalog.experiments().get(experiment or "", [])
         if not offers:
-            raise parts.error(say("gone", request, name=experiment), request)
+            raise parts.error("gone", request, name=experiment)
         offers = sheet.evenly(offers, MAX_CHOSEN)
         async for pictures, problems in draw_all(photo, offers, longest_side, _moment, request, progress):
             told = _told(say("drawn", request, count=max(0, len(pictures) - 1), all=len(offers)), problems)
@@ -271,14 +272,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     with gr.Row():
         left = gr.Dropdown([], label=label("left"), min_width=260, elem_id="left")
         right = gr.Dropdown([], label=label("right"), min_width=260, elem_id="right")
-    slider = gr.ImageSlider(
-        show_label=False,
-        type="filepath",
-        interactive=False,
-        max_height=560,
-        buttons=["fullscreen"],
-        elem_id="pair",
-    )
+    slider = parts.picture_slider("pair", 560, show_label=False)
     gr.HTML(label("course_title"))
     with gr.Row():
         experiment = gr.Dropdown(names, value=longest, label=label("experiment"), elem_id="course-experiment")
