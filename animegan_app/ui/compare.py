@@ -51,6 +51,16 @@ CSS = """
 @media (max-width: 640px) { #grid .grid-wrap { max-height: none; } }
 """
 
+COURSE = """
+{{#if value}}<figure class="course">
+    <input type="range" min="0" max="${value?.pictures.length - 1}" value="${value?.pictures.length - 1}" step="1"
+        aria-label="{{value.name}}">
+    <figcaption></figcaption>
+    {{#each value.pictures}}<img src="{{address}}" alt="{{caption}}" hidden>{{/each}}
+</figure>{{/if}}
+"""
+"""All pictures of a course in one place and a slider that says which one shows."""
+
 SCRUB = """
 const show = () => {
     const range = element.querySelector("input");
@@ -182,7 +192,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         offers = sheet.evenly(offers, MAX_CHOSEN)
         async for pictures, problems in draw_all(photo, offers, longest_side, _moment, request, progress):
             told = _told(say("drawn", request, count=max(0, len(pictures) - 1), all=len(offers)), problems)
-            yield list(pictures), _scrubber(pictures, request), gr.DownloadButton(value=None, interactive=False), told
+            yield list(pictures), _course(pictures, request), gr.DownloadButton(value=None, interactive=False), told
 
     def make_course(pictures: list[Picture]) -> Any:
         """The course of what was drawn as an animated picture, for download."""
@@ -281,7 +291,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
             stop_course = gr.Button(label("cancel"), elem_id="course-cancel", elem_classes="stop")
             get_course = gr.DownloadButton(label("get_course"), interactive=False, elem_id="get-course")
     course_status = gr.HTML(elem_id="course-status")
-    scrubber = gr.HTML(js_on_load=SCRUB, elem_id="course")
+    scrubber = gr.HTML(html_template=COURSE, js_on_load=SCRUB, elem_id="course")
     gr.HTML(label("differences_title"))
     with gr.Row():
         first = gr.Dropdown(names, value=one, label=label("one"), min_width=260, elem_id="first")
@@ -360,18 +370,8 @@ def _told(line: str, problems: list[str]) -> str:
     return f"<p>{html.escape(line)}</p>" + (f"<div class='notice'><ul>{items}</ul></div>" if problems else "")
 
 
-def _scrubber(pictures: Sequence[Picture], request: gr.Request | None) -> str:
-    """HTML: all pictures of a course in one place and a slider that says which one shows."""
-    last = len(pictures) - 1
-    images = "".join(
-        f"<img src='{API_PREFIX.strip('/')}/file={quote(picture.path)}' alt='{html.escape(picture.caption)}'"
-        f"{'' if index == last else ' hidden'}>"
-        for index, picture in enumerate(pictures)
-    )
-    name = html.escape(say("scrub", request))
-    caption = html.escape(pictures[-1].caption) if pictures else ""
-    ends = f"type='range' min='0' max='{last}' value='{last}' step='1'"
-    return (
-        f"<figure class='course'><input {ends} aria-label='{name}' aria-valuetext='{caption}'>"
-        f"<figcaption>{caption}</figcaption>{images}</figure>"
-    )
+def _course(pictures: Sequence[Picture], request: gr.Request | None) -> dict[str, Any]:
+    """What `COURSE` shows; Gradio sends of it only what is new."""
+    addresses = [f"{API_PREFIX.strip('/')}/file={quote(picture.path)}" for picture in pictures]
+    shown = [{"address": address, "caption": each.caption} for address, each in zip(addresses, pictures, strict=True)]
+    return {"name": say("scrub", request), "pictures": shown}
