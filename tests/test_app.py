@@ -737,6 +737,21 @@ def test_cancel_stops_waiting(browser: Browser, hub: HubServer, runs: Path, tmp_
         server.stop()
 
 
+def test_cancel_of_a_drawing_that_has_begun(page: Page, tmp_path: Path) -> None:
+    Image.fromarray(scene(1500, 1500)).save(tmp_path / "large.png")
+    choose(page, "experiment", "fast-hayao · bundled")
+    page.locator("#longest-side label", has_text="1536").click()
+    upload(page, tmp_path / "large.png")  # seconds
+    expect(page.locator("#slider")).to_contain_text("Drawing 1500 × 1500 px", timeout=WAIT)
+    page.locator("#cancel").click()
+    expect(page.locator("#cancel")).to_be_hidden()
+    expect(page.get_by_text("Drawing")).to_have_count(0)
+    page.locator("#longest-side label", has_text="512").click()  # waits until the other, which nobody waits for, is done
+    facts(page, "512 × 512 px, reduced from 1500 × 1500")
+    page.locator("#longest-side label", has_text="1536").click()
+    facts(page, "1500 × 1500 px")
+
+
 def test_the_page_accepts_only_so_many_sources(tmp_path: Path) -> None:
     hub = HubStore([f"you-{number}" for number in range(sources.MAX_SOURCES)], tmp_path, list_seconds=1)
     with pytest.raises(ValueError, match=f"already looks at {sources.MAX_SOURCES} places"):
