@@ -110,19 +110,21 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
         found = list(dict.fromkeys(term for course in curves.values() for term in course.terms))
         fresh = not (drawn and drawn[0])  # no term was on offer yet; afterwards none is a choice too
         chosen = [term for term in (USUAL_TERMS if fresh else terms or ()) if term in found]
-        ways = scales(offer for offers in experiments.values() for offer in offers)
+        named = {titles[name]: offers for name, offers in experiments.items()}
+        ways = scales(named)
+        told = [(", ".join(names), read(text, request)) for way in ways for text, names in way.items()]
         if len(ways) > 1:
             notes.append(say("other_scales", request))
         words = {key: say(f"plane_{key}", request) for key in ("content", "style", "photos", "anime", "point")}
         words |= {phase: say(phase, request) for phase in parts.PHASES}
-        plane = plane_figure({titles[name]: offers for name, offers in experiments.items()}, words)
+        plane = plane_figure(named, words)
         if not plane["data"]:
             notes.append(say("not_measured", request))
         losses = loss_figure(curves, chosen, logarithmic, reach, say("step", request)) if chosen else None
         figures = [json.dumps(losses), json.dumps(plane if plane["data"] else None)]
         offered = gr.update(choices=found, value=chosen) if fresh or chosen != terms else gr.update(choices=found)
-        values = [offered, *map(_plot, figures), _notes(notes, [read(way, request) for way in ways[:1]])]
-        prints = [hash(text) if text else 0 for text in (" ".join(found), *figures, json.dumps([notes, ways]))]
+        values = [offered, *map(_plot, figures), _notes(notes, told)]
+        prints = [hash(text) if text else 0 for text in (" ".join(found), *figures, json.dumps([notes, told]))]
         if drawn:  # what is as it was stays untouched, with its zoom
             values = [gr.skip() if new == old else value for value, new, old in zip(values, prints, drawn, strict=True)]
         return *values, prints
@@ -286,10 +288,13 @@ def _plot(figure: str) -> PlotData | None:
     return None if figure == "null" else PlotData(type="plotly", plot=figure)
 
 
-def _notes(notes: list[str], scale: list[str]) -> str:
+def _notes(notes: list[str], told: list[tuple[str, str]]) -> str:
+    """HTML: how what is shown was measured, with the experiments' names where that differs, and what cannot be shown."""
     items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-    told = "".join(f"<p>{html.escape(text)}</p>" for text in scale)
-    return told + (f"<div class='notice'><ul>{items}</ul></div>" if notes else "")
+    lines = [text if len(told) == 1 else f"{names}: {text}" for names, text in told]
+    return "".join(f"<p>{html.escape(line)}</p>" for line in lines) + (
+        f"<div class='notice'><ul>{items}</ul></div>" if notes else ""
+    )
 
 
 def _card(catalog: Catalog, offer: Offer, request: gr.Request | None) -> str:
