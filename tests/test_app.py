@@ -604,6 +604,11 @@ def test_nothing_personal_is_left_after_the_end(browser: Browser, runs: Path, tm
             upload(page, tmp_path / "private.png")
             facts(page, "60 × 40 px")
             assert "private.png" in server.files()
+            page.get_by_role("tab", name="Compare").click()
+            choose(page, "course-experiment", "tiny · local runs")
+            page.locator("#draw-course").click()
+            expect(page.locator("#course-status")).to_contain_text("2 of 2 drawn", timeout=WAIT)
+            assert "private-tiny-epoch-001.png" in server.files()
             assert page.evaluate("JSON.stringify([localStorage, sessionStorage])").find("private") < 0
     finally:
         server.stop()

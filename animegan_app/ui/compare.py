@@ -9,9 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
 from gradio.route_utils import API_PREFIX
-from gradio.utils import get_upload_folder
 
 from animegan_app import sheet
 from animegan_app.catalog import Catalog, Offer
@@ -168,7 +166,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         if not pictures:
             return gr.skip()
         content = sheet.sheet([Labelled(Path(picture.path), picture.lines) for picture in pictures])
-        file = save_bytes_to_cache(content, f"{Path(pictures[0].path).stem}-sheet.png", get_upload_folder())
+        file = parts.keep(content, f"{Path(pictures[0].path).stem}-sheet.png")
         return gr.DownloadButton(value=file, interactive=True)
 
     def pair(pictures: list[Picture], left: str | None, right: str | None) -> Any:
@@ -199,8 +197,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         if not pictures:
             return gr.skip()
         content = sheet.course([Labelled(Path(picture.path), picture.lines) for picture in pictures])
-        name = f"{Path(pictures[-1].path).stem}-course.webp"
-        file = save_bytes_to_cache(content, name, get_upload_folder())
+        file = parts.keep(content, f"{Path(pictures[-1].path).stem}-course.webp")
         return gr.DownloadButton(value=file, interactive=True)
 
     def differ(first: str | None, second: str | None, request: gr.Request | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.context import LocalContext
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
@@ -162,4 +163,13 @@ def save(picture: np.ndarray, name: str) -> str:
         image.save(content, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     else:
         image.save(content, "PNG", compress_level=1)  # a third larger than the default and six times as fast
-    return save_bytes_to_cache(content.getvalue(), name, get_upload_folder())
+    return keep(content.getvalue(), name)
+
+
+def keep(content: bytes, name: str) -> str:
+    """A file that Gradio serves and deletes, also where no component ever shows it; only while an event is answered."""
+    path = save_bytes_to_cache(content, name, get_upload_folder())
+    blocks = LocalContext.blocks.get()
+    assert blocks is not None
+    blocks.upload_file_set.add(path)
+    return path
