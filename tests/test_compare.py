@@ -327,7 +327,7 @@ def test_sixty_checkpoints(browser: Browser, laboratory: Path, tmp_path: Path) -
             expect(page.locator("#samples .thumbnail-item")).to_have_count(60, timeout=WAIT)
             print("seconds to sixty samples:", time.monotonic() - start)
             compare(page, tmp_path / "small.png")
-            expect(page.locator("#course-experiment input")).to_have_value("long · local runs")
+            pick(page, "course-experiment", "long · local runs")
             page.locator("#draw-course").click()
             expect(page.locator("#course-status")).to_contain_text("60 of 60 drawn", timeout=4 * WAIT)
             expect(page.locator("#course img")).to_have_count(61)

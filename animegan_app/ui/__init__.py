@@ -35,6 +35,7 @@ CSS = """
 #format { flex-wrap: nowrap; }
 #facts { font-size: .92rem; overflow-wrap: anywhere; }
 .picture-slider > .html-container { padding: 0; }
+.picture-slider > .html-container > div { gap: 0; }
 #slider, #slider .empty { min-height: min(400px, 60vw); }
 #cancel { display: none; }
 #stylise:has(#slider [data-testid="status-tracker"]:not(.hide)) #cancel { display: block; }

@@ -223,7 +223,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         first, second = (list(experiments)[place : place + 1] for place in (0, 1))
         return [
             (every, handful(experiments)),
-            (names, _longest(experiments)),
+            (names, _first_course(experiments)),
             (names, first[0] if first else None),
             (names, second[0] if second else None),
         ]
@@ -243,7 +243,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         firsts = [catalog.first(offers) for offers in experiments.values()]
         return [offer.key for offer in firsts if not _missing(catalog, offer)][:HANDFUL]
 
-    (every, kept), (names, longest), (_, one), (_, other) = listing(None)
+    (every, kept), (names, course), (_, one), (_, other) = listing(None)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             photo = parts.photo_input("compare-photo", 300)
@@ -282,7 +282,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     slider = parts.picture_slider("pair", 560, show_label=False)
     gr.HTML(label("course_title"))
     with gr.Row():
-        experiment = gr.Dropdown(names, value=longest, label=label("experiment"), elem_id="course-experiment")
+        experiment = gr.Dropdown(names, value=course, label=label("experiment"), elem_id="course-experiment")
         with gr.Column():
             draw = gr.Button(label("draw_course"), variant="primary", elem_id="draw-course")
             stop_course = gr.Button(label("cancel"), elem_id="course-cancel", elem_classes="stop")
@@ -343,9 +343,10 @@ def _missing(catalog: Catalog, offer: Offer) -> int:
         return 1
 
 
-def _longest(experiments: dict[str, list[Offer]]) -> str | None:
-    """The experiment with the most checkpoints, whose course is worth a look first."""
-    return max(experiments, key=lambda name: len(experiments[name]), default=None)
+def _first_course(experiments: dict[str, list[Offer]]) -> str | None:
+    """The first experiment that has a course: more than one checkpoint."""
+    courses = [name for name, offers in experiments.items() if len(offers) > 1]
+    return next(iter(courses or experiments), None)
 
 
 def _lines(offer: Offer) -> tuple[str, ...]:
