@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from test_stylize import encode, png_header, scene, tiny_checkpoint
 
-from animegan_app.catalog import BUNDLED
+from animegan_app import ui
+from animegan_app.catalog import BUNDLED, Catalog
 from animegan_app.stylize import Stylizer, blend, read_photo
 from animegan_app.ui import parts, sources
 from animegan_app.ui.words import CHINESE, PHRASES, RECORDS, WORDS
@@ -613,6 +615,27 @@ def test_nothing_personal_is_left_after_the_end(browser: Browser, runs: Path, tm
     finally:
         server.stop()
     assert server.files() == sorted(path.name for path in (ROOT / "animegan_app" / "examples").glob("*.jpg"))
+
+
+def test_old_files_are_deleted_though_others_come_meanwhile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Busy(set[str]):
+        """Gets another file while it is gone through for the first time."""
+
+        def __iter__(self) -> Iterator[str]:
+            if "another.jpg" not in self:
+                self.add("another.jpg")
+                raise RuntimeError("Set changed size during iteration")
+            return super().__iter__()
+
+    (tmp_path / "photo.jpg").touch()
+    monkeypatch.setattr(ui, "KEPT_SECONDS", 0.2)
+    demo = ui.build_demo(Catalog({}))
+    demo.temp_file_sets.append(Busy([str(tmp_path / "photo.jpg")]))
+    threading.Thread(target=ui._keep_deleting, args=(demo,), daemon=True).start()
+    deadline = time.monotonic() + 60
+    while (tmp_path / "photo.jpg").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_added_from_the_hub(browser: Browser, hub: HubServer, runs: Path, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import hashlib
 import html
 import os
 import signal
+import threading
+import time
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +17,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 os.environ["GRADIO_RUN_HISTORY"] = "False"  # read at launch, also where a Space launches
 
 import gradio as gr
+from gradio.route_utils import delete_files_created_by_app
 
 from animegan_app.catalog import HUB, Catalog, Offer, open_catalog
 from animegan_app.studio import Studio
@@ -229,8 +232,19 @@ def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None) ->
         prevent_thread_lock=True,
         _frontend=False,  # Gradio's own look at its page, which a busy machine fails within its 3 s
     )
+    threading.Thread(target=_keep_deleting, args=(demo,), daemon=True).start()
     print(f"AnimeGAN laboratory: {url} (Ctrl+C ends it)", flush=True)
     demo.block_thread()
+
+
+def _keep_deleting(demo: gr.Blocks) -> None:
+    """What `delete_cache` does, whose own task ends for good when a file is added while it goes through its sets."""
+    while True:
+        time.sleep(KEPT_SECONDS / 4)
+        try:
+            delete_files_created_by_app(demo, KEPT_SECONDS)
+        except RuntimeError:  # such a file; what is left is deleted the next time
+            continue
 
 
 def _stamp(catalog: Catalog) -> str:
