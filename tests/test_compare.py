@@ -146,6 +146,7 @@ def test_a_grid_of_checkpoints_and_two_of_them_under_a_slider(page: Page, labora
     assert (found == expected[0, :, 0]).all(axis=2).any(), "its first row is somewhere on the sheet"
 
     expect(page.locator("#pair img")).to_have_count(2)
+    expect(page.locator("#pair").get_by_role("slider", name="Left ⇄ right")).to_be_visible()
     pick(page, "left", "first epoch-001 · local runs")
     pick(page, "right", "second epoch-001 · local runs")
     expect(page.locator("#pair img").last).to_have_attribute(

@@ -279,7 +279,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     with gr.Row():
         left = gr.Dropdown([], label=label("left"), min_width=260, elem_id="left")
         right = gr.Dropdown([], label=label("right"), min_width=260, elem_id="right")
-    slider = parts.picture_slider("pair", 560, show_label=False)
+    slider = parts.picture_slider("pair", 560, "pair", shows_title=False)
     gr.HTML(label("course_title"))
     with gr.Row():
         experiment = gr.Dropdown(names, value=course, label=label("experiment"), elem_id="course-experiment")

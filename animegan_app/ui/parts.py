@@ -93,22 +93,28 @@ def photo_input(name: str, height: int) -> gr.Image:
     return photo
 
 
-def picture_slider(name: str, height: int, **options: Any) -> gr.ImageSlider:
+def picture_slider(name: str, height: int, title: str, shows_title: bool) -> gr.ImageSlider:
     """A slider between two pictures of one size.
 
     Args:
         name: id of its element.
         height: what it has at most, in pixels, where it does not fill the screen.
-        options: its label.
+        title: key of what it is called, by screen readers also where it does not show its title.
     """
     with gr.HTML(
-        label("slider"),
+        label(title),
         html_template="<span class='name' hidden>${value}</span>@children",
         js_on_load=MOVE_HANDLE,
         elem_classes="picture-slider",
     ):
         return gr.ImageSlider(
-            type="filepath", interactive=False, max_height=height, buttons=["fullscreen"], elem_id=name, **options
+            label=label(title),
+            show_label=shows_title,
+            type="filepath",
+            interactive=False,
+            max_height=height,
+            buttons=["fullscreen"],
+            elem_id=name,
         )
 
 

@@ -90,7 +90,7 @@ def build(studio: Studio) -> Stylise:
         with gr.Column(scale=2, min_width=300):
             photo = parts.photo_input("photo", 360)
         with gr.Column(scale=3, min_width=300):
-            slider = parts.picture_slider("slider", 440, label=label("slider"))
+            slider = parts.picture_slider("slider", 440, "slider", shows_title=True)
             with gr.Row(elem_id="result"):
                 line = gr.HTML(elem_id="facts")
                 cancel = gr.Button(label("cancel"), scale=0, min_width=120, elem_id="cancel")

@@ -100,6 +100,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "get_sheet": ("Download the sheet", "下载对照表"),
     "left": ("Left", "左"),
     "right": ("Right", "右"),
+    "pair": ("Left ⇄ right", "左 ⇄ 右"),
     "drawn": ("{count} of {all} drawn", "已绘制 {count} / {all}"),
     "no_photo": ("Choose a photo first.", "请先选择照片。"),
     "no_choice": ("Choose at least one checkpoint.", "请至少选择一个检查点。"),
