@@ -207,15 +207,17 @@ def _course(name: str, offers: Sequence[Offer], colour: str, words: Mapping[str,
     }
 
 
-def scales(offers: Iterable[Offer]) -> list[str]:
-    """On what the offers were measured, for each scale once: where its ends lie tells one from another.
+def scales(experiments: Mapping[str, Sequence[Offer]]) -> list[dict[str, list[str]]]:
+    """How the offers were measured: for each scale, the experiments' names by the sentence that tells it.
 
-    Only figures of one scale may be compared.
+    Where its ends lie tells one scale from another; only figures of one may be compared.
     """
-    found: dict[tuple[float | None, ...], str] = {}
-    for record in (offer.record for offer in offers if "style" in offer.record.metrics):
-        ends = tuple(record.metrics.get(f"style_{end}") for end in ("photos", "anime"))
-        found.setdefault(ends, str(record.data.get("measured", "")))
+    found: dict[tuple[float | None, ...], dict[str, list[str]]] = {}
+    for name, offers in experiments.items():
+        for record in (offer.record for offer in offers if "style" in offer.record.metrics):
+            ends = tuple(record.metrics.get(f"style_{end}") for end in ("photos", "anime"))
+            names = found.setdefault(ends, {}).setdefault(str(record.data.get("measured", "")), [])
+            names += [name] * (name not in names)
     return list(found.values())
 
 

@@ -20,6 +20,8 @@ from hub_export.checkpoint import Record, read_record
 
 KEPT_BYTES = 256 * 2**20
 """What the drawings in memory take at most; one of 1024 × 768 pixels takes 4.7 MB."""
+MAX_WAITING = 64
+"""How many drawings may be waited for; a page or program waits for one at a time."""
 LOOK_SECONDS = 0.25
 """How often a waiting person is told how far it is."""
 
@@ -106,7 +108,7 @@ class Studio:
             report: told again and again how far it is; not called where there is nothing to wait for.
 
         Raises:
-            PhotoError: the file cannot be used, or the side is none of those.
+            PhotoError: the file cannot be used, the side is none of those, or too many drawings are waited for.
             CheckpointError: not on offer, not to be had, damaged.
         """
         if longest_side not in LONGEST_SIDES:
@@ -135,6 +137,8 @@ class Studio:
         with self._lock:
             task = self._tasks.get(identity)
             if task is None:
+                if len(self._tasks) >= MAX_WAITING:
+                    raise PhotoError("Too many drawings are waited for here: try again in a minute.")
                 task = self._tasks[identity] = _Task()
                 self._line.put((identity, task, path, offer))
             task.waiting += 1

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,9 +30,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from test_stylize import encode, png_header, scene, tiny_checkpoint
 
+from animegan_app import ui
+from animegan_app.catalog import BUNDLED, Catalog
 from animegan_app.stylize import Stylizer, blend, read_photo
-from animegan_app.ui import sources
-from animegan_app.ui.words import CHINESE, WORDS
+from animegan_app.ui import parts, sources
+from animegan_app.ui.words import CHINESE, PHRASES, RECORDS, WORDS
 from benchmarks.load import measure
 from hub_export import pixels
 from hub_export.checkpoint import read_record
@@ -360,6 +363,9 @@ def test_a_link_leads_to_its_checkpoint_and_choosing_changes_the_address(page: P
 def test_chinese_for_who_reads_it(browser: Browser, server: Server, tmp_path: Path) -> None:
     for page in opened(browser, server, width=1280, height=900, locale="zh-CN"):
         expect(page.get_by_role("tab", name="来源")).to_be_visible()
+        expect(page).to_have_title(re.compile("AnimeGAN 实验室"))
+        expect(page.get_by_role("button", name="宝塔")).to_be_visible()
+        expect(page.locator("#about")).to_contain_text("做到什么程度")
         expect(page.get_by_role("button", name="下载")).to_be_visible()
         expect(page.locator("#about")).to_contain_text("张照片")
         choose(page, "experiment", "tiny · 本地训练")
@@ -370,6 +376,8 @@ def test_chinese_for_who_reads_it(browser: Browser, server: Server, tmp_path: Pa
         (tmp_path / "photo.jpg").write_text("I am no picture.")
         upload(page, tmp_path / "photo.jpg")
         expect(page.get_by_text("此文件不是可读取的图片")).to_be_visible(timeout=WAIT)
+        page.get_by_role("tab", name="来源").click()
+        expect(page.locator(".notice")).to_contain_text("broken/epoch-001/checkpoint.json: 不是有效的 JSON")
 
 
 def test_every_sentence_has_a_chinese_one_with_the_same_names() -> None:
@@ -394,11 +402,31 @@ def test_every_sentence_has_a_chinese_one_with_the_same_names() -> None:
         assert names(english) == names(chinese), key
 
 
+def test_what_ships_and_what_goes_wrong_is_told_in_chinese_too() -> None:
+    said: set[str] = set()
+    for record in map(read_record, BUNDLED.glob("*/*")):
+        said |= {record.question, *(record.data[name] for name in ("source", "terms", "measured"))}
+    assert said == RECORDS.keys()
+    paths = [*(ROOT / "hub_export").glob("*.py"), ROOT / "animegan_app" / "catalog.py"]
+    code = "".join(path.read_text("utf-8") for path in paths)
+    code = code.replace("{fault}", "names") + code.replace("{fault}", "does not name")
+    assert [english for english in PHRASES if english not in code] == []
+    for english in PHRASES:
+        assert not any(part in english for part in list(PHRASES)[: list(PHRASES).index(english)]), (
+            f"{english} comes too late"
+        )
+    assert WORDS["example_names"][0].split(", ") == [Path(path).stem for path in parts.EXAMPLES]
+
+
 def test_every_control_has_a_name_and_is_reached_by_keyboard(page: Page) -> None:
     upload(page, PAGODA)
     facts(page, "640 × 427 px")
-    tree = page.locator("#stylise").aria_snapshot()
-    assert not re.findall(r"- (?:button|radio|slider|spinbutton|combobox|textbox|tab)\b(?! \").*", tree), tree
+    unnamed = r"- (?:button|radio|slider|spinbutton|combobox|textbox|tab)\b(?! \").*"
+    for tab in ("Compare", "Stylise"):
+        page.get_by_role("tab", name=tab).click()
+        expect(page.locator(f"#{tab.lower()}").get_by_role("button", name="pagoda")).to_be_visible()
+        tree = page.locator(f"#{tab.lower()}").aria_snapshot()
+        assert not re.findall(unnamed, tree), tree
     page.locator("#stylise-button").focus()
     reached: set[str] = set()
     for _ in range(40):
@@ -411,8 +439,27 @@ def test_every_control_has_a_name_and_is_reached_by_keyboard(page: Page) -> None
             )
             reached.add(found)
             assert outline != "none", found
-    wanted = {"photo", "format", "download", "strength", "colours", "experiment", "checkpoint", "longest-side"}
+    wanted = {"photo", "slider", "format", "download", "strength", "colours", "experiment", "checkpoint", "longest-side"}
     assert wanted <= reached, reached
+
+
+def test_the_slider_by_keyboard_and_on_the_full_screen(page: Page) -> None:
+    upload(page, PAGODA)
+    facts(page, "640 × 427 px")
+    slider = page.locator("#slider")
+    handle, anime = slider.get_by_role("slider", name="Photo ⇄ anime"), slider.locator("img").nth(1)
+    expect(handle).to_have_attribute("aria-valuenow", "50")
+    handle.press("ArrowRight")
+    expect(handle).to_have_attribute("aria-valuenow", "52")
+    expect(anime).to_have_css("clip-path", re.compile(r"inset\(0px 0px 0px 5[12].*"))
+    handle.press("Home")
+    expect(handle).to_have_attribute("aria-valuenow", "0")
+    slider.get_by_role("button", name="Fullscreen").click()
+    expect(slider).to_have_class(re.compile("fullscreen"))
+    handle.press("End")
+    expect(handle).to_have_attribute("aria-valuenow", "100")
+    page.keyboard.press("Escape")
+    expect(slider).not_to_have_class(re.compile("fullscreen"))
 
 
 def test_what_programs_may_call(server: Server, runs: Path) -> None:
@@ -469,9 +516,6 @@ def test_many_users_at_once(tmp_path: Path) -> None:
 
 
 def test_a_tool_of_the_model_context_protocol(server: Server, runs: Path) -> None:
-    async def told(progress: float, total: float | None, message: str | None) -> None:
-        """For who asks how far it is."""
-
     async def ask() -> tuple[set[str], Any, Any]:
         async with (
             streamablehttp_client(f"{server.url}gradio_api/mcp/") as (read, write, _),
@@ -482,18 +526,19 @@ def test_a_tool_of_the_model_context_protocol(server: Server, runs: Path) -> Non
             photo = f"data:image/jpeg;base64,{base64.b64encode(PAGODA.read_bytes()).decode()}"
             arguments = {"photo": photo, "checkpoint": "local/tiny/epoch-001", "longest_side": 512}
             answer = await session.call_tool("stylise", arguments)
-            return tools, answer, await session.call_tool("stylise", arguments, progress_callback=told)
+            return tools, answer, await session.call_tool("stylise", arguments | {"longest_side": 100})
 
     with ThreadPoolExecutor(1) as pool:  # this thread has the browser's event loop
-        tools, answer, with_progress = pool.submit(asyncio.run, ask()).result()
+        tools, answer, refused = pool.submit(asyncio.run, ask()).result()
     assert tools == {"stylise", "checkpoints"} and not answer.isError, answer
-    file, found = ast.literal_eval(answer.content[0].text)
+    picture, line, found = answer.content
     expected = drawn(PAGODA, runs / "tiny" / "epoch-001", 512)
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(httpx.get(file["url"]).content))), expected)
-    assert (found["width"], found["checkpoint"]) == (512, "local/tiny/epoch-001")
-    picture, _, line = with_progress.content  # Gradio hands over each output by itself only to who asks for progress
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.data)))), expected)
-    assert picture.type == "image" and ast.literal_eval(line.text) == found
+    address = line.text.removeprefix("Image URL: ")
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(httpx.get(address).content))), expected)
+    facts = ast.literal_eval(found.text)
+    assert (facts["width"], facts["checkpoint"]) == (512, "local/tiny/epoch-001")
+    assert refused.isError and "longest side must be one of" in refused.content[0].text
 
 
 def test_a_training_in_progress_appears_by_itself(page: Page, runs: Path) -> None:
@@ -561,10 +606,36 @@ def test_nothing_personal_is_left_after_the_end(browser: Browser, runs: Path, tm
             upload(page, tmp_path / "private.png")
             facts(page, "60 × 40 px")
             assert "private.png" in server.files()
+            page.get_by_role("tab", name="Compare").click()
+            choose(page, "course-experiment", "tiny · local runs")
+            page.locator("#draw-course").click()
+            expect(page.locator("#course-status")).to_contain_text("2 of 2 drawn", timeout=WAIT)
+            assert "private-tiny-epoch-001.png" in server.files()
             assert page.evaluate("JSON.stringify([localStorage, sessionStorage])").find("private") < 0
     finally:
         server.stop()
     assert server.files() == sorted(path.name for path in (ROOT / "animegan_app" / "examples").glob("*.jpg"))
+
+
+def test_old_files_are_deleted_though_others_come_meanwhile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Busy(set[str]):
+        """Gets another file while it is gone through for the first time."""
+
+        def __iter__(self) -> Iterator[str]:
+            if "another.jpg" not in self:
+                self.add("another.jpg")
+                raise RuntimeError("Set changed size during iteration")
+            return super().__iter__()
+
+    (tmp_path / "photo.jpg").touch()
+    monkeypatch.setattr(ui, "KEPT_SECONDS", 0.2)
+    demo = ui.build_demo(Catalog({}))
+    demo.temp_file_sets.append(Busy([str(tmp_path / "photo.jpg")]))
+    threading.Thread(target=ui._keep_deleting, args=(demo,), daemon=True).start()
+    deadline = time.monotonic() + 60
+    while (tmp_path / "photo.jpg").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_added_from_the_hub(browser: Browser, hub: HubServer, runs: Path, tmp_path: Path) -> None:
@@ -692,6 +763,21 @@ def test_cancel_stops_waiting(browser: Browser, hub: HubServer, runs: Path, tmp_
             facts(page, f"{REPO} epoch-001")
     finally:
         server.stop()
+
+
+def test_cancel_of_a_drawing_that_has_begun(page: Page, tmp_path: Path) -> None:
+    Image.fromarray(scene(1500, 1500)).save(tmp_path / "large.png")
+    choose(page, "experiment", "fast-hayao · bundled")
+    page.locator("#longest-side label", has_text="1536").click()
+    upload(page, tmp_path / "large.png")  # seconds
+    expect(page.locator("#slider")).to_contain_text("Drawing 1500 × 1500 px", timeout=WAIT)
+    page.locator("#cancel").click()
+    expect(page.locator("#cancel")).to_be_hidden()
+    expect(page.get_by_text("Drawing")).to_have_count(0)
+    page.locator("#longest-side label", has_text="512").click()  # waits until the other, which nobody waits for, is done
+    facts(page, "512 × 512 px, reduced from 1500 × 1500")
+    page.locator("#longest-side label", has_text="1536").click()
+    facts(page, "1500 × 1500 px")
 
 
 def test_the_page_accepts_only_so_many_sources(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -145,6 +146,7 @@ def test_a_grid_of_checkpoints_and_two_of_them_under_a_slider(page: Page, labora
     assert (found == expected[0, :, 0]).all(axis=2).any(), "its first row is somewhere on the sheet"
 
     expect(page.locator("#pair img")).to_have_count(2)
+    expect(page.locator("#pair").get_by_role("slider", name="Left ⇄ right")).to_be_visible()
     pick(page, "left", "first epoch-001 · local runs")
     pick(page, "right", "second epoch-001 · local runs")
     expect(page.locator("#pair img").last).to_have_attribute(
@@ -154,6 +156,11 @@ def test_a_grid_of_checkpoints_and_two_of_them_under_a_slider(page: Page, labora
     assert shown == {drawn(PAGODA, laboratory / name / "epoch-001", 512).tobytes() for name in ("first", "second")}
     page.locator("#grid .thumbnail-item").nth(1).click()
     expect(page.locator("#grid").get_by_role("button", name="Close")).to_be_visible()
+    page.locator("#grid").get_by_role("button", name="Fullscreen").click()
+    expect(page.locator("#grid")).to_have_class(re.compile("fullscreen"))
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+    expect(page.locator("#grid")).not_to_have_class(re.compile("fullscreen"))
 
 
 def test_the_course_of_an_experiment_is_scrubbed_without_the_server(page: Page, laboratory: Path) -> None:
@@ -321,7 +328,7 @@ def test_sixty_checkpoints(browser: Browser, laboratory: Path, tmp_path: Path) -
             expect(page.locator("#samples .thumbnail-item")).to_have_count(60, timeout=WAIT)
             print("seconds to sixty samples:", time.monotonic() - start)
             compare(page, tmp_path / "small.png")
-            expect(page.locator("#course-experiment input")).to_have_value("long · local runs")
+            pick(page, "course-experiment", "long · local runs")
             page.locator("#draw-course").click()
             expect(page.locator("#course-status")).to_contain_text("60 of 60 drawn", timeout=4 * WAIT)
             expect(page.locator("#course img")).to_have_count(61)

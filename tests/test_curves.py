@@ -163,8 +163,12 @@ def test_scales_are_told_apart_by_their_ends() -> None:
         measured("epoch-002", 260.0, "48 photos (same network as trained against)"),
         Offer("local", "tiny", record("epoch-003", data={"measured": "nothing"})),
     ]
-    assert scales(offers) == ["48 photos"]
-    assert scales([*offers, measured("epoch-004", 149.0, "6 photos")]) == ["48 photos", "6 photos"]
+    same = {"48 photos": ["one", "other"], "48 photos (same network as trained against)": ["one"]}
+    assert scales({"one": [*offers, *offers], "other": offers[:1]}) == [same]
+    assert scales({"one": offers, "other": offers[:1], "third": [measured("epoch-004", 149.0, "6 photos")]}) == [
+        same,
+        {"6 photos": ["third"]},
+    ]
 
 
 def test_only_settings_that_differ_are_told() -> None:

@@ -13,6 +13,7 @@ from hub_server import HubServer
 from PIL import Image
 from test_stylize import scene, tiny_checkpoint
 
+from animegan_app import studio as module
 from animegan_app.catalog import HUB, Catalog
 from animegan_app.studio import Drawing, Studio
 from animegan_app.stylize import PhotoError, Sentence, Stylized, Stylizer, read_photo
@@ -171,6 +172,26 @@ def test_who_cancels_leaves_the_line_and_what_has_begun_is_kept(
     assert stylizer.count == 2, "the first had begun, the third had somebody left; the second was never made"
     draw(studio, first)
     assert stylizer.count == 2
+
+
+def test_the_line_has_an_end(
+    studio: Studio, stylizer: CountingStylizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 2)
+    stylizer.gate.clear()
+    paths = [photo(tmp_path, f"{seed}.png", seed=seed) for seed in range(3)]
+
+    async def crowd() -> None:
+        waiting = [asyncio.create_task(studio.draw(path, KEY, 512, silent)) for path in (*paths[:2], paths[0])]
+        await until(lambda: sum(task.waiting for task in studio._tasks.values()) == 3)
+        with pytest.raises(PhotoError, match="Too many drawings are waited for"):
+            await studio.draw(paths[2], KEY, 512, silent)
+        stylizer.gate.set()
+        await asyncio.gather(*waiting)
+        await studio.draw(paths[2], KEY, 512, silent)
+
+    asyncio.run(crowd())
+    assert stylizer.count == 3 and not studio._tasks
 
 
 def test_a_failure_is_told_to_all_and_not_kept(studio: Studio, stylizer: CountingStylizer, tmp_path: Path) -> None:

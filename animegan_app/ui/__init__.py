@@ -8,6 +8,8 @@ import hashlib
 import html
 import os
 import signal
+import threading
+import time
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +17,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 os.environ["GRADIO_RUN_HISTORY"] = "False"  # read at launch, also where a Space launches
 
 import gradio as gr
+from gradio.route_utils import delete_files_created_by_app
 
 from animegan_app.catalog import HUB, Catalog, Offer, open_catalog
 from animegan_app.studio import Studio
@@ -34,6 +37,8 @@ CSS = """
 #result { align-items: center; }
 #format { flex-wrap: nowrap; }
 #facts { font-size: .92rem; overflow-wrap: anywhere; }
+.picture-slider > .html-container { padding: 0; }
+.picture-slider > .html-container > div { gap: 0; }
 #slider, #slider .empty { min-height: min(400px, 60vw); }
 #cancel { display: none; }
 #stylise:has(#slider [data-testid="status-tracker"]:not(.hide)) #cancel { display: block; }
@@ -56,7 +61,7 @@ CSS = """
 .notice { border-left: 4px solid var(--color-accent); padding: .6rem .9rem; background: var(--background-fill-secondary);
           overflow-wrap: anywhere; }
 .notice ul { list-style: disc; margin: .3rem 0 0; padding-left: 1.2rem; }
-button:focus-visible, summary:focus-visible, input:focus-visible, label:has(input:focus-visible) {
+button:focus-visible, summary:focus-visible, input:focus-visible, .outer:focus-visible, label:has(input:focus-visible) {
   outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
 @media (max-width: 640px) {
   #title h1 { font-size: 1.5rem; }
@@ -68,6 +73,9 @@ button:focus-visible, summary:focus-visible, input:focus-visible, label:has(inpu
   #about dd { margin-bottom: .4rem; }
 }
 """
+
+TITLE = """document.title = element.querySelector("h1").textContent;"""
+"""The browser's tab in the person's language."""
 
 
 def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
@@ -155,7 +163,7 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
         return ("", *page_for(catalog.first(found[0]) if found else catalog.default(), request))
 
     with gr.Blocks(title="AnimeGAN laboratory", delete_cache=(KEPT_SECONDS // 4, KEPT_SECONDS)) as demo:
-        gr.HTML(label("title"), elem_id="title")
+        gr.HTML(label("title"), js_on_load=TITLE, elem_id="title")
         notice = _notice(catalog.default(), ("", ""), None)
         link = gr.State(("", ""))
         known = gr.Textbox(visible="hidden", elem_id="known")  # a State tells of no change outside the queue
@@ -173,7 +181,6 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
         page = [known, link, notice, chosen.experiment, chosen.checkpoint, chosen.about, offered.table]
         now: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         looked = [known, link, chosen.experiment, chosen.checkpoint]
-        demo.load(None, None, None, js=stylise.NAME_EXAMPLES, **now)
         loading = demo.load(opened, None, page, **now)
         loading.then(warm_up, None, None, **now)
         if catalog.hub:
@@ -225,8 +232,19 @@ def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None) ->
         prevent_thread_lock=True,
         _frontend=False,  # Gradio's own look at its page, which a busy machine fails within its 3 s
     )
+    threading.Thread(target=_keep_deleting, args=(demo,), daemon=True).start()
     print(f"AnimeGAN laboratory: {url} (Ctrl+C ends it)", flush=True)
     demo.block_thread()
+
+
+def _keep_deleting(demo: gr.Blocks) -> None:
+    """What `delete_cache` does, whose own task ends for good when a file is added while it goes through its sets."""
+    while True:
+        time.sleep(KEPT_SECONDS / 4)
+        try:
+            delete_files_created_by_app(demo, KEPT_SECONDS)
+        except RuntimeError:  # such a file; what is left is deleted the next time
+            continue
 
 
 def _stamp(catalog: Catalog) -> str:

@@ -9,9 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
-from gradio.processing_utils import save_bytes_to_cache
 from gradio.route_utils import API_PREFIX
-from gradio.utils import get_upload_folder
 
 from animegan_app import sheet
 from animegan_app.catalog import Catalog, Offer
@@ -21,7 +19,7 @@ from animegan_app.studio import Studio
 from animegan_app.stylize import LONGEST_SIDES, PhotoError, Sentence
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import Stylise
-from animegan_app.ui.words import label, say, tell
+from animegan_app.ui.words import explain, label, say, tell
 from hub_export.checkpoint import CheckpointError, Record
 
 HANDFUL = 6
@@ -36,6 +34,7 @@ CSS = """
 #compare h2 { font-size: 1.15rem; font-weight: 600; margin: 1.2rem 0 0; }
 #grid .grid-wrap { max-height: 80vh; }
 #grid .thumbnail-lg { aspect-ratio: auto; }
+#grid .caption-label { white-space: normal; text-align: right; }
 #grid .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(260px, 100%), 1fr)); }
 #grid-status, #course-status { min-height: 3.4rem; }
 #compare .stop { display: none; }
@@ -49,6 +48,16 @@ CSS = """
 .course figcaption { text-align: center; margin: 0; }
 @media (max-width: 640px) { #grid .grid-wrap { max-height: none; } }
 """
+
+COURSE = """
+{{#if value}}<figure class="course">
+    <input type="range" min="0" max="${value?.pictures.length - 1}" value="${value?.pictures.length - 1}" step="1"
+        aria-label="{{value.name}}">
+    <figcaption></figcaption>
+    {{#each value.pictures}}<img src="{{address}}" alt="{{caption}}" hidden>{{/each}}
+</figure>{{/if}}
+"""
+"""All pictures of a course in one place and a slider that says which one shows."""
 
 SCRUB = """
 const show = () => {
@@ -101,7 +110,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     ) -> AsyncIterator[tuple[list[Picture], list[str]]]:
         """All pictures so far, the photo first, each time that there is one more, and sentences on those that failed."""
         if photo is None:
-            raise parts.error(say("no_photo", request), request)
+            raise parts.error("no_photo", request)
         pictures: list[Picture] = []
         problems: list[str] = []
         for number, offer in enumerate(offers):
@@ -112,7 +121,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
             try:
                 drawing = await studio.draw(Path(photo["path"]), offer.key, longest_side, report)
             except CheckpointError as error:
-                problems.append(str(error))
+                problems.append(explain(error, request))
                 yield pictures, problems
                 continue
             except PhotoError as error:
@@ -136,9 +145,9 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     ) -> AsyncIterator[tuple[Any, ...]]:
         """The pictures, the grid, the sheet, the two choices of the slider, and a line on how it goes."""
         if photo and not keys:
-            raise parts.error(say("no_choice", request), request)
+            raise parts.error("no_choice", request)
         if len(keys) > MAX_CHOSEN:
-            raise parts.error(say("too_many", request, most=MAX_CHOSEN), request)
+            raise parts.error("too_many", request, most=MAX_CHOSEN)
         offers = _find(catalog, keys, request)
         async for pictures, problems in draw_all(photo, offers, longest_side, _name, request, progress):
             choices = [(picture.caption, picture.key) for picture in pictures]
@@ -157,7 +166,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         if not pictures:
             return gr.skip()
         content = sheet.sheet([Labelled(Path(picture.path), picture.lines) for picture in pictures])
-        file = save_bytes_to_cache(content, f"{Path(pictures[0].path).stem}-sheet.png", get_upload_folder())
+        file = parts.keep(content, f"{Path(pictures[0].path).stem}-sheet.png")
         return gr.DownloadButton(value=file, interactive=True)
 
     def pair(pictures: list[Picture], left: str | None, right: str | None) -> Any:
@@ -177,19 +186,18 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         """The pictures, the scrubber, the download, and a line on how it goes."""
         offers = catalog.experiments().get(experiment or "", [])
         if not offers:
-            raise parts.error(say("gone", request, name=experiment), request)
+            raise parts.error("gone", request, name=experiment)
         offers = sheet.evenly(offers, MAX_CHOSEN)
         async for pictures, problems in draw_all(photo, offers, longest_side, _moment, request, progress):
             told = _told(say("drawn", request, count=max(0, len(pictures) - 1), all=len(offers)), problems)
-            yield list(pictures), _scrubber(pictures, request), gr.DownloadButton(value=None, interactive=False), told
+            yield list(pictures), _course(pictures, request), gr.DownloadButton(value=None, interactive=False), told
 
     def make_course(pictures: list[Picture]) -> Any:
         """The course of what was drawn as an animated picture, for download."""
         if not pictures:
             return gr.skip()
         content = sheet.course([Labelled(Path(picture.path), picture.lines) for picture in pictures])
-        name = f"{Path(pictures[-1].path).stem}-course.webp"
-        file = save_bytes_to_cache(content, name, get_upload_folder())
+        file = parts.keep(content, f"{Path(pictures[-1].path).stem}-course.webp")
         return gr.DownloadButton(value=file, interactive=True)
 
     def differ(first: str | None, second: str | None, request: gr.Request | None) -> str:
@@ -215,7 +223,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         first, second = (list(experiments)[place : place + 1] for place in (0, 1))
         return [
             (every, handful(experiments)),
-            (names, _longest(experiments)),
+            (names, _first_course(experiments)),
             (names, first[0] if first else None),
             (names, second[0] if second else None),
         ]
@@ -235,7 +243,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         firsts = [catalog.first(offers) for offers in experiments.values()]
         return [offer.key for offer in firsts if not _missing(catalog, offer)][:HANDFUL]
 
-    (every, kept), (names, longest), (_, one), (_, other) = listing(None)
+    (every, kept), (names, course), (_, one), (_, other) = listing(None)
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             photo = parts.photo_input("compare-photo", 300)
@@ -271,23 +279,16 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     with gr.Row():
         left = gr.Dropdown([], label=label("left"), min_width=260, elem_id="left")
         right = gr.Dropdown([], label=label("right"), min_width=260, elem_id="right")
-    slider = gr.ImageSlider(
-        show_label=False,
-        type="filepath",
-        interactive=False,
-        max_height=560,
-        buttons=["fullscreen"],
-        elem_id="pair",
-    )
+    slider = parts.picture_slider("pair", 560, "pair", shows_title=False)
     gr.HTML(label("course_title"))
     with gr.Row():
-        experiment = gr.Dropdown(names, value=longest, label=label("experiment"), elem_id="course-experiment")
+        experiment = gr.Dropdown(names, value=course, label=label("experiment"), elem_id="course-experiment")
         with gr.Column():
             draw = gr.Button(label("draw_course"), variant="primary", elem_id="draw-course")
             stop_course = gr.Button(label("cancel"), elem_id="course-cancel", elem_classes="stop")
             get_course = gr.DownloadButton(label("get_course"), interactive=False, elem_id="get-course")
     course_status = gr.HTML(elem_id="course-status")
-    scrubber = gr.HTML(js_on_load=SCRUB, elem_id="course")
+    scrubber = gr.HTML(html_template=COURSE, js_on_load=SCRUB, elem_id="course")
     gr.HTML(label("differences_title"))
     with gr.Row():
         first = gr.Dropdown(names, value=one, label=label("one"), min_width=260, elem_id="first")
@@ -342,9 +343,10 @@ def _missing(catalog: Catalog, offer: Offer) -> int:
         return 1
 
 
-def _longest(experiments: dict[str, list[Offer]]) -> str | None:
-    """The experiment with the most checkpoints, whose course is worth a look first."""
-    return max(experiments, key=lambda name: len(experiments[name]), default=None)
+def _first_course(experiments: dict[str, list[Offer]]) -> str | None:
+    """The first experiment that has a course: more than one checkpoint."""
+    courses = [name for name, offers in experiments.items() if len(offers) > 1]
+    return next(iter(courses or experiments), None)
 
 
 def _lines(offer: Offer) -> tuple[str, ...]:
@@ -366,18 +368,8 @@ def _told(line: str, problems: list[str]) -> str:
     return f"<p>{html.escape(line)}</p>" + (f"<div class='notice'><ul>{items}</ul></div>" if problems else "")
 
 
-def _scrubber(pictures: Sequence[Picture], request: gr.Request | None) -> str:
-    """HTML: all pictures of a course in one place and a slider that says which one shows."""
-    last = len(pictures) - 1
-    images = "".join(
-        f"<img src='{API_PREFIX.strip('/')}/file={quote(picture.path)}' alt='{html.escape(picture.caption)}'"
-        f"{'' if index == last else ' hidden'}>"
-        for index, picture in enumerate(pictures)
-    )
-    name = html.escape(say("scrub", request))
-    caption = html.escape(pictures[-1].caption) if pictures else ""
-    ends = f"type='range' min='0' max='{last}' value='{last}' step='1'"
-    return (
-        f"<figure class='course'><input {ends} aria-label='{name}' aria-valuetext='{caption}'>"
-        f"<figcaption>{caption}</figcaption>{images}</figure>"
-    )
+def _course(pictures: Sequence[Picture], request: gr.Request | None) -> dict[str, Any]:
+    """What `COURSE` shows; Gradio sends of it only what is new."""
+    addresses = [f"{API_PREFIX.strip('/')}/file={quote(picture.path)}" for picture in pictures]
+    shown = [{"address": address, "caption": each.caption} for address, each in zip(addresses, pictures, strict=True)]
+    return {"name": say("scrub", request), "pictures": shown}

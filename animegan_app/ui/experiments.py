@@ -18,7 +18,7 @@ from animegan_app.sheet import evenly
 from animegan_app.studio import Studio, megabytes
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import Stylise, choices, duration
-from animegan_app.ui.words import label, say
+from animegan_app.ui.words import explain, label, read, say
 from hub_export.card import model_card
 from hub_export.checkpoint import CARD, CheckpointError, read_samples
 
@@ -106,23 +106,25 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
             try:
                 curves[titles[name]] = with_measured(_read(catalog, offers, request), [offer.record for offer in offers])
             except CheckpointError as error:
-                notes.append(f"{titles[name]}: {error}")
+                notes.append(f"{titles[name]}: {explain(error, request)}")
         found = list(dict.fromkeys(term for course in curves.values() for term in course.terms))
         fresh = not (drawn and drawn[0])  # no term was on offer yet; afterwards none is a choice too
         chosen = [term for term in (USUAL_TERMS if fresh else terms or ()) if term in found]
-        ways = scales(offer for offers in experiments.values() for offer in offers)
+        named = {titles[name]: offers for name, offers in experiments.items()}
+        ways = scales(named)
+        told = [(", ".join(names), read(text, request)) for way in ways for text, names in way.items()]
         if len(ways) > 1:
             notes.append(say("other_scales", request))
         words = {key: say(f"plane_{key}", request) for key in ("content", "style", "photos", "anime", "point")}
         words |= {phase: say(phase, request) for phase in parts.PHASES}
-        plane = plane_figure({titles[name]: offers for name, offers in experiments.items()}, words)
+        plane = plane_figure(named, words)
         if not plane["data"]:
             notes.append(say("not_measured", request))
         losses = loss_figure(curves, chosen, logarithmic, reach, say("step", request)) if chosen else None
         figures = [json.dumps(losses), json.dumps(plane if plane["data"] else None)]
         offered = gr.update(choices=found, value=chosen) if fresh or chosen != terms else gr.update(choices=found)
-        values = [offered, *map(_plot, figures), _notes(notes, ways[:1])]
-        prints = [hash(text) if text else 0 for text in (" ".join(found), *figures, json.dumps([notes, ways]))]
+        values = [offered, *map(_plot, figures), _notes(notes, told)]
+        prints = [hash(text) if text else 0 for text in (" ".join(found), *figures, json.dumps([notes, told]))]
         if drawn:  # what is as it was stays untouched, with its zoom
             values = [gr.skip() if new == old else value for value, new, old in zip(values, prints, drawn, strict=True)]
         return *values, prints
@@ -250,11 +252,12 @@ def _overview(experiments: dict[str, list[Offer]], request: gr.Request | None) -
         measured = [offer.record for offer in offers if "style" in offer.record.metrics]
         best = min(measured, key=lambda record: record.metrics["style"], default=None)
         generator, compute = newest.generator, newest.compute
+        question = read(newest.question, request)
         rows.append(
             (
                 offers[0].name,
                 say(offers[0].source, request),
-                newest.question if len(newest.question) <= MAX_QUESTION else f"{newest.question[:MAX_QUESTION]}…",
+                question if len(question) <= MAX_QUESTION else f"{question[:MAX_QUESTION]}…",
                 f"{generator['architecture']}, {generator['channels']}",
                 f"{newest.step:,}",
                 parts.phase(newest, request),
@@ -285,10 +288,13 @@ def _plot(figure: str) -> PlotData | None:
     return None if figure == "null" else PlotData(type="plotly", plot=figure)
 
 
-def _notes(notes: list[str], scale: list[str]) -> str:
+def _notes(notes: list[str], told: list[tuple[str, str]]) -> str:
+    """HTML: how what is shown was measured, with the experiments' names where that differs, and what cannot be shown."""
     items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-    told = "".join(f"<p>{html.escape(text)}</p>" for text in scale)
-    return told + (f"<div class='notice'><ul>{items}</ul></div>" if notes else "")
+    lines = [text if len(told) == 1 else f"{names}: {text}" for names, text in told]
+    return "".join(f"<p>{html.escape(line)}</p>" for line in lines) + (
+        f"<div class='notice'><ul>{items}</ul></div>" if notes else ""
+    )
 
 
 def _card(catalog: Catalog, offer: Offer, request: gr.Request | None) -> str:

@@ -9,13 +9,13 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.context import LocalContext
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
 from animegan_app.catalog import Offer
-from animegan_app.stylize import PhotoError
-from animegan_app.ui.words import label, say, tell
+from animegan_app.ui.words import explain, label, say
 from hub_export.checkpoint import Record
 
 EXAMPLES = [str(path) for path in sorted((Path(__file__).parents[1] / "examples").glob("*.jpg"))]
@@ -25,10 +25,48 @@ ERROR_SECONDS = 20
 JPEG_QUALITY = 95
 PHASES = ("warm-up", "adversarial")
 
+NAME_EXAMPLES = """
+const examples = element.closest(".examples"), names = element.textContent.trim().split(", ");
+const name = () => examples.querySelectorAll("button").forEach((button, index) => { button.ariaLabel = names[index]; });
+new MutationObserver(name).observe(examples, { childList: true, subtree: true });
+name();
+"""
+"""Says what the example pictures show, for screen readers."""
 
-def error(problem: Exception | str, request: gr.Request | None) -> gr.Error:
-    """Tells who asks what went wrong. Gradio renders messages as HTML, so names from files are escaped."""
-    text = tell(problem.sentence, request) if isinstance(problem, PhotoError) else str(problem)
+MOVE_HANDLE = """
+const listen = () => {
+    const handle = element.querySelector(".outer:not([role='slider'])");
+    if (!handle) return;
+    const place = () => new DOMMatrix(getComputedStyle(handle).transform).e;
+    const wide = () => handle.parentElement.getBoundingClientRect();
+    const tell = () => { handle.ariaValueNow = Math.round(100 * place() / wide().width); };
+    Object.assign(handle, { role: "slider", tabIndex: 0, ariaLabel: element.querySelector(".name").textContent });
+    Object.assign(handle, { ariaValueMin: 0, ariaValueMax: 100 });
+    new MutationObserver(tell).observe(handle, { attributeFilter: ["style"] });
+    tell();
+    handle.addEventListener("keydown", (event) => {
+        const share = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[event.key];
+        if (!share) return;
+        event.preventDefault();
+        const clientX = wide().left + place() + share * wide().width;
+        for (const type of ["mousedown", "mouseup"]) {
+            const target = type === "mousedown" ? handle : window;
+            target.dispatchEvent(new MouseEvent(type, { view: window, bubbles: true, clientX }));
+        }
+    });
+};
+new MutationObserver(listen).observe(element, { childList: true, subtree: true });
+listen();
+"""
+"""gr.ImageSlider knows the mouse and the finger alone: gives its handle a name, a value, and the keys of a slider."""
+
+
+def error(problem: Exception | str, request: gr.Request | None, **values: object) -> gr.Error:
+    """Tells who asks what went wrong: what was raised or, by its key and `values`, what `say` knows.
+
+    Gradio renders messages as HTML, so names from files are escaped.
+    """
+    text = say(problem, request, **values) if isinstance(problem, str) else explain(problem, request)
     return gr.Error(html.escape(text), duration=ERROR_SECONDS, print_exception=False)
 
 
@@ -51,7 +89,33 @@ def photo_input(name: str, height: int) -> gr.Image:
     )
     with gr.Column(elem_id=f"{name}-examples", elem_classes="examples"):
         gr.Examples(EXAMPLES, photo, label=label("examples"), api_visibility="private")
+        gr.HTML(label("example_names"), js_on_load=NAME_EXAMPLES, visible="hidden")
     return photo
+
+
+def picture_slider(name: str, height: int, title: str, shows_title: bool) -> gr.ImageSlider:
+    """A slider between two pictures of one size.
+
+    Args:
+        name: id of its element.
+        height: what it has at most, in pixels, where it does not fill the screen.
+        title: key of what it is called, by screen readers also where it does not show its title.
+    """
+    with gr.HTML(
+        label(title),
+        html_template="<span class='name' hidden>${value}</span>@children",
+        js_on_load=MOVE_HANDLE,
+        elem_classes="picture-slider",
+    ):
+        return gr.ImageSlider(
+            label=label(title),
+            show_label=shows_title,
+            type="filepath",
+            interactive=False,
+            max_height=height,
+            buttons=["fullscreen"],
+            elem_id=name,
+        )
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -105,4 +169,13 @@ def save(picture: np.ndarray, name: str) -> str:
         image.save(content, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     else:
         image.save(content, "PNG", compress_level=1)  # a third larger than the default and six times as fast
-    return save_bytes_to_cache(content.getvalue(), name, get_upload_folder())
+    return keep(content.getvalue(), name)
+
+
+def keep(content: bytes, name: str) -> str:
+    """A file that Gradio serves and deletes, also where no component ever shows it; only while an event is answered."""
+    path = save_bytes_to_cache(content, name, get_upload_folder())
+    blocks = LocalContext.blocks.get()
+    assert blocks is not None
+    blocks.upload_file_set.add(path)
+    return path

@@ -11,7 +11,6 @@ from animegan_app.studio import Studio
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, PhotoError, blend
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import TRAIN, file_name
-from animegan_app.ui.words import say
 from hub_export.checkpoint import CheckpointError
 
 
@@ -43,7 +42,7 @@ def build(studio: Studio) -> None:
                 raise PhotoError("strength and photo_colours must be from 0 to 100.")
             offer = studio.catalog.find(checkpoint) if checkpoint else studio.catalog.default()
             if offer is None:
-                raise CheckpointError(say("nothing_for_programs", request, command=TRAIN))
+                raise parts.error("nothing_for_programs", request, command=TRAIN)
             path = Path(photo["path"])  # type: ignore[index]  # Gradio hands over a dict
             drawing = await studio.draw(path, offer.key, longest_side, lambda done, doing: None)
         except (PhotoError, CheckpointError) as error:
@@ -83,5 +82,6 @@ def build(studio: Studio) -> None:
             for offer in offers
         ]
 
-    api(stylise, api_name="stylise", concurrency_limit=parts.QUEUE_SIZE)
+    # Gradio shows every tool's caller the picture only of what is not queued; its own client queues all the same.
+    api(stylise, api_name="stylise", queue=False, concurrency_limit=parts.QUEUE_SIZE)
     api(checkpoints, api_name="checkpoints", queue=False)

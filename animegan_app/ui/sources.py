@@ -8,7 +8,7 @@ import gradio as gr
 
 from animegan_app.studio import Studio, megabytes
 from animegan_app.ui import parts
-from animegan_app.ui.words import label, say
+from animegan_app.ui.words import explain, label, say
 from hub_export.checkpoint import CheckpointError
 from hub_export.store import CACHED, HubStore
 
@@ -61,7 +61,7 @@ def describe(studio: Studio, request: gr.Request | None) -> str:
     if catalog.hub and catalog.hub.sources:
         names = ", ".join(catalog.hub.sources)
         found += f"<p>{html.escape(say('looks_at', request, names=names))}</p>"
-    problems = catalog.problems()
+    problems = [explain(problem, request) for problem in catalog.problems()]
     if problems:
         shown = problems[:MAX_NOTICES]
         if len(problems) > MAX_NOTICES:

@@ -1,7 +1,6 @@
 """The first tab: a photo, a checkpoint, and a slider between photo and anime."""
 
 import html
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from animegan_app.catalog import HUB, Offer
 from animegan_app.studio import Drawing, Studio, megabytes
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, PhotoError, Sentence, blend
 from animegan_app.ui import parts
-from animegan_app.ui.words import label, say, tell
+from animegan_app.ui.words import explain, label, read, say, tell
 from hub_export.checkpoint import WEIGHTS, CheckpointError, Record
 
 TRAIN = "python -m train.run fast-hayao"
@@ -27,11 +26,6 @@ SHARE = """(experiment, checkpoint) => {
 
 WANT = """(photo, checkpoint, side) => photo ? JSON.stringify([photo.path, checkpoint, side]) : \"\""""
 """What there is to draw, as a text: a photo and a choice that arrive together are one change of it, drawn once."""
-
-NAME_EXAMPLES = f"""() => {json.dumps([Path(path).stem for path in parts.EXAMPLES])}.forEach((name, index) =>
-    document.querySelectorAll(".examples").forEach((examples) =>
-        examples.querySelectorAll("button")[index]?.setAttribute("aria-label", name)))"""
-"""Says what the example pictures show, for screen readers."""
 
 
 class Stylise(NamedTuple):
@@ -51,7 +45,7 @@ def build(studio: Studio) -> Stylise:
         """Its checkpoints. One of them that is chosen stays: Gradio tells of a choice also where a list is just left."""
         offers = catalog.experiments().get(experiment)
         if not offers:
-            raise parts.error(say("gone", request, name=experiment), request)
+            raise parts.error("gone", request, name=experiment)
         return parts.renewed(parts.checkpoint_choices(offers, request), checkpoint, catalog.first(offers).key)
 
     def describe(key: str | None, request: gr.Request) -> str:
@@ -76,7 +70,7 @@ def build(studio: Studio) -> Stylise:
             return None, gr.DownloadButton(value=None, interactive=False), "", gr.skip()
         path = Path(photo["path"])
         if not checkpoint:
-            raise parts.error(say("nothing_to_draw_with", request, command=TRAIN), request)
+            raise parts.error("nothing_to_draw_with", request, command=TRAIN)
 
         def report(done: float, doing: Sentence) -> None:
             progress(done, desc=tell(doing, request))
@@ -96,14 +90,7 @@ def build(studio: Studio) -> Stylise:
         with gr.Column(scale=2, min_width=300):
             photo = parts.photo_input("photo", 360)
         with gr.Column(scale=3, min_width=300):
-            slider = gr.ImageSlider(
-                label=label("slider"),
-                type="filepath",
-                interactive=False,
-                max_height=440,
-                buttons=["fullscreen"],
-                elem_id="slider",
-            )
+            slider = parts.picture_slider("slider", 440, "slider", shows_title=True)
             with gr.Row(elem_id="result"):
                 line = gr.HTML(elem_id="facts")
                 cancel = gr.Button(label("cancel"), scale=0, min_width=120, elem_id="cancel")
@@ -199,16 +186,16 @@ def about_checkpoint(studio: Studio, offer: Offer | None, request: gr.Request | 
     record = offer.record
     data, compute = record.data, record.compute
     rows = {
-        "question": record.question,
+        "question": read(record.question, request),
         "taken_at": say("taken", request, epoch=record.epoch, phase=parts.phase(record, request), step=f"{record.step:,}"),
         "data": say(
             "pictures",
             request,
             photos=_count(data.get("photos"), request),
             anime=_count(data.get("anime"), request),
-            source=data.get("source", ""),
+            source=read(str(data.get("source", "")), request),
         ),
-        "terms": str(data.get("terms", "")),
+        "terms": read(str(data.get("terms", "")), request),
         "compute": say(
             "spent",
             request,
@@ -228,7 +215,7 @@ def about_checkpoint(studio: Studio, offer: Offer | None, request: gr.Request | 
             missing_bytes = studio.catalog.missing_bytes(offer)
             rows["to_download"] = say("first", request, size=megabytes(missing_bytes)) if missing_bytes else ""
         except CheckpointError as error:
-            rows["from"] = str(error)
+            rows["from"] = explain(error, request)
     items = "".join(f"<dt>{say(key, request)}</dt><dd>{html.escape(text)}</dd>" for key, text in rows.items() if text)
     title = f"<h2>{html.escape(offer.name)} {html.escape(record.checkpoint)}</h2>"
     return f"{title}<dl>{items}</dl>{_differences(record, request)}"

@@ -1,14 +1,15 @@
 """The interface's words, in English and Chinese; the browser's language decides.
 
 What stays as it is built goes through `label`, which the browser translates; what is made for one person through `say`, and
-a `Sentence` of the code below through `tell`. Errors of checkpoints and of the Hub are English, and so are records.
+a `Sentence` of the code below through `tell`. Errors of checkpoints and of the Hub are English, with phrases that `explain`
+knows in Chinese; so are records, of which `read` knows what those that ship say. Cards stay as they were published.
 """
 
 from typing import Any
 
 import gradio as gr
 
-from animegan_app.stylize import Sentence
+from animegan_app.stylize import PhotoError, Sentence
 
 WORDS: dict[str, tuple[str, str]] = {
     # The frame
@@ -36,6 +37,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "photo": ("Photo", "照片"),
     "drop": ("Drop or paste a photo\n- or -\nclick to choose one", "拖放或粘贴照片\n- 或 -\n点击选择"),
     "examples": ("Or try one of these", "或试试这些"),
+    "example_names": ("autumn, mountains, pagoda, room, stream", "秋色, 群山, 宝塔, 房间, 溪流"),
     "experiment": ("Experiment", "实验"),
     "checkpoint": ("Checkpoint", "检查点"),
     "longest_side": ("Longest side at most, in pixels", "最长边上限（像素）"),
@@ -98,6 +100,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "get_sheet": ("Download the sheet", "下载对照表"),
     "left": ("Left", "左"),
     "right": ("Right", "右"),
+    "pair": ("Left ⇄ right", "左 ⇄ 右"),
     "drawn": ("{count} of {all} drawn", "已绘制 {count} / {all}"),
     "no_photo": ("Choose a photo first.", "请先选择照片。"),
     "no_choice": ("Choose at least one checkpoint.", "请至少选择一个检查点。"),
@@ -212,6 +215,7 @@ CHINESE: dict[str, str] = {
         "{width} × {height} 像素过多，无法一次绘制：请缩小照片。"
     ),
     "The photo is no longer here: choose it again.": "照片已不在这里：请重新选择。",
+    "Too many drawings are waited for here: try again in a minute.": "等待绘制的过多：请一分钟后再试。",
     "The longest side must be one of {sides} pixels.": "最长边必须是以下像素值之一：{sides}。",
     "strength and photo_colours must be from 0 to 100.": "strength 和 photo_colours 必须在 0 到 100 之间。",
     "Downloading {size} from {name} on the Hugging Face Hub": "正在从 Hugging Face Hub 上的 {name} 下载 {size}",
@@ -221,6 +225,97 @@ CHINESE: dict[str, str] = {
     "Drawing {width} × {height} px": "正在绘制 {width} × {height} 像素",
 }
 """What the code below tells, by its English; {names} are filled in by `tell`."""
+
+PHRASES: dict[str, str] = {
+    "is not on offer: reload the page to see what is": "已不存在：请刷新页面查看现有内容",
+    "that is known here": "（此处未知）",
+    "has no checkpoint": "没有检查点",
+    # The Hub
+    "is no place on the Hub: write a name like you, or a repo like you/animegan-hayao": (
+        "不是 Hub 上的位置：请写用户名（如 you）或仓库（如 you/animegan-hayao）"
+    ),
+    "names no checkpoint on the Hub: write": "不是 Hub 上的检查点：请写成",
+    "is missing or private; set HF_TOKEN": "不存在或为私有；请设置 HF_TOKEN",
+    "may not be changed or read with this HF_TOKEN": "无法用此 HF_TOKEN 读取或更改",
+    "cannot be asked now: the Hub says there were too many requests": "目前无法查询：Hub 表示请求过多",
+    "cannot be asked now: the Hub answers with error": "目前无法查询：Hub 返回错误",
+    "cannot be asked now: the Hub does not answer in time": "目前无法查询：Hub 未及时响应",
+    "cannot be asked now: the Hub cannot be reached": "目前无法查询：无法连接 Hub",
+    "was not asked: HF_HUB_OFFLINE is set": "未查询：已设置 HF_HUB_OFFLINE",
+    "cannot be stored: the disk is full": "无法保存：磁盘已满",
+    "was cut off on its way": "传输中断",
+    "is no longer there": "已不存在",
+    "lacks a file that every checkpoint has": "缺少检查点必需的文件",
+    "is answered for in a way that this program does not understand": "得到了本程序无法理解的回应",
+    "; showing what is cached": "；显示缓存中的内容",
+    "; the list may be incomplete": "；列表可能不完整",
+    ", and it ": "，并且",
+    # A checkpoint's files
+    "no checkpoint here": "这里没有检查点",
+    "is damaged or was changed (its sha256 differs from the record)": "已损坏或被更改（sha256 与记录不符）",
+    "the weights file is damaged": "权重文件已损坏",
+    "the generator does not draw what its record says (probe differs by": "生成器绘制的结果与记录不符（探针相差",
+    "describes another network than the record": "描述的网络与记录不同",
+    "which is no part of a generator": "它不是生成器的一部分",
+    "is no file, or larger than the limit of": "不是文件，或超过上限",
+    "is larger than the limit of": "超过上限",
+    "a checkpoint's may have": "检查点最多允许",
+    "is larger than": "大于",
+    "cannot be read": "无法读取",
+    "is not a JPEG picture": "不是 JPEG 图片",
+    "is longer than any training": "比任何训练都长",
+    "is not a list of loss terms": "不是损失项列表",
+    "is not a valid name": "不是有效的名称",
+    "not valid JSON": "不是有效的 JSON",
+    "holds no JSON object": "不含 JSON 对象",
+    "not a checkpoint record": "不是检查点记录",
+    "update the older of the two": "请更新较旧的一方",
+    "this program reads": "本程序读取",
+    "schema version": "格式版本",
+    "pixel contract": "像素约定",
+    "this program knows": "本程序支持",
+    "the record lacks": "记录缺少",
+    "the record names a file": "记录中多出文件",
+    "the record does not name a file": "记录中没有文件",
+    "the record is of": "记录属于",
+    "its record is of": "其记录属于",
+    "has the wrong type": "类型有误",
+    "weights are neither": "权重格式不是",
+    "is missing": "缺失",
+    "is not text": "不是文本",
+}
+"""What errors of checkpoints and of the Hub say between names, by its English; what is part of another comes after it."""
+
+RECORDS: dict[str, str] = {
+    "How far does a laptop CPU get in some hours, with a small generator, flat targets and a projected discriminator?": (
+        "用小型生成器、平涂目标和投影判别器，笔记本电脑的 CPU 在几小时内能做到什么程度？"
+    ),
+    "On two CPU cores: The diary's first run. He saw: outputs drift back to photos. Do they?": (
+        "在两个 CPU 核上：日记中的第一次训练。他看到输出逐渐退回照片。果真如此吗？"
+    ),
+    "On two CPU cores: Does style weight x10 help with ImageNet features? He could not tell it from run 3.": (
+        "在两个 CPU 核上：使用 ImageNet 特征时，风格权重 ×10 有帮助吗？他看不出与第 3 次训练的区别。"
+    ),
+    "On two CPU cores: Nobody tested it: was the colour loss on [0, 255], added twice, what kept the outputs "
+    "photographic?": ("在两个 CPU 核上：无人验证过：是不是按 [0, 255] 计算、又加了两次的颜色损失，使输出停留在照片的样子？"),
+    "Photos from BSDS500 and the SUN scenes; stills that Studio Ghibli publishes for free use "
+    '"within the bounds of common sense".': (
+        "照片来自 BSDS500 和 SUN 场景；画面为吉卜力工作室公布的剧照，可“在常识范围内”自由使用。"
+    ),
+    "Trained on stills Studio Ghibli publishes for common-sense use; not affiliated; research and personal use.": (
+        "用吉卜力工作室公布的、可在常识范围内使用的剧照训练；与其无关联；供研究和个人使用。"
+    ),
+    "Held-out 48 photos and 48 frames, longest side 512; hed-vgg16 conv2_2 and conv3_3 "
+    "(its discriminator looked through the same network and layers, which flatters its style).": (
+        "未参与训练的 48 张照片和 48 帧画面，最长边 512；hed-vgg16 的 conv2_2 和 conv3_3"
+        "（其判别器用的是同一网络的这些层，因此风格距离偏低）。"
+    ),
+    "Held-out 48 photos and 48 frames, longest side 512; hed-vgg16 conv2_2 and conv3_3 "
+    "(same network as trained against, other layers).": (
+        "未参与训练的 48 张照片和 48 帧画面，最长边 512；hed-vgg16 的 conv2_2 和 conv3_3（与训练所用的网络相同，层不同）。"
+    ),
+}
+"""What the records of the checkpoints that ship say, by its English."""
 
 PREFIX = "animegan."
 """Gradio has words of its own, and keys for them."""
@@ -245,6 +340,21 @@ def tell(sentence: Sentence, request: gr.Request | None) -> str:
     """A sentence for who asks, in the language that the browser prefers. Raises KeyError."""
     english = sentence.english
     return (CHINESE[english] if _chinese(request) else english).format(**sentence.values)
+
+
+def explain(problem: Exception | str, request: gr.Request | None) -> str:
+    """What went wrong with a photo, a checkpoint or the Hub, for who asks; names and what few ever meet stay as they are."""
+    if isinstance(problem, PhotoError):
+        return tell(problem.sentence, request)
+    text = str(problem)
+    for english, chinese in PHRASES.items() if _chinese(request) else ():
+        text = text.replace(english, chinese)
+    return text
+
+
+def read(text: str, request: gr.Request | None) -> str:
+    """What a record says, for who asks; a stranger's stays as it is."""
+    return RECORDS.get(text, text) if _chinese(request) else text
 
 
 def _chinese(request: gr.Request | None) -> bool:
