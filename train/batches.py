@@ -3,6 +3,8 @@
 A photo and its flat version, an anime frame and its smooth version are cut alike; gray is computed from colour here.
 """
 
+import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -73,7 +75,12 @@ class TrainingData:
         return max(1, max(self.photo_count, self.anime_count) // batch)
 
     def batches(
-        self, batch: int, seed: int, start_step: int = 0, context: tf.distribute.InputContext | None = None
+        self,
+        batch: int,
+        seed: int,
+        start_step: int = 0,
+        context: tf.distribute.InputContext | None = None,
+        beside: Callable[[Any, Any], dict[str, Any]] | None = None,
     ) -> tf.data.Dataset:
         """Endless batches; element k depends on `seed` and `start_step + k` alone, to the bit.
 
@@ -85,6 +92,7 @@ class TrainingData:
             start_step: how many steps were taken before.
             context: which worker asks, if several replicas share the batches. It gets its part of every batch, in
                 elements of one replica's share each; together they are the batches that one worker alone would get.
+            beside: gives more entries for an element, from the indices of its photo and of its frame.
 
         Returns:
             Elements {"photo", "target", "anime", "anime_gray", "smooth", "smooth_gray"}, each (batch, size, size, 3)
@@ -96,18 +104,10 @@ class TrainingData:
         first, end = start_step * batch, np.iinfo(np.int64).max
         photo_order, anime_order, photo_geometry, anime_geometry = (4 * seed + stream for stream in range(4))
 
-        def example(position: Any, photo_index: Any, anime_index: Any) -> dict[str, Any]:
-            photo = self._cut(self._photos.read(photo_index), tf.stack([photo_geometry, position]))
-            anime = self._cut(self._anime.read(anime_index), tf.stack([anime_geometry, position]))
-            colour, smooth = anime[..., :3], anime[..., 3:]
-            return {
-                "photo": pixels.to_model(photo[..., :3]),
-                "target": pixels.to_model(photo[..., -3:]),
-                "anime": pixels.to_model(colour),
-                "anime_gray": to_gray(pixels.to_model(colour)),
-                "smooth": pixels.to_model(smooth),
-                "smooth_gray": to_gray(pixels.to_model(smooth)),
-            }
+        def example(position: Any, photo: Any, frame: Any) -> dict[str, Any]:
+            photo_seed, frame_seed = tf.stack([photo_geometry, position]), tf.stack([anime_geometry, position])
+            more = beside(photo, frame) if beside else {}
+            return {**self._photo(photo, photo_seed), **self._frame(frame, frame_seed), **more}
 
         positions = tf.data.Dataset.zip(
             tf.data.Dataset.range(first, end),
@@ -118,6 +118,36 @@ class TrainingData:
         examples = own.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         shares = examples.batch(context.get_per_replica_batch_size(batch), drop_remainder=True).prefetch(2)
         return shares.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+    def still(self, batch: int) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+        """All photos and all frames that are trained on, once and in order, with the entries that `batches` has for them.
+
+        Raises:
+            ValueError: augmentation makes new pictures of them.
+        """
+        if self.config.augment != "none":
+            raise ValueError(f"pictures change with data.augment={self.config.augment}, so their features cannot be kept")
+        seed = tf.zeros(2, tf.int64)
+        photos = tf.data.Dataset.range(self.photo_count).map(lambda index: self._photo(index, seed))
+        frames = tf.data.Dataset.range(self.anime_count).map(lambda index: self._frame(index, seed))
+        return photos.batch(batch), frames.batch(batch)
+
+    def fingerprint(self) -> bytes:
+        """Tells these pictures, as they are cut, from any others."""
+        found = hashlib.sha256(repr((self.config, self.photo_count, self.anime_count)).encode())
+        for store in (self._photos, self._anime):
+            found.update(store.shapes.tobytes())
+            found.update(store.flat.data)
+        return found.digest()
+
+    def _photo(self, index: Any, seed: Any) -> dict[str, Any]:
+        picture = self._cut(self._photos.read(index), seed)
+        return {"photo": pixels.to_model(picture[..., :3]), "target": pixels.to_model(picture[..., -3:])}
+
+    def _frame(self, index: Any, seed: Any) -> dict[str, Any]:
+        picture = self._cut(self._anime.read(index), seed)
+        colour, smooth = pixels.to_model(picture[..., :3]), pixels.to_model(picture[..., 3:])
+        return {"anime": colour, "anime_gray": to_gray(colour), "smooth": smooth, "smooth_gray": to_gray(smooth)}
 
     def _cut(self, picture: Any, seed: Any) -> Any:
         """uint8 (H, W, C) of any H and W -> float32 (size, size, C) in [0, 255], as the augmentation says."""

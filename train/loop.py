@@ -7,6 +7,7 @@
         epoch-004/ ...    checkpoints (hub_export/checkpoint.py): `runs/` is a FolderStore
         state.npz         weights, optimizers, averages, power-iteration vectors, and the step
 
+        features/         of pictures that do not change, where asked for
         profile/          a trace of PROFILE_STEPS steps, where asked for
 
 Order of data, augmentation and noise are functions of (seed, step), so the step number is the whole position. Saving
@@ -40,7 +41,8 @@ from hub_export.hub import REFERENCE
 from hub_export.store import resolve
 from train.batches import TrainingData
 from train.experiments import Experiment, changes, from_dict
-from train.trainer import Trainer, automatic_precision
+from train.kept import KeptFeatures
+from train.trainer import Trainer, automatic_precision, style_entry
 
 LOG_STEPS = 10
 SAMPLE_PHOTOS = 4
@@ -92,6 +94,7 @@ class Run:
         profile: record a few steps into the folder.
         strategy: the devices that share every batch; the default is one device.
         xla: compile the steps with XLA.
+        keep_features: compute features of pictures that do not change once, and read them from files in the folder.
 
     Raises:
         ValueError: the folder exists and resume is off, or holds another experiment, or nothing to resume from; the
@@ -109,6 +112,7 @@ class Run:
         profile: bool = False,
         strategy: tf.distribute.Strategy | None = None,
         xla: bool = False,
+        keep_features: bool = False,
     ):
         self.strategy = strategy or tf.distribute.get_strategy()
         self.chief = self.strategy.extended.should_checkpoint
@@ -127,6 +131,10 @@ class Run:
             self._restore()
         elif experiment.init:
             self.trainer.start_from(checkpoint.load_generator(locate(experiment.init)))
+        self._beside = None
+        if keep_features:
+            kept = KeptFeatures(folder / "features", self.trainer.features, data, style_entry(experiment))
+            self._beside = kept.beside
         self.photos = data.fixed_photos(SAMPLE_PHOTOS)
         self._stop = False
         self._collapsed_steps = 0
@@ -225,7 +233,8 @@ class Run:
                     signal.signal(kind, handler)
 
     def _shares(self, context: tf.distribute.InputContext) -> tf.data.Dataset:
-        return self.data.batches(self.experiment.schedule.batch, self.experiment.seed, self.step, context)
+        schedule = self.experiment.schedule
+        return self.data.batches(schedule.batch, self.experiment.seed, self.step, context, self._beside)
 
     def _check_workers(self) -> None:
         started = repr((self.experiment, self.precision, self.data.photo_count, self.data.anime_count, self.step))

@@ -76,6 +76,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="compile the steps with XLA, for GPUs (not tried on one): same losses, but other random numbers for jitter",
     )
+    p.add_argument(
+        "--keep-features",
+        action="store_true",
+        help="where data.augment is none: compute what photos and frames are compared by once; takes 1 MB for each on disk",
+    )
     p.add_argument("--profile", action="store_true", help="write a TensorBoard trace of ten steps into RUN/profile")
     p.add_argument("--resume", action="store_true", help="go on with a run that was stopped or killed")
     p.add_argument("--dry-run", action="store_true", help="print the configuration and stop")
@@ -94,6 +99,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--wait takes a number of seconds, got {arguments.wait:g}")
     if arguments.xla and arguments.strategy != "one":
         raise ValueError("--xla compiles the step of one device: leave out --xla or --strategy")
+    if arguments.keep_features and arguments.strategy == "multiworker":
+        raise ValueError("--keep-features works on one machine: leave it out with --strategy multiworker")
     if arguments.publish:
         from hub_export.hub import REPO
 
@@ -189,7 +196,16 @@ def _train(experiment: "Experiment", arguments: argparse.Namespace) -> None:
     publisher = Publisher(arguments.publish, arguments.private, tqdm.write) if publishes else None
     publish = publisher or (lambda folder: None)
     run = Run(
-        experiment, data, folder, arguments.resume, publish, arguments.keep, arguments.profile, strategy, arguments.xla
+        experiment,
+        data,
+        folder,
+        resume=arguments.resume,
+        on_checkpoint=publish,
+        keep=arguments.keep,
+        profile=arguments.profile,
+        strategy=strategy,
+        xla=arguments.xla,
+        keep_features=arguments.keep_features,
     )
     plan = run.plan
     print(

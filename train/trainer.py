@@ -147,7 +147,8 @@ class Trainer:
 
         Args:
             batch: photo, target, anime, anime_gray, smooth, smooth_gray, each (B, S, S, 3) float32 [-1, 1]; target is
-                what content and colour are held to, the photo or its flat version.
+                what content and colour are held to, the photo or its flat version. Where features are kept, their
+                target_features and style_gram too, see train/kept.py.
             step: number of steps taken before this one; with the seed it determines noise and learning rates.
             warmup_steps, total_steps: the schedule in steps.
 
@@ -173,7 +174,7 @@ class Trainer:
     def _warm_up(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         loss = self.experiment.loss
         photo, target = batch["photo"], batch["target"]
-        target_features = self.features(target)
+        target_features = batch["target_features"] if "target_features" in batch else self.features(target)
         advance_power_iterations(self.generator)
         with tf.GradientTape() as tape:
             fake = self.generator(photo, training=True)
@@ -190,9 +191,12 @@ class Trainer:
     def _train_on(self, batch: Mapping[str, Any], update_discriminator: bool) -> dict[str, Any]:
         loss = self.experiment.loss
         photo, target = batch["photo"], batch["target"]
-        style = batch["anime_gray"] if loss.style_target == "gray" else batch["anime"]
-        target_features, style_features = tf.split(self.features(tf.concat([target, style], axis=0)), 2)
-        style_gram = losses.gram_matrix(style_features)
+        if "target_features" in batch:
+            target_features, style_gram = batch["target_features"], batch["style_gram"]
+        else:
+            both = tf.concat([target, batch[style_entry(self.experiment)]], axis=0)
+            target_features, style_features = tf.split(self.features(both), 2)
+            style_gram = losses.gram_matrix(style_features)
         colours = target if loss.colour_saturation == 1.0 else losses.saturate(target, loss.colour_saturation)
         advance_power_iterations(self.generator)
         with tf.GradientTape() as tape:
@@ -342,6 +346,11 @@ class Trainer:
             for name, owner in owners.items()
             for index, variable in enumerate(variable for variable in owner.variables if id(variable) not in frozen)
         ]
+
+
+def style_entry(experiment: Experiment) -> str:
+    """Which of a batch's entries has the style."""
+    return "anime_gray" if experiment.loss.style_target == "gray" else "anime"
 
 
 def weighted_sum(terms: Mapping[str, Any], weights: Mapping[str, float]) -> Any:

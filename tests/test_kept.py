@@ -1,0 +1,90 @@
+"""Kept features are those of the pictures beside them, computed once, and train as computed ones do."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hub_export.generator import dtype_policy
+from train.batches import TrainingData
+from train.experiments import Experiment, FeatureConfig, get_experiment, override
+from train.features import build_features
+from train.kept import KeptFeatures
+from train.loop import Run
+from train.losses import gram_matrix
+
+STILL = ["data.size=32", "data.augment=none", "data.flatten=0.3", "data.holdout=1", "schedule.batch=3"]
+
+
+def experiment(*settings: str) -> Experiment:
+    return override(get_experiment("smoke"), [*STILL, "discriminator.colour_jitter=0", *settings], "still")
+
+
+def data(seed: int = 0, *settings: str) -> TrainingData:
+    rng = np.random.default_rng(seed)
+    photos, frames = ([rng.integers(0, 256, (40, 44, 6), np.uint8) for _ in range(count)] for count in (10, 12))
+    return TrainingData(experiment(*settings).data, photos, frames)
+
+
+@pytest.fixture(params=["float32", "mixed_bfloat16"])
+def features(request: pytest.FixtureRequest) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    with dtype_policy(request.param):
+        return build_features(FeatureConfig("hed-vgg16", "none"))
+
+
+@pytest.mark.parametrize("style", ["anime", "anime_gray"])
+def test_every_picture_comes_with_its_own(features: keras.Model, style: str, tmp_path: Path) -> None:
+    kept = KeptFeatures(tmp_path, features, data(), style)
+    for batch in data().batches(3, seed=1, beside=kept.beside).take(5):  # more than an epoch
+        expected = features(batch["target"])
+        assert batch["target_features"].dtype == expected.dtype == features.compute_dtype
+        scale = float(tf.reduce_max(tf.abs(tf.cast(expected, tf.float32))))
+        found, expected = (tf.cast(values, tf.float32) for values in (batch["target_features"], expected))
+        np.testing.assert_allclose(
+            found, expected, atol=1e-2 * scale if features.compute_dtype == "bfloat16" else 1e-5 * scale
+        )
+        gram = gram_matrix(features(batch[style])).numpy()
+        np.testing.assert_allclose(batch["style_gram"], gram, atol=1e-2 * gram.max())
+
+
+def test_they_are_computed_once_for_one_network_and_one_set_of_pictures(features: keras.Model, tmp_path: Path) -> None:
+    KeptFeatures(tmp_path, features, data(), "anime")
+    first = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(first) == 2
+    KeptFeatures(tmp_path, features, data(), "anime")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == first
+    KeptFeatures(tmp_path, features, data(seed=1), "anime")
+    assert len(list(tmp_path.iterdir())) == 4
+    features.layers[-1].set_weights([weight + 1 for weight in features.layers[-1].get_weights()])
+    KeptFeatures(tmp_path, features, data(), "anime")
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_what_cannot_be_kept(features: keras.Model, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"pictures change with data\.augment=flip"):
+        KeptFeatures(tmp_path, features, data(0, "data.augment=flip"), "anime")
+    if not Path("/dev/full").exists():
+        pytest.skip("no disk that is full")
+    KeptFeatures(tmp_path / "disk", features, data(), "anime")
+    (tmp_path / "full").mkdir()
+    for path in (tmp_path / "disk").iterdir():
+        (tmp_path / "full" / path.name).with_suffix(".partial").symlink_to("/dev/full")
+    with pytest.raises(ValueError, match=r"cannot be kept in .*No space left.*without --keep-features"):
+        KeptFeatures(tmp_path / "full", features, data(), "anime")
+
+
+def test_a_run_with_kept_features_has_the_losses_of_one_without(tmp_path: Path) -> None:
+    short = experiment("schedule.warmup_steps=1", "schedule.steps=3", "loss.style_weight=1000")
+    rows = {}
+    for keep in (False, True):
+        run = Run(short, data(), tmp_path / f"{keep}", keep_features=keep)
+        run.train()
+        rows[keep] = run.history
+        assert (run.folder / "features").exists() == keep
+    for plain, kept in zip(rows[False], rows[True], strict=True):
+        for name, value in plain.items():
+            if isinstance(value, float) and name not in ("seconds", "data_wait"):
+                assert kept[name] == pytest.approx(value, rel=1e-3), (plain["step"], name)
