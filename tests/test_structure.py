@@ -42,8 +42,8 @@ def test_only_the_page_imports_gradio() -> None:
 
 
 def test_records_are_read_without_keras() -> None:
-    """The app's first page lists checkpoints, so these must not load TensorFlow or Keras."""
-    modules = "hub_export.checkpoint, hub_export.store, hub_export.card, animegan_app.studio"
+    """The app's first page lists checkpoints, and `train.run` experiments, before TensorFlow and Keras load."""
+    modules = "hub_export.checkpoint, hub_export.store, hub_export.card, animegan_app.studio, train.run"
     code = f"import sys, {modules}; sys.exit(bool({{'keras', 'tensorflow'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 

@@ -10,7 +10,7 @@
 DIR (or a zip of it) has AnimeGAN's layout: STYLE/style and train_photo. Any two folders of pictures will do as well:
 `--photos DIR --anime DIR`.
 
-What the arguments alone tell is answered before anything heavy loads: experiments load Keras, training TensorFlow and TFDS.
+What the arguments alone tell is answered before anything heavy loads.
 """
 
 import argparse
@@ -18,10 +18,8 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from train.experiments import Experiment
+from train.experiments import EXPERIMENTS, Experiment, get_experiment, override
 
 
 def parser() -> argparse.ArgumentParser:
@@ -108,10 +106,9 @@ def check(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--publish {arguments.publish!r} names no repo: write you/animegan-hayao")
 
 
-def configure(arguments: argparse.Namespace) -> "Experiment":
+def configure(arguments: argparse.Namespace) -> Experiment:
     """The experiment that checked arguments ask for. Raises ValueError with the cause and the remedy."""
     from hub_export.checkpoint import NAME
-    from train.experiments import get_experiment, override
 
     experiment = get_experiment(arguments.experiment)
     settings, suffix = list(arguments.set), ""
@@ -144,7 +141,7 @@ def configure(arguments: argparse.Namespace) -> "Experiment":
     return experiment
 
 
-def _steps(text: str, experiment: "Experiment") -> tuple[int, int]:
+def _steps(text: str, experiment: Experiment) -> tuple[int, int]:
     """ "300+300" -> (300, 600); a single total is split as the experiment's epochs are."""
     parts = text.split("+")
     if len(parts) > 2 or not all(part.isdecimal() for part in parts) or sum(map(int, parts)) < 1:
@@ -168,13 +165,11 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def _list_experiments() -> None:
-    from train.experiments import EXPERIMENTS
-
     width = max(map(len, EXPERIMENTS))
     print("\n".join(f"{name:{width}}  {experiment.question}" for name, experiment in EXPERIMENTS.items()))
 
 
-def _train(experiment: "Experiment", arguments: argparse.Namespace) -> None:
+def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
     import tensorflow as tf
     from tqdm import tqdm
 

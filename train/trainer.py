@@ -92,16 +92,15 @@ class Trainer:
         self.experiment, self.precision = experiment, precision
         self.strategy = strategy or tf.distribute.get_strategy()
         keras.utils.set_random_seed(experiment.seed)
-        norm = STOCK.group_norm if tf.config.list_physical_devices("GPU") else group_norm
-        layers = Layers(SpectralConv2D if experiment.spectral_norm else keras.layers.Conv2D, norm)
+        layers = Layers(SpectralConv2D if experiment.spectral_norm else keras.layers.Conv2D, group_norm)
+        penalised = experiment.loss.adversarial in losses.PENALTY_KINDS  # the discriminator is differentiated twice
         with self.strategy.scope(), dtype_policy(precision):
             self.features = build_features(experiment.features)
             self.generator = build_generator(experiment.generator, layers)
             self.averaged = build_generator(experiment.generator, layers) if experiment.schedule.ema else None
             if self.averaged:
                 self.averaged.set_weights(self.generator.get_weights())
-            if experiment.loss.adversarial in losses.PENALTY_KINDS:  # whose gradients are differentiated
-                norm = STOCK.group_norm
+            norm = STOCK.group_norm if penalised else group_norm
             self.discriminator = build_discriminator(experiment.discriminator, self.features, norm)
             self.warmup_optimizer = self._optimizer(self.generator)
             self.generator_optimizer = self._optimizer(self.generator)
