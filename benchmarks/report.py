@@ -90,7 +90,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         raise ValueError(f"two of the runs have one name: give each of {', '.join(sorted(set(names)))} once")
-    found = scales(Offer("runs", run.name, record) for run in runs for record in run.records)
+    found = scales({run.name: [Offer("runs", run.name, record) for record in run.records] for run in runs})
     if len(found) > 1:
         raise ValueError(
             f"the runs were measured on {len(found)} scales, whose figures cannot be compared: measure all of them again, "

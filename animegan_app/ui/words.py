@@ -296,16 +296,10 @@ RECORDS: dict[str, str] = {
     "On two CPU cores: Does style weight x10 help with ImageNet features? He could not tell it from run 3.": (
         "在两个 CPU 核上：使用 ImageNet 特征时，风格权重 ×10 有帮助吗？他看不出与第 3 次训练的区别。"
     ),
-    "On two CPU cores: Does a heavier fake term (2.5) make outputs less photographic? He saw: still very realistic.": (
-        "在两个 CPU 核上：更重的假样本项（2.5）会使输出不那么像照片吗？他看到的是：仍然非常写实。"
-    ),
     "On two CPU cores: Does it matter whether the feature network is pretrained? He saw: a little more anime, same as "
     "run 4.": ("在两个 CPU 核上：特征网络是否预训练有影响吗？他看到的是：稍微更像动漫，与第 4 次训练相同。"),
     "On two CPU cores: Does fake weight 5 help once the style weight is x10? He saw: first picture a bit anime, the rest "
     "realistic.": ("在两个 CPU 核上：风格权重 ×10 之后，假样本权重 5 有帮助吗？他看到的是：第一张有点像动漫，其余仍写实。"),
-    "On two CPU cores: Does a colour style target differ from a gray one? He saw: no visible difference.": (
-        "在两个 CPU 核上：彩色的风格目标与灰度的有区别吗？他看到的是：看不出区别。"
-    ),
     "On two CPU cores: The diary's suggestion after run 5: does fake weight 0.5 keep the discriminator from winning?": (
         "在两个 CPU 核上：日记在第 5 次训练后的建议：假样本权重 0.5 能使判别器不占上风吗？"
     ),
