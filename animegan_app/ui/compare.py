@@ -34,7 +34,7 @@ CSS = """
 #compare h2 { font-size: 1.15rem; font-weight: 600; margin: 1.2rem 0 0; }
 #grid .grid-wrap { max-height: 80vh; }
 #grid .thumbnail-lg { aspect-ratio: auto; }
-#grid .caption-label { white-space: normal; text-align: right; }
+#grid .caption-label { white-space: normal; text-align: right; font-size: .72rem; padding: .1rem .35rem; }
 #grid .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(260px, 100%), 1fr)); }
 #grid-status, #course-status { min-height: 3.4rem; }
 #compare .stop { display: none; }
