@@ -26,6 +26,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
+from hub_export.generator import STOCK
+from train import trainer as trainer_module
 from train.batches import TrainingData
 from train.experiments import Experiment, get_experiment, override
 from train.losses import gram_matrix
@@ -55,36 +57,35 @@ def peak_flops(dtype: str, repeats: int = 5) -> dict[str, float]:
     return found
 
 
-def _executed(trainer: Trainer, batch: dict[str, Any]) -> tf.Graph:
-    """The traced adversarial step without what nothing asks for, e.g. gradients of frozen kernels."""
-    traced = trainer._adversarial_step.get_concrete_function(batch).graph
-    wanted = [operation.name for operation in traced.control_outputs] + [tensor.op.name for tensor in traced.outputs]
-    graph = tf.Graph()
-    with graph.as_default():
-        tf.import_graph_def(tf.compat.v1.graph_util.extract_sub_graph(traced.as_graph_def(add_shapes=True), wanted), name="")
-    return graph
+def _executed(graph: tf.Graph) -> set[str]:
+    """Names of a traced step's operations without those that nothing asks for, e.g. gradients of frozen kernels."""
+    wanted = [operation.name for operation in graph.control_outputs] + [tensor.op.name for tensor in graph.outputs]
+    return {node.name for node in tf.compat.v1.graph_util.extract_sub_graph(graph.as_graph_def(), wanted).node}
 
 
 def count_flops(trainer: Trainer, batch: dict[str, Any]) -> dict[str, int]:
     """FLOPs of one adversarial step, forward and backward, from its traced graph: in all, and of each part."""
-    graph = _executed(trainer, batch)
+    graph = trainer._adversarial_step.get_concrete_function(batch).graph
+    executed = _executed(graph)
     builder = tf.compat.v1.profiler.ProfileOptionBuilder
     options = builder(builder.float_operation()).with_empty_output().build()
     with contextlib.redirect_stdout(io.StringIO()):
         root = tf.compat.v1.profiler.profile(graph, cmd="scope", options=options)
     scopes = {"features": trainer.features.name, "generator": trainer.generator.name, "discriminator": "discriminator"}
-    found = dict.fromkeys(PARTS, 0)
+    found = dict.fromkeys(("all", *PARTS), 0)
 
     def visit(node: Any) -> None:
         names = {name.rstrip("_0123456789") for name in node.name.split("/")}
         part = next((part for part, scope in scopes.items() if scope.rstrip("_0123456789") in names), None)
-        if part:
-            found[part] += node.float_ops
+        if node.name in executed:
+            found["all"] += node.float_ops
+            if part:
+                found[part] += node.float_ops
         for child in node.children:
             visit(child)
 
     visit(root)
-    return {"all": root.total_float_ops, **found}
+    return found
 
 
 def count_activations(trainer: Trainer, batch: dict[str, Any]) -> int:
@@ -92,9 +93,11 @@ def count_activations(trainer: Trainer, batch: dict[str, Any]) -> int:
 
     The discriminator's part is free again before the generator's backward pass begins, so a step needs less at a time.
     """
-    graph = _executed(trainer, batch)
-    kept = {}
-    for backward in (operation for operation in graph.get_operations() if BACKWARD in operation.name):
+    graph = trainer._adversarial_step.get_concrete_function(batch).graph
+    executed, kept = _executed(graph), {}
+    for backward in graph.get_operations():
+        if BACKWARD not in backward.name or backward.name not in executed:
+            continue
         for tensor in backward.inputs:
             if BACKWARD not in tensor.op.name and tensor.op.type not in ("ReadVariableOp", "Const", "Placeholder"):
                 kept[tensor.name] = tensor.shape.num_elements() * tensor.dtype.size
@@ -197,6 +200,7 @@ def against_port(folder: str, python: str, size: int, batch: int, steps: int) ->
 
 def print_memory(names: list[str]) -> None:
     """Prints for each experiment, at its own size and batch, what its variables take and what a step keeps, by precision."""
+    trainer_module.group_norm = STOCK.group_norm  # as on a GPU
     print(f"{'experiment':24}{'size':>5}{'batch':>6}{'variables':>11}" + "".join(f"{name:>16}" for name in PRECISIONS))
     for name in names:
         recipe = experiment(name)
