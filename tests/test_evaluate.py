@@ -206,6 +206,8 @@ def test_runs_are_compared_with_their_base(workplace: Path, tmp_path: Path, caps
     assert metrics[0]["style_change_error"] > 0 and "style_change" not in metrics[1]
     assert "tiny against smoke: style " in capsys.readouterr().out
     assert "Style distance against `smoke`, on the same photos" in (run / "epoch-002" / "README.md").read_text("utf-8")
+    main(parser().parse_args([str(run / "epoch-002"), "--weights", "none", "--cache", str(workplace / "cache")]))
+    assert read_record(run / "epoch-002").metrics == metrics[0]  # also without the base
     shutil.rmtree(run / "epoch-002")
 
 

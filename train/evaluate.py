@@ -320,12 +320,16 @@ def recommended(figures: Mapping[str, Mapping[str, float]]) -> str:
 def write_figures(folder: Path, metrics: dict[str, float], sentence: str, rows: Sequence[dict[str, Any]]) -> None:
     """Puts the figures into a checkpoint's record and card, and evaluations into its history and that of its run.
 
+    What else an earlier call found (the change against the base, KID) stays where the style is still what it was then.
+
     Args:
         rows: `evaluation` of this checkpoint and of others of the run; its own history takes those up to its step.
 
     The new folder is finished beside the old one and then takes its place, so that a kill leaves a whole checkpoint.
     """
     record = checkpoint.read_record(folder)
+    if all(record.metrics.get(name) == metrics.get(name) for name in ("style", "style_photos", "style_anime")):
+        metrics = record.metrics | metrics
     record = dataclasses.replace(record, metrics=metrics, data=record.data | {"measured": sentence})
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
