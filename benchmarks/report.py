@@ -25,12 +25,12 @@ from matplotlib.ticker import NullFormatter
 from PIL import Image
 
 from animegan_app.catalog import Offer
-from animegan_app.curves import MEASURED, Curves, read_curves, scales, smoothed, with_measured
+from animegan_app.curves import MEASURED, Curves, differences, read_curves, scales, smoothed, with_measured
 from animegan_app.sheet import Labelled, evenly, sheet
 from animegan_app.stylize import Stylizer, read_photo
 from hub_export import pixels
 from hub_export.checkpoint import CheckpointError, Record, read_record, write_aside
-from train.evaluate import find_checkpoints
+from train.evaluate import compared_with, find_checkpoints
 from train.experiments import EXPERIMENTS, flatten, from_dict
 from train.loop import plan
 
@@ -120,11 +120,16 @@ def command(record: Record) -> str:
     return shlex.join(words)
 
 
-def difference(record: Record, arrow: str = " → ") -> str:
-    """What an experiment changed of its base: "loss.fake_weight 1.0 → 2.5"; only their number if it is many settings."""
-    if len(record.changes) > MAX_SETTINGS:
-        return f"{len(record.changes)} settings"
-    return ", ".join(f"{key} {before}{arrow}{after}" for key, (before, after) in record.changes.items())
+def difference(changes: Sequence[tuple[str, object, object]], arrow: str = " → ") -> str:
+    """Changed settings, "loss.fake_weight 1.0 → 2.5"; only their number if it is many."""
+    if len(changes) > MAX_SETTINGS:
+        return f"{len(changes)} settings"
+    return ", ".join(f"{key} {before}{arrow}{after}" for key, before, after in changes)
+
+
+def own_difference(record: Record, arrow: str = " → ") -> str:
+    """What an experiment changed of its base."""
+    return difference([(key, before, after) for key, (before, after) in record.changes.items()], arrow)
 
 
 def figure(metrics: Mapping[str, float], name: str, end: str = "") -> str:
@@ -148,7 +153,7 @@ def results_table(runs: Sequence[Run]) -> str:
         record = run.last
         planned = plan(from_dict(record.config), 1).total_steps  # at least: without a number of steps the data says it
         steps = f"{record.step:,}" + (f" of {planned:,}" if record.step < planned else "")
-        base = f"{difference(record)}; from {record.base}" if record.base else "a base of its own"
+        base = f"{own_difference(record)}; from {record.base}" if record.base else "a base of its own"
         cells = [f"`{run.name}` {record.checkpoint}", base, *(figure(record.metrics, name) for name in figures)]
         rows.append([*cells, steps, f"{record.compute['seconds']:,.0f}", str(record.seed), f"`{command(record)}`"])
     for words, end in (("photos themselves", "_photos"), ("anime itself, half against half", "_anime")):
@@ -157,7 +162,7 @@ def results_table(runs: Sequence[Run]) -> str:
 
 
 def comparison_table(runs: Sequence[Run]) -> str:
-    """Every run against its base, where that is among the runs.
+    """Every run against its base, at the same seed, where that is among the runs.
 
     Raises:
         ValueError: a run was not measured together with its base.
@@ -165,10 +170,10 @@ def comparison_table(runs: Sequence[Run]) -> str:
     rows = []
     by_name = {run.name: run for run in runs}
     for run in runs:
-        base = by_name.get(run.last.base or "")
+        base = by_name.get(compared_with(run.last, (other.last for other in runs)) or "")
         if base:
             own, other = run.last.metrics, base.last.metrics
-            if "style_change" not in own:
+            if "style_change" not in own or run.last.data.get("compared_with", run.last.base) != base.name:
                 raise ValueError(
                     f"{run.folder} was not measured together with its base: run "
                     f"`python -m train.evaluate {base.folder} {run.folder} --data DIR` first"
@@ -176,9 +181,8 @@ def comparison_table(runs: Sequence[Run]) -> str:
             change, error = own["style_change"], own["style_change_error"]
             clear = "yes" if abs(change) > 2 * error else "no"
             content = f"{own['content'] - other['content']:+.3f}"
-            rows.append(
-                [f"`{run.name}`", f"`{base.name}`", difference(run.last), f"{change:+.3g} ± {error:.2g}", clear, content]
-            )
+            changed = difference(differences(base.last, run.last))
+            rows.append([f"`{run.name}`", f"`{base.name}`", changed, f"{change:+.3g} ± {error:.2g}", clear, content])
     head = ["experiment", "against", "its difference", "style", "style beyond twice its error", "content"]
     if not rows:
         return "None of the runs is the base of another."
@@ -391,7 +395,7 @@ def experiments_sheet(stylizer: Stylizer, photo: np.ndarray, runs: Sequence[Run]
     for run in runs:
         record = run.last
         base = f"{record.base}, " if record.base else ""
-        lines = (f"{run.name} {record.checkpoint}", f"{base}{difference(record, ' > ')}", _measured(record))
+        lines = (f"{run.name} {record.checkpoint}", f"{base}{own_difference(record, ' > ')}", _measured(record))
         cells.append((stylizer.stylize(photo, run.checkpoints[-1]).anime, lines))
     return draw_sheet(cells)
 

@@ -86,7 +86,8 @@ def _measured(record: Record) -> str:
     change = ""
     if "style_change" in metrics:
         error = metrics.get("style_change_error", 0.0)
-        change = f"Style distance against `{record.base}`, on the same photos: {metrics['style_change']:+.3g} ± {error:.2g}."
+        base = record.data.get("compared_with", record.base)
+        change = f"Style distance against `{base}`, on the same photos: {metrics['style_change']:+.3g} ± {error:.2g}."
     parts = [
         str(record.data.get("measured", "")),
         _table(["figure", "photos themselves", "this checkpoint", "anime itself"], rows) if rows else "",

@@ -8,18 +8,21 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from test_checkpoint import tiny_record
 
 from hub_export.card import model_card
-from hub_export.checkpoint import load_generator, read_history, read_record, verify_files, write_record
+from hub_export.checkpoint import Record, load_generator, read_history, read_record, verify_files, write_record
 from train.evaluate import (
     Distance,
     _insert,
     _kinship,
     colour_shift,
+    compared_with,
     content_distance,
     flatness,
     kernel_means,
@@ -209,6 +212,19 @@ def test_runs_are_compared_with_their_base(workplace: Path, tmp_path: Path, caps
     main(parser().parse_args([str(run / "epoch-002"), "--weights", "none", "--cache", str(workplace / "cache")]))
     assert read_record(run / "epoch-002").metrics == metrics[0]  # also without the base
     shutil.rmtree(run / "epoch-002")
+
+
+def test_a_second_seed_is_compared_at_that_seed() -> None:
+    def run(name: str, base: str, **changes: Any) -> Record:
+        return dataclasses.replace(tiny_record(Path("epoch-001"), base=base, changes=changes), experiment=name)
+
+    four, again = run("repro-4-laptop", "repro-1-laptop"), run("four-1", "repro-4-laptop", seed=[0, 1])
+    half, half_again = run("repro-fake-half-laptop", "repro-4-laptop"), run("half-1", "repro-fake-half-laptop", seed=[0, 1])
+    every = [four, again, half, half_again]
+    assert [compared_with(record, every) for record in every] == [None, "repro-4-laptop", "repro-4-laptop", "four-1"]
+    assert compared_with(half_again, [four, half, half_again]) == "repro-fake-half-laptop", "what a seed alone changes"
+    other_seed = run("four-2", "repro-4-laptop", seed=[0, 2])
+    assert compared_with(half_again, [other_seed, half_again]) is None
 
 
 def test_the_report_says_how_near_the_measuring_network_is() -> None:

@@ -10,7 +10,9 @@ card, and as `eval_...` into the run's history.jsonl and the checkpoints' own; m
 that is not training.
 
 Of runs that are measured in one call, the last checkpoint of each is compared with the last one of the run that its
-experiment differs from: both drew the same photos, so that the change of style has a smaller error than the styles.
+experiment differs from: both drew the same photos, so that the change of style has a smaller error than the styles. A run
+that repeats an experiment with another seed is compared with that experiment's base at the same seed; where that is not
+measured, with the experiment itself, which tells what a seed alone changes.
 """
 
 import argparse
@@ -34,7 +36,7 @@ from hub_export.card import model_card
 from hub_export.checkpoint import Record
 from train.batches import TrainingData
 from train.datasets import Source, open_data
-from train.experiments import DataConfig, FeatureConfig
+from train.experiments import EXPERIMENTS, DataConfig, FeatureConfig
 from train.features import build_features
 
 LAYERS = {"conv2_2": 3, "conv3_3": 6}
@@ -317,12 +319,24 @@ def recommended(figures: Mapping[str, Mapping[str, float]]) -> str:
     return min(figures, key=lambda name: figures[name]["content"])
 
 
-def write_figures(folder: Path, metrics: dict[str, float], sentence: str, rows: Sequence[dict[str, Any]]) -> None:
+def compared_with(record: Record, others: Iterable[Record]) -> str | None:
+    """The experiment among others that a run is measured against: its base, at the same seed if only the seed is its own."""
+    names = {other.experiment: other for other in others}
+    if record.changes.keys() == {"seed"} and record.base in EXPERIMENTS:
+        base = EXPERIMENTS[record.base].base
+        for name, other in names.items():
+            if other.base == base and other.changes == record.changes:
+                return name
+    return record.base if record.base in names else None
+
+
+def write_figures(folder: Path, metrics: dict[str, float], about: dict[str, str], rows: Sequence[dict[str, Any]]) -> None:
     """Puts the figures into a checkpoint's record and card, and evaluations into its history and that of its run.
 
     What else an earlier call found (the change against the base, KID) stays where the style is still what it was then.
 
     Args:
+        about: how they were measured, and against which experiment, for the record's data.
         rows: `evaluation` of this checkpoint and of others of the run; its own history takes those up to its step.
 
     The new folder is finished beside the old one and then takes its place, so that a kill leaves a whole checkpoint.
@@ -330,7 +344,7 @@ def write_figures(folder: Path, metrics: dict[str, float], sentence: str, rows: 
     record = checkpoint.read_record(folder)
     if all(record.metrics.get(name) == metrics.get(name) for name in ("style", "style_photos", "style_anime")):
         metrics = record.metrics | metrics
-    record = dataclasses.replace(record, metrics=metrics, data=record.data | {"measured": sentence})
+    record = dataclasses.replace(record, metrics=metrics, data=record.data | about)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         shutil.copytree(folder, aside, dirs_exist_ok=True)
@@ -419,17 +433,20 @@ def main(arguments: argparse.Namespace) -> None:
                 metrics = _rounded(score.figures | ends)
                 sentence = f"{on[0].upper()}{on[1:]}; {gauge.network} {' and '.join(LAYERS)}{note}."
                 rows.setdefault(folder.parent, []).append(evaluation(record, metrics))
-                write_figures(folder, metrics, sentence, rows[folder.parent])
+                write_figures(folder, metrics, {"measured": sentence}, rows[folder.parent])
+        records = {name: checkpoint.read_record(folder) for name, (folder, _) in last.items()}
         for name, (folder, score) in last.items():
-            record = checkpoint.read_record(folder)
-            if record.base in last:
-                base = last[record.base][1]
+            record = records[name]
+            opponent = compared_with(record, records.values())
+            if opponent:
+                base = last[opponent][1]
                 change, error = (1000 * value for value in score.style.change_from(base.style))
                 content = score.figures["content"] - base.figures["content"]
-                print(f"{name} against {record.base}: style {change:+.1f} ± {error:.1f}, content {content:+.3f}", flush=True)
+                print(f"{name} against {opponent}: style {change:+.1f} ± {error:.1f}, content {content:+.3f}", flush=True)
                 if arguments.write:
                     metrics = record.metrics | _rounded({"style_change": change, "style_change_error": error})
-                    write_figures(folder, metrics, record.data["measured"], rows[folder.parent])
+                    about = {"measured": record.data["measured"], "compared_with": opponent}
+                    write_figures(folder, metrics, about, rows[folder.parent])
         for photos, outputs in arguments.pictures:
             given = [(photos / "themselves", photos), (outputs, outputs)]
             for label, folder in given:
