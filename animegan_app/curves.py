@@ -24,7 +24,7 @@ MAX_TERMS = 100
 MEASURED = "eval_"
 """How the terms begin that `train.evaluate` measured."""
 COLOURS = ("#0d9488", "#d97706", "#7c3aed", "#dc2626", "#2563eb", "#65a30d", "#db2777", "#57534e")
-"""One for each experiment, in turn; readable on light and on dark paper."""
+"""One for each experiment, then the same again, dashed or as diamonds; readable on light and on dark paper."""
 GRAY, FAINT = "#8a8580", "rgba(138, 133, 128, 0.3)"
 CHART_HEIGHT, PLANE_HEIGHT, HEAD = 200, 480, 50
 """In pixels; the head holds the legend."""
@@ -129,7 +129,7 @@ def loss_figure(
                         "yaxis": f"y{number}",
                         "name": html.escape(name),
                         "legendgroup": name,
-                        "line": {"color": colour, "width": 1.6},
+                        "line": {"color": colour, "width": 1.6, "dash": "solid" if place < len(COLOURS) else "dash"},
                         "hovertemplate": f"%{{y:.4g}} · {step} %{{x:,.0f}}",
                     }
                 )
@@ -160,7 +160,8 @@ def plane_figure(experiments: Mapping[str, Sequence[Offer]], words: Mapping[str,
     for place, (name, offers) in enumerate(experiments.items()):
         measured = [offer for offer in offers if {"style", "content"} <= offer.record.metrics.keys()]
         if measured:
-            data.append(_course(name, measured, COLOURS[place % len(COLOURS)], words))
+            shape = "circle" if place < len(COLOURS) else "diamond"
+            data.append(_course(name, measured, COLOURS[place % len(COLOURS)], shape, words))
         for metrics in (offer.record.metrics for offer in measured):
             photos |= dict.fromkeys([metrics["style_photos"]] if "style_photos" in metrics else [])
             anime |= dict.fromkeys([metrics["style_anime"]] if "style_anime" in metrics else [])
@@ -173,7 +174,7 @@ def plane_figure(experiments: Mapping[str, Sequence[Offer]], words: Mapping[str,
                 "y": list(photos),
                 "text": [words["photos"]] * len(photos),
                 "textposition": "middle right",
-                "marker": {"size": 12, "color": GRAY, "symbol": "diamond"},
+                "marker": {"size": 12, "color": GRAY, "symbol": "star"},
                 "hovertemplate": "%{text}: %{y:.3g}<extra></extra>",
                 "showlegend": False,
                 "cliponaxis": False,
@@ -187,11 +188,11 @@ def plane_figure(experiments: Mapping[str, Sequence[Offer]], words: Mapping[str,
     return _figure(data, layout)
 
 
-def _course(name: str, offers: Sequence[Offer], colour: str, words: Mapping[str, str]) -> Figure:
+def _course(name: str, offers: Sequence[Offer], colour: str, shape: str, words: Mapping[str, str]) -> Figure:
     """The way of one experiment's measured checkpoints over the plane."""
     records = [offer.record for offer in offers]
     errors = [record.metrics.get("style_error", 0) for record in records]
-    symbols = ["circle-open" if record.phase == "warm-up" else "circle" for record in records]
+    symbols = [f"{shape}-open" if record.phase == "warm-up" else shape for record in records]
     return {
         "type": "scatter",
         "mode": "lines+markers",

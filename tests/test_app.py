@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from string import Formatter
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -34,12 +35,13 @@ from animegan_app import ui
 from animegan_app.catalog import BUNDLED, Catalog
 from animegan_app.stylize import Stylizer, blend, read_photo
 from animegan_app.ui import parts, sources
-from animegan_app.ui.words import CHINESE, PHRASES, RECORDS, WORDS
+from animegan_app.ui.words import CHINESE, PHRASES, RECORDS, WORDS, read
 from benchmarks.load import measure
 from hub_export import pixels
 from hub_export.checkpoint import read_record
 from hub_export.publish import publish
 from hub_export.store import SETTING, HubStore
+from train.experiments import EXPERIMENTS
 
 ROOT = Path(__file__).parents[1]
 PAGODA = ROOT / "animegan_app" / "examples" / "pagoda.jpg"
@@ -403,10 +405,13 @@ def test_every_sentence_has_a_chinese_one_with_the_same_names() -> None:
 
 
 def test_what_ships_and_what_goes_wrong_is_told_in_chinese_too() -> None:
-    said: set[str] = set()
+    said: set[str] = {experiment.question for experiment in EXPERIMENTS.values()}
     for record in map(read_record, BUNDLED.glob("*/*")):
         said |= {record.question, *(record.data[name] for name in ("source", "terms", "measured"))}
-    assert said == RECORDS.keys()
+    chinese: Any = SimpleNamespace(headers={"accept-language": "zh-CN"})
+    assert [text for text in said if re.search("[a-z]{3} [a-z]", read(text, chinese))] == []
+    assert {text.removeprefix("On two CPU cores: ") for text in said if "changed" not in text} == RECORDS.keys()
+    assert read("mine, changed: seed=1.", chinese) == "mine，改动：seed=1." and read("By me.", chinese) == "By me."
     paths = [*(ROOT / "hub_export").glob("*.py"), ROOT / "animegan_app" / "catalog.py"]
     code = "".join(path.read_text("utf-8") for path in paths)
     code = code.replace("{fault}", "names") + code.replace("{fault}", "does not name")
@@ -711,8 +716,12 @@ def test_with_the_hub_alone_and_a_tampered_checkpoint(browser: Browser, hub: Hub
             facts(page, f"{REPO} epoch-001")
             choose(page, "checkpoint", "epoch-002 · adversarial")
             expect(page.get_by_text(f"{REPO}@epoch-002: model.weights.h5 is damaged")).to_be_visible(timeout=WAIT)
+            expect(page.locator("#facts")).to_have_text("")
+            page.locator("#again").click()
+            expect(page.get_by_text(f"{REPO}@epoch-002: model.weights.h5 is damaged")).to_have_count(2, timeout=WAIT)
             choose(page, "checkpoint", "epoch-001 · warm-up")
             facts(page, f"{REPO} epoch-001")
+            expect(page.locator("#again")).to_be_hidden()
     finally:
         server.stop()
 
@@ -756,6 +765,10 @@ def test_cancel_stops_waiting(browser: Browser, hub: HubServer, runs: Path, tmp_
             cancel.click()
             expect(cancel).to_be_hidden()
             expect(page.get_by_text("Downloading")).to_have_count(0)
+            page.locator("#again").click()
+            expect(page.get_by_text(f"from {REPO} on the Hugging Face Hub").first).to_be_visible(timeout=WAIT)
+            expect(page.locator("#again")).to_be_hidden()
+            cancel.click()
             choose(page, "experiment", "tiny · local runs")
             facts(page, "tiny epoch-002")
             fault.drip = 0.0
@@ -776,6 +789,7 @@ def test_cancel_of_a_drawing_that_has_begun(page: Page, tmp_path: Path) -> None:
     expect(page.get_by_text("Drawing")).to_have_count(0)
     page.locator("#longest-side label", has_text="512").click()  # waits until the other, which nobody waits for, is done
     facts(page, "512 × 512 px, reduced from 1500 × 1500")
+    expect(page.locator("#again")).to_be_hidden()
     page.locator("#longest-side label", has_text="1536").click()
     facts(page, "1500 × 1500 px")
 

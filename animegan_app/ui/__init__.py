@@ -40,7 +40,7 @@ CSS = """
 .picture-slider > .html-container { padding: 0; }
 .picture-slider > .html-container > div { gap: 0; }
 #slider, #slider .empty { min-height: min(400px, 60vw); }
-#cancel { display: none; }
+#cancel, #stylise:has(#slider [data-testid="status-tracker"]:not(.hide)) #again { display: none; }
 #stylise:has(#slider [data-testid="status-tracker"]:not(.hide)) #cancel { display: block; }
 .examples .gallery { display: grid; grid-template-columns: repeat(5, 1fr); gap: .5rem; }
 .examples .gallery span, .examples .gallery .container { display: block; width: 100%; height: auto; max-height: none; }

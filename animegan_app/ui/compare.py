@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from animegan_app.ui.words import explain, label, say, tell
 from hub_export.checkpoint import CheckpointError, Record
 
 HANDFUL = 6
-"""How many experiments the grid shows unasked."""
+"""How many checkpoints the grid shows unasked."""
 MAX_CHOSEN = 100
 MAX_DIFFERENCES = 200
 LONGEST_SIDE = LONGEST_SIDES[0]
@@ -239,9 +240,10 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         return [parts.renewed(choices, value, new) for value, (choices, new) in zip(given, listed, strict=True)]
 
     def handful(experiments: dict[str, list[Offer]]) -> list[str]:
-        """What each of the first experiments shows first, as far as it is here already."""
-        firsts = [catalog.first(offers) for offers in experiments.values()]
-        return [offer.key for offer in firsts if not _missing(catalog, offer)][:HANDFUL]
+        """What some experiments show first, as far as it is here already: the first one, then what changes photos most."""
+        firsts = [offer for offer in map(catalog.first, experiments.values()) if not _missing(catalog, offer)]
+        others = sorted(firsts[1:], key=lambda offer: -offer.record.metrics.get("content", math.inf))
+        return [offer.key for offer in [*firsts[:1], *others]][:HANDFUL]
 
     (every, kept), (names, course), (_, one), (_, other) = listing(None)
     with gr.Row():
@@ -266,15 +268,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
                 fill = gr.Button(label("draw_grid"), variant="primary", elem_id="fill")
                 stop_grid = gr.Button(label("cancel"), elem_id="grid-cancel", elem_classes="stop")
             grid_status = gr.HTML(elem_id="grid-status")
-    grid = gr.Gallery(
-        show_label=False,
-        columns=None,
-        height="auto",
-        object_fit="contain",
-        interactive=False,
-        buttons=["fullscreen", "download"],
-        elem_id="grid",
-    )
+    grid = parts.gallery("grid", ["fullscreen", "download"])
     get_sheet = gr.DownloadButton(label("get_sheet"), interactive=False, elem_id="get-sheet")
     with gr.Row():
         left = gr.Dropdown([], label=label("left"), min_width=260, elem_id="left")

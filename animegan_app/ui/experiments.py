@@ -13,7 +13,7 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
 from animegan_app.catalog import HUB, Catalog, Offer
-from animegan_app.curves import Curves, loss_figure, plane_figure, read_curves, scales, with_measured
+from animegan_app.curves import COLOURS, Curves, loss_figure, plane_figure, read_curves, scales, with_measured
 from animegan_app.sheet import evenly
 from animegan_app.studio import Studio, megabytes
 from animegan_app.ui import parts
@@ -22,8 +22,8 @@ from animegan_app.ui.words import explain, label, read, say
 from hub_export.card import model_card
 from hub_export.checkpoint import CARD, CheckpointError, read_samples
 
-OVERLAID = 8
-"""How many experiments the charts show unasked; so many colours there are."""
+OVERLAID = 2 * len(COLOURS)
+"""How many experiments the charts show unasked; so many look different."""
 USUAL_TERMS = ("content", "style", "d_real", "d_fake", "eval_style")
 """The terms that the charts show unasked, as far as they are there."""
 MAX_SAMPLES, MAX_QUESTION = 60, 160
@@ -34,8 +34,9 @@ LOOK_SECONDS = 10
 
 CSS = """
 #experiments h2 { font-size: 1.15rem; font-weight: 600; margin: 1.2rem 0 0; }
+#overview :is(th, td) { padding-right: .8rem !important; }
 #overview td { font-size: .92rem; }
-#overview td:nth-child(3) { min-width: 18rem; }
+#overview td:nth-child(3) { min-width: 16rem; word-break: normal; }
 #overview td:is(:nth-child(1), :nth-child(2), :nth-child(6), :nth-child(n + 8)) { white-space: nowrap; }
 #overview td:nth-child(7) { min-width: 9rem; }
 #experiments .js-plotly-plot .main-svg g:not(.hovertext) > text { fill: var(--body-text-color) !important; }
@@ -213,15 +214,7 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
         )
         draw = gr.Button(label("draw_with"), variant="primary", scale=0, min_width=180, elem_id="draw-with")
     gr.HTML(label("samples"))
-    samples = gr.Gallery(
-        show_label=False,
-        columns=None,
-        height="auto",
-        object_fit="contain",
-        interactive=False,
-        buttons=["fullscreen"],
-        elem_id="samples",
-    )
+    samples = parts.gallery("samples", ["fullscreen"])
     card = gr.HTML(elem_id="card")
 
     drawn, timer = gr.State(None), gr.Timer(LOOK_SECONDS, active=False)

@@ -61,6 +61,15 @@ listen();
 """gr.ImageSlider knows the mouse and the finger alone: gives its handle a name, a value, and the keys of a slider."""
 
 
+LEAVE_FULL_SCREEN = """
+new MutationObserver(() => {
+    const gallery = element.querySelector(".fullscreen");
+    if (gallery && !gallery.querySelector(".preview")) window.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
+}).observe(element, { childList: true, subtree: true });
+"""
+"""gr.Gallery enters the full screen with an enlarged picture, whose closing takes away the button that leaves it."""
+
+
 def error(problem: Exception | str, request: gr.Request | None, **values: object) -> gr.Error:
     """Tells who asks what went wrong: what was raised or, by its key and `values`, what `say` knows.
 
@@ -114,6 +123,25 @@ def picture_slider(name: str, height: int, title: str, shows_title: bool) -> gr.
             interactive=False,
             max_height=height,
             buttons=["fullscreen"],
+            elem_id=name,
+        )
+
+
+def gallery(name: str, buttons: list[Any]) -> gr.Gallery:
+    """Pictures side by side, at their own shape; a click enlarges one.
+
+    Args:
+        name: id of its element.
+        buttons: Gradio's, on an enlarged picture.
+    """
+    with gr.HTML(html_template="@children", js_on_load=LEAVE_FULL_SCREEN):
+        return gr.Gallery(
+            show_label=False,
+            columns=None,
+            height="auto",
+            object_fit="contain",
+            interactive=False,
+            buttons=buttons,
             elem_id=name,
         )
 

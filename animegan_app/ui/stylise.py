@@ -26,6 +26,8 @@ SHARE = """(experiment, checkpoint) => {
 
 WANT = """(photo, checkpoint, side) => photo ? JSON.stringify([photo.path, checkpoint, side]) : \"\""""
 """What there is to draw, as a text: a photo and a choice that arrive together are one change of it, drawn once."""
+AGAIN = WANT.replace("side]", "side, Date.now()]")
+"""The same as a change in any case."""
 
 
 class Stylise(NamedTuple):
@@ -54,6 +56,10 @@ def build(studio: Studio) -> Stylise:
         except CheckpointError as error:
             raise parts.error(error, request) from None
 
+    def nothing(again: bool) -> tuple[Any, ...]:
+        """The outputs of `show` where nothing is shown, and whether the same may be asked again."""
+        return None, gr.DownloadButton(value=None, interactive=False), "", gr.skip(), gr.Button(visible=again)
+
     async def show(
         wanted: str,
         photo: dict[str, Any] | None,
@@ -65,9 +71,9 @@ def build(studio: Studio) -> Stylise:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
     ) -> tuple[Any, ...]:
-        """The photo and its anime version, the same as a file, a line of facts, and what the sizes cost."""
+        """The photo and its anime version, the same as a file, facts, what the sizes cost, and a button to ask again."""
         if not wanted or photo is None:
-            return None, gr.DownloadButton(value=None, interactive=False), "", gr.skip()
+            return nothing(photo is not None)
         path = Path(photo["path"])
         if not checkpoint:
             raise parts.error("nothing_to_draw_with", request, command=TRAIN)
@@ -84,7 +90,8 @@ def build(studio: Studio) -> Stylise:
         shown = parts.save(drawing.photo, "photo.png"), parts.save(anime, f"{name}.png")
         file = shown[1] if suffix == "png" else parts.save(anime, f"{name}.{suffix}")
         sides = gr.Radio(choices=_costs(studio, drawing, request))
-        return shown, gr.DownloadButton(value=file, interactive=True), facts(drawing, request), sides
+        button = gr.DownloadButton(value=file, interactive=True)
+        return shown, button, facts(drawing, request), sides, gr.Button(visible=False)
 
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
@@ -94,6 +101,7 @@ def build(studio: Studio) -> Stylise:
             with gr.Row(elem_id="result"):
                 line = gr.HTML(elem_id="facts")
                 cancel = gr.Button(label("cancel"), scale=0, min_width=120, elem_id="cancel")
+                again = gr.Button(label("again"), scale=0, min_width=120, visible=False, elem_id="again")
                 suffix = gr.Radio(
                     [("PNG", "png"), ("JPEG", "jpg")],
                     value="png",
@@ -129,7 +137,9 @@ def build(studio: Studio) -> Stylise:
     chosen: list[Any] = [photo, checkpoint, longest_side]
     quick: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     gr.on([component.change for component in chosen], None, chosen, wanted, js=WANT, **quick)
-    results = [slider, download, line, longest_side]
+    again.click(None, chosen, wanted, js=AGAIN, **quick)
+    photo.clear(lambda: gr.Button(visible=False), None, again, **quick)
+    results = [slider, download, line, longest_side, again]
     drawn: Any = {
         "fn": show,
         "inputs": [wanted, *chosen, strength, photo_colours, suffix],
@@ -141,9 +151,9 @@ def build(studio: Studio) -> Stylise:
     }
     drawing = wanted.change(**drawn, show_progress_on=slider)
     drawing.success(describe, checkpoint, about, preprocess=False, **quick)  # what had to be downloaded is here now
-    drawing.failure(lambda: (None, gr.DownloadButton(value=None, interactive=False), ""), None, results[:3], **quick)
+    drawing.failure(lambda: nothing(True), None, results, **quick)
     adjusting = gr.on([strength.change, photo_colours.change, suffix.change], **drawn, show_progress="hidden")
-    cancel.click(lambda: "", None, wanted, cancels=[drawing, adjusting], **quick)
+    cancel.click(lambda: ("", gr.Button(visible=True)), None, [wanted, again], cancels=[drawing, adjusting], **quick)
     experiment.input(
         choose_experiment, [experiment, checkpoint], checkpoint, preprocess=False, trigger_mode="always_last", **quick
     )

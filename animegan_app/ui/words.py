@@ -53,6 +53,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "format": ("File", "文件格式"),
     "download": ("Download", "下载"),
     "cancel": ("Cancel", "取消"),
+    "again": ("Draw it", "绘制"),
     "gone": ("{name} is not on offer: reload the page to see what is", "{name} 已不存在：请刷新页面查看现有内容"),
     "nothing_to_draw_with": (
         "There is no checkpoint to draw with: train one with {command}, then reload the page",
@@ -287,32 +288,51 @@ PHRASES: dict[str, str] = {
 """What errors of checkpoints and of the Hub say between names, by its English; what is part of another comes after it."""
 
 RECORDS: dict[str, str] = {
-    "How far does a laptop CPU get in some hours, with a small generator, flat targets and a projected discriminator?": (
-        "用小型生成器、平涂目标和投影判别器，笔记本电脑的 CPU 在几小时内能做到什么程度？"
+    # Questions of experiments
+    "What does AnimeGAN's own recipe give, trained from scratch?": "AnimeGAN 自己的配方从零训练，结果如何？",
+    "What does AnimeGANv2's own recipe give in Hayao's style?": "AnimeGANv2 自己的配方在宫崎骏风格下结果如何？",
+    "What does AnimeGANv2's own recipe give in Paprika's style?": "AnimeGANv2 自己的配方在《红辣椒》风格下结果如何？",
+    "What does AnimeGANv2's own recipe give in Shinkai's style?": "AnimeGANv2 自己的配方在新海诚风格下结果如何？",
+    "The diary's first run. He saw: outputs drift back to photos. Do they?": (
+        "日记中的第一次训练。他看到输出逐渐退回照片。果真如此吗？"
     ),
-    "On two CPU cores: The diary's first run. He saw: outputs drift back to photos. Do they?": (
-        "在两个 CPU 核上：日记中的第一次训练。他看到输出逐渐退回照片。果真如此吗？"
+    "Does a heavier fake term (2.5) make outputs less photographic? He saw: still very realistic.": (
+        "更重的假样本项（2.5）会使输出不那么像照片吗？他看到的是：仍然非常写实。"
     ),
-    "On two CPU cores: Does style weight x10 help with ImageNet features? He could not tell it from run 3.": (
-        "在两个 CPU 核上：使用 ImageNet 特征时，风格权重 ×10 有帮助吗？他看不出与第 3 次训练的区别。"
+    "Does style weight x10 help with ImageNet features? He could not tell it from run 3.": (
+        "使用 ImageNet 特征时，风格权重 ×10 有帮助吗？他看不出与第 3 次训练的区别。"
     ),
-    "On two CPU cores: Does it matter whether the feature network is pretrained? He saw: a little more anime, same as "
-    "run 4.": ("在两个 CPU 核上：特征网络是否预训练有影响吗？他看到的是：稍微更像动漫，与第 4 次训练相同。"),
-    "On two CPU cores: Does fake weight 5 help once the style weight is x10? He saw: first picture a bit anime, the rest "
-    "realistic.": ("在两个 CPU 核上：风格权重 ×10 之后，假样本权重 5 有帮助吗？他看到的是：第一张有点像动漫，其余仍写实。"),
-    "On two CPU cores: The diary's suggestion after run 5: does fake weight 0.5 keep the discriminator from winning?": (
-        "在两个 CPU 核上：日记在第 5 次训练后的建议：假样本权重 0.5 能使判别器不占上风吗？"
+    "Does it matter whether the feature network is pretrained? He saw: a little more anime, same as run 4.": (
+        "特征网络是否预训练有影响吗？他看到的是：稍微更像动漫，与第 4 次训练相同。"
     ),
-    "On two CPU cores: The diary's wish: does dropout keep the discriminator from becoming too good?": (
-        "在两个 CPU 核上：日记中的愿望：dropout 能使判别器不至于过强吗？"
+    "Does fake weight 5 help once the style weight is x10? He saw: first picture a bit anime, the rest realistic.": (
+        "风格权重 ×10 之后，假样本权重 5 有帮助吗？他看到的是：第一张有点像动漫，其余仍写实。"
     ),
-    "On two CPU cores: From the issue the diary links: do three generator steps for each discriminator step restore the "
-    "balance?": ("在两个 CPU 核上：出自日记所链接的讨论：每训练一步判别器就训练三步生成器，能恢复平衡吗？"),
+    "Does a colour style target differ from a gray one? He saw: no visible difference.": (
+        "彩色的风格目标与灰度的有区别吗？他看到的是：看不出区别。"
+    ),
+    "The diary's suggestion after run 5: does fake weight 0.5 keep the discriminator from winning?": (
+        "日记在第 5 次训练后的建议：假样本权重 0.5 能使判别器不占上风吗？"
+    ),
+    "The diary's wish: does dropout keep the discriminator from becoming too good?": (
+        "日记中的愿望：dropout 能使判别器不至于过强吗？"
+    ),
+    "From the issue the diary links: do three generator steps for each discriminator step restore the balance?": (
+        "出自日记所链接的讨论：每训练一步判别器就训练三步生成器，能恢复平衡吗？"
+    ),
+    "Nobody tested it: was the colour loss on [0, 255], added twice, what kept the outputs photographic?": (
+        "无人验证过：是不是按 [0, 255] 计算、又加了两次的颜色损失，使输出停留在照片的样子？"
+    ),
     "The diary suspected a too strong discriminator. Ours was too weak: does one on frozen features draw anime?": (
         "日记怀疑判别器过强。我们的则过弱：建立在冻结特征上的判别器能画出动漫吗？"
     ),
-    "On two CPU cores: Nobody tested it: was the colour loss on [0, 255], added twice, what kept the outputs "
-    "photographic?": ("在两个 CPU 核上：无人验证过：是不是按 [0, 255] 计算、又加了两次的颜色损失，使输出停留在照片的样子？"),
+    "How far does a laptop CPU get in some hours, with a small generator, flat targets and a projected discriminator?": (
+        "用小型生成器、平涂目标和投影判别器，笔记本电脑的 CPU 在几小时内能做到什么程度？"
+    ),
+    "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.": (
+        "整套程序能运行吗？生成的图片、极小的网络、几步训练：CPU 上只需数秒。"
+    ),
+    # What else the records of the checkpoints that ship say
     "Photos from BSDS500 and the SUN scenes; stills that Studio Ghibli publishes for free use "
     '"within the bounds of common sense".': (
         "照片来自 BSDS500 和 SUN 场景；画面为吉卜力工作室公布的剧照，可“在常识范围内”自由使用。"
@@ -330,7 +350,9 @@ RECORDS: dict[str, str] = {
         "未参与训练的 48 张照片和 48 帧画面，最长边 512；hed-vgg16 的 conv2_2 和 conv3_3（与训练所用的网络相同，层不同）。"
     ),
 }
-"""What the records of the checkpoints that ship say, by its English."""
+"""What records say, by its English; of what strangers train, the questions alone."""
+LAPTOP, CHANGED = ("On two CPU cores: ", "在两个 CPU 核上："), (", changed: ", "，改动：")
+"""How questions begin that are asked at a laptop's budget, and what parts a run's settings from its base."""
 
 PREFIX = "animegan."
 """Gradio has words of its own, and keys for them."""
@@ -369,7 +391,12 @@ def explain(problem: Exception | str, request: gr.Request | None) -> str:
 
 def read(text: str, request: gr.Request | None) -> str:
     """What a record says, for who asks; a stranger's stays as it is."""
-    return RECORDS.get(text, text) if _chinese(request) else text
+    if not _chinese(request):
+        return text
+    english, chinese = LAPTOP
+    whole = text.removeprefix(english)
+    found = RECORDS.get(whole) or whole.replace(*CHANGED)
+    return found if whole == text else chinese + found
 
 
 def _chinese(request: gr.Request | None) -> bool:
