@@ -17,7 +17,8 @@ from playwright.sync_api import Browser, Page, expect
 from test_app import PAGODA, REPO, WAIT, Server, browser, drawn, hub, opened, runs  # noqa: F401  fixtures among them
 from test_stylize import scene, tiny_checkpoint
 
-from animegan_app.catalog import BUNDLED
+from animegan_app.catalog import BUNDLED, SHIPPED, Catalog, FolderStore
+from animegan_app.ui.compare import HANDFUL, handful
 from animegan_app.ui.experiments import render_card
 from hub_export.checkpoint import CARD, HISTORY, read_record, write_record
 
@@ -298,12 +299,31 @@ def test_a_card_in_markdown_and_nothing_else() -> None:
     assert "href='https://example.org/a'" in text and "href='javascript" not in text
 
 
+def test_what_is_compared_unasked() -> None:
+    catalog = Catalog({SHIPPED: FolderStore(BUNDLED)})
+    keys = handful(catalog)
+    distances = [catalog.find(key).record.metrics["content"] for key in keys[1:]]
+    offer = catalog.default()
+    assert offer and keys[0] == offer.key and len(keys) == HANDFUL and distances == sorted(distances, reverse=True)
+    assert min(distances) >= max(
+        catalog.first(offers).record.metrics["content"]
+        for offers in catalog.experiments().values()
+        if catalog.first(offers).key not in keys
+    )
+
+
 def test_phone_width(phone: Page) -> None:
     compare(phone)
     pick(phone, "chosen", "second epoch-001 · local runs")
     phone.locator("#fill").click()
     expect(phone.locator("#grid-status")).to_contain_text("1 of 1 drawn", timeout=WAIT)
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    grid = phone.locator("#grid")
+    grid.locator(".thumbnail-item").nth(1).click()
+    grid.get_by_role("button", name="Fullscreen").click()
+    expect(grid).to_have_class(re.compile("fullscreen"))
+    grid.get_by_role("button", name="Close").click()
+    expect(grid).not_to_have_class(re.compile("fullscreen"))
     show(phone, "Experiments")
     expect(phone.locator("#plane .point").first).to_be_visible()
     box = phone.locator("#losses").bounding_box()

@@ -223,7 +223,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         names = parts.experiment_choices(experiments, request)
         first, second = (list(experiments)[place : place + 1] for place in (0, 1))
         return [
-            (every, handful(experiments)),
+            (every, handful(catalog)),
             (names, _first_course(experiments)),
             (names, first[0] if first else None),
             (names, second[0] if second else None),
@@ -238,12 +238,6 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         listed[0] = listed[0][0], [key for key in keys or [] if key in offered] or listed[0][1]
         given = keys, experiment, first, second
         return [parts.renewed(choices, value, new) for value, (choices, new) in zip(given, listed, strict=True)]
-
-    def handful(experiments: dict[str, list[Offer]]) -> list[str]:
-        """What some experiments show first, as far as it is here already: the first one, then what changes photos most."""
-        firsts = [offer for offer in map(catalog.first, experiments.values()) if not _missing(catalog, offer)]
-        others = sorted(firsts[1:], key=lambda offer: -offer.record.metrics.get("content", math.inf))
-        return [offer.key for offer in [*firsts[:1], *others]][:HANDFUL]
 
     (every, kept), (names, course), (_, one), (_, other) = listing(None)
     with gr.Row():
@@ -321,6 +315,13 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     for ended in (drawing, stopping):
         ended.then(make_course, coursed, get_course, show_progress="hidden", api_visibility="private")
     gr.on([known.change, first.change, second.change], differ, [first, second], table, preprocess=False, **quick)
+
+
+def handful(catalog: Catalog) -> list[str]:
+    """Keys of what experiments show first, as far as it is here already: the first one's, then what changes photos most."""
+    firsts = [offer for offer in map(catalog.first, catalog.experiments().values()) if not _missing(catalog, offer)]
+    others = sorted(firsts[1:], key=lambda offer: -offer.record.metrics.get("content", math.inf))
+    return [offer.key for offer in [*firsts[:1], *others]][:HANDFUL]
 
 
 def _find(catalog: Catalog, keys: Sequence[str], request: gr.Request) -> list[Offer]:
