@@ -17,6 +17,13 @@ import torch
 SETTINGS = {"wadvg": 300, "wadvd": 300, "wcon": 1.5, "wgra": 2.5, "wcol": 15, "wtvar": 1, "gan_loss": "lsgan"}
 
 
+def module(**contents: object) -> types.ModuleType:
+    """A stand-in for a module that the port imports."""
+    made = types.ModuleType("stand_in")
+    made.__dict__.update(contents)
+    return made
+
+
 def vgg19(weights: object) -> types.SimpleNamespace:
     """The `features` of torchvision's VGG19, the only part of torchvision that the port uses, with random weights."""
     layers: list[torch.nn.Module] = []
@@ -34,9 +41,9 @@ def main() -> None:
     """Builds the port's models, then answers lines."""
     folder, size, batch = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     sys.path.insert(0, folder)
-    sys.modules.setdefault("numpy.lib.arraysetops", types.SimpleNamespace(isin=None))  # asked for, not used; gone in NumPy 2
-    models = types.SimpleNamespace(vgg19=vgg19, VGG19_Weights=types.SimpleNamespace(IMAGENET1K_V1=None))
-    sys.modules["torchvision"] = types.SimpleNamespace(models=models)
+    sys.modules.setdefault("numpy.lib.arraysetops", module(isin=None))  # asked for, not used; gone in NumPy 2
+    models = module(vgg19=vgg19, VGG19_Weights=types.SimpleNamespace(IMAGENET1K_V1=None))
+    sys.modules["torchvision"] = module(models=models)
     sys.modules["torchvision.models"] = models
     from losses import AnimeGanLoss
     from models.anime_gan import Discriminator

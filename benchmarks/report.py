@@ -341,15 +341,22 @@ def plane_plot(runs: Sequence[Run]) -> Figure:
         axes.scatter(content, style, sizes, faces, edgecolors=[colour], linewidths=1, zorder=3)
     metrics = runs[0].last.metrics
     if "style_photos" in metrics:
-        style, error = metrics["style_photos"], metrics.get("style_error_photos")
-        axes.errorbar([0], [style], error, fmt="D", color="black", markersize=7, elinewidth=0.8, clip_on=False, zorder=4)
-        axes.annotate("photos themselves", (0, style), (9, 4), textcoords="offset points", fontsize=8)
+        photos, error = metrics["style_photos"], metrics.get("style_error_photos")
+        axes.errorbar([0], [photos], error, fmt="D", color="black", markersize=7, elinewidth=0.8, clip_on=False, zorder=4)
+        axes.annotate("photos themselves", (0, photos), (9, 4), textcoords="offset points", fontsize=8)
     if "style_anime" in metrics:
-        style, error = metrics["style_anime"], metrics.get("style_error_anime", 0.0)
-        axes.axhline(style, color="black", linewidth=0.8)
-        axes.axhspan(style - error, style + error, color="black", alpha=0.08, linewidth=0)
-        place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
-        axes.annotate("anime itself, half against half", (1, style), (-3, 4), fontsize=8, ha="right", **place)
+        anime, spread = metrics["style_anime"], metrics.get("style_error_anime", 0.0)
+        axes.axhline(anime, color="black", linewidth=0.8)
+        axes.axhspan(anime - spread, anime + spread, color="black", alpha=0.08, linewidth=0)
+        axes.annotate(
+            "anime itself, half against half",
+            (1, anime),
+            (-3, 4),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            fontsize=8,
+            ha="right",
+        )
     _frame(axes)
     axes.set_xlim(left=-0.004)  # so that the bar of the photos is not on the axis
     axes.set_xlabel("content distance to the photo, 1 - cosine (further right keeps less of the photo)", fontsize=9)
@@ -391,7 +398,7 @@ def draw_sheet(cells: Sequence[tuple[np.ndarray, tuple[str, ...]]]) -> bytes:
 
 def experiments_sheet(stylizer: Stylizer, photo: np.ndarray, runs: Sequence[Run]) -> bytes:
     """One photo and what the last checkpoint of each run draws of it."""
-    cells = [(photo, ("photo",))]
+    cells: list[tuple[np.ndarray, tuple[str, ...]]] = [(photo, ("photo",))]
     for run in runs:
         record = run.last
         base = f"{record.base}, " if record.base else ""
@@ -402,7 +409,7 @@ def experiments_sheet(stylizer: Stylizer, photo: np.ndarray, runs: Sequence[Run]
 
 def course_sheet(stylizer: Stylizer, photo: np.ndarray, run: Run) -> bytes:
     """One photo and what the checkpoints of one run draw of it, in training order."""
-    cells = [(photo, ("photo",))]
+    cells: list[tuple[np.ndarray, tuple[str, ...]]] = [(photo, ("photo",))]
     for folder, record in evenly(list(zip(run.checkpoints, run.records, strict=True)), MAX_COURSE):
         lines = (f"{record.checkpoint}, step {record.step:,}, {record.phase}", _measured(record))
         cells.append((stylizer.stylize(photo, folder).anime, lines))

@@ -27,7 +27,6 @@ import numpy as np
 import tensorflow as tf
 
 from hub_export.generator import STOCK
-from train import trainer as trainer_module
 from train.batches import TrainingData
 from train.experiments import Experiment, get_experiment, override
 from train.losses import gram_matrix
@@ -171,12 +170,13 @@ def against_port(folder: str, python: str, size: int, batch: int, steps: int) ->
     }
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as port:
         assert port.stdin and port.stdout
+        asked, answered = port.stdin, port.stdout
 
         def theirs(precision: str) -> float:
-            print(precision.removeprefix("mixed_"), file=port.stdin, flush=True)
-            return float(port.stdout.readline())
+            print(precision.removeprefix("mixed_"), file=asked, flush=True)
+            return float(answered.readline())
 
-        if port.stdout.readline().strip() != "ready":
+        if answered.readline().strip() != "ready":
             sys.exit(f"benchmarks.training: the port in {folder} did not start; does {python} have torch, opencv and tqdm?")
         times: dict[tuple[str, str], list[float]] = {}
         for step in range(steps + 1):
@@ -189,7 +189,7 @@ def against_port(folder: str, python: str, size: int, batch: int, steps: int) ->
                 print(f"step {step} {precision:15}" + "".join(f" {who} {taken[who]:6.2f} s" for who in taken), flush=True)
                 for who, seconds in taken.items():
                     times.setdefault((who, precision), []).append(seconds)
-        port.stdin.close()
+        asked.close()
     medians = {key: float(np.median(taken[1:])) for key, taken in times.items()}  # the first steps build graphs
     for (who, precision), seconds in medians.items():
         print(f"{who:6}{precision:16}{seconds:8.2f} s/step")
@@ -200,7 +200,6 @@ def against_port(folder: str, python: str, size: int, batch: int, steps: int) ->
 
 def print_memory(names: list[str]) -> None:
     """Prints for each experiment, at its own size and batch, what its variables take and what a step keeps, by precision."""
-    trainer_module.group_norm = STOCK.group_norm  # as on a GPU
     print(f"{'experiment':24}{'size':>5}{'batch':>6}{'variables':>11}" + "".join(f"{name:>16}" for name in PRECISIONS))
     for name in names:
         recipe = experiment(name)
@@ -208,7 +207,7 @@ def print_memory(names: list[str]) -> None:
         batch = {key: tf.zeros(shape) for key in PICTURES}
         found = {}
         for precision in PRECISIONS:
-            trainer = Trainer(recipe, precision)
+            trainer = Trainer(recipe, precision, norm=STOCK.group_norm)  # as on a GPU
             found[precision] = count_activations(trainer, batch)
         state = sum(value.nbytes for value in trainer.state().values()) + 4 * trainer.features.count_params()
         figures = "".join(f"{size / 2**30:12.1f} GiB" for size in found.values())
@@ -243,13 +242,14 @@ def main() -> None:
         settings = [f"generator.architecture={generator}", "generator.channels=0", f"features.network={network}"]
         settings += [f"data.size={arguments.size}", f"schedule.batch={arguments.batch}"]
         settings += ["discriminator.kind=patch"] if network == "mobilenetv2" else []  # a projected one looks through a VGG
-        found = measure(Trainer(experiment("fast-hayao", *settings), precision), arguments.steps)
-        rate = found["flops"]["all"] / found["seconds"]
-        parts = ", ".join(f"{found['flops'][part] / 1e9:.0f}" for part in PARTS)
+        measured = measure(Trainer(experiment("fast-hayao", *settings), precision), arguments.steps)
+        seconds, flops = measured["seconds"], measured["flops"]
+        rate = flops["all"] / seconds
+        parts = ", ".join(f"{flops[part] / 1e9:.0f}" for part in PARTS)
         print(
-            f"{generator:10}{network:13}{precision:16}{found['seconds']:8.2f}{arguments.batch / found['seconds']:10.1f}"
-            f"{found['flops']['all'] / 1e9:8.0f}{rate / 1e9:9.0f}{rate / max(peaks[precision].values()):9.0%}"
-            f"{found['wait']:9.1%}{found['memory'] / 2**30:6.1f}  {parts}",
+            f"{generator:10}{network:13}{precision:16}{seconds:8.2f}{arguments.batch / seconds:10.1f}"
+            f"{flops['all'] / 1e9:8.0f}{rate / 1e9:9.0f}{rate / max(peaks[precision].values()):9.0%}"
+            f"{measured['wait']:9.1%}{measured['memory'] / 2**30:6.1f}  {parts}",
             flush=True,
         )
 

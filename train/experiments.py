@@ -408,6 +408,21 @@ fast_hayao = _register(
 )
 _register(
     fast_hayao,
+    "fast-hayao-faithful",
+    "Does four times the content weight, on half as flat targets, keep clouds and foliage without losing the look?",
+    init="animegan_app/checkpoints/fast-hayao/epoch-035",
+    loss={"content_weight": 25.0},
+    data={"flatten": 0.15},
+    schedule={
+        "warmup_epochs": 0,
+        "epochs": 5,
+        "generator_rate": 2e-4,
+        "ema": 0.99,
+        "checkpoint_epochs": 1,
+    },
+)
+_register(
+    fast_hayao,
     "smoke",
     "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.",
     generator=GeneratorConfig("lite", channels=8),

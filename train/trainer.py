@@ -84,15 +84,21 @@ class Trainer:
         precision: a Keras dtype policy; normalisation, σ, Gram matrices, losses and optimizers stay float32 in all.
         strategy: the devices to share every batch among; the default is one device.
         xla: compile the steps with XLA.
+        norm: the normalisation of all models; another than this device's fastest tells what it would cost elsewhere.
     """
 
     def __init__(
-        self, experiment: Experiment, precision: str, strategy: tf.distribute.Strategy | None = None, xla: bool = False
+        self,
+        experiment: Experiment,
+        precision: str,
+        strategy: tf.distribute.Strategy | None = None,
+        xla: bool = False,
+        norm: Callable[..., Any] = group_norm,
     ):
         self.experiment, self.precision = experiment, precision
         self.strategy = strategy or tf.distribute.get_strategy()
         keras.utils.set_random_seed(experiment.seed)
-        layers = Layers(SpectralConv2D if experiment.spectral_norm else keras.layers.Conv2D, group_norm)
+        layers = Layers(SpectralConv2D if experiment.spectral_norm else keras.layers.Conv2D, norm)
         penalised = experiment.loss.adversarial in losses.PENALTY_KINDS  # the discriminator is differentiated twice
         with self.strategy.scope(), dtype_policy(precision):
             self.features = build_features(experiment.features)
@@ -100,8 +106,8 @@ class Trainer:
             self.averaged = build_generator(experiment.generator, layers) if experiment.schedule.ema else None
             if self.averaged:
                 self.averaged.set_weights(self.generator.get_weights())
-            norm = STOCK.group_norm if penalised else group_norm
-            self.discriminator = build_discriminator(experiment.discriminator, self.features, norm)
+            judged_by = STOCK.group_norm if penalised else norm
+            self.discriminator = build_discriminator(experiment.discriminator, self.features, judged_by)
             self.warmup_optimizer = self._optimizer(self.generator)
             self.generator_optimizer = self._optimizer(self.generator)
             self.discriminator_optimizer = self._optimizer(self.discriminator)
