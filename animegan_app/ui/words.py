@@ -329,6 +329,9 @@ RECORDS: dict[str, str] = {
     "How far does a laptop CPU get in some hours, with a small generator, flat targets and a projected discriminator?": (
         "用小型生成器、平涂目标和投影判别器，笔记本电脑的 CPU 在几小时内能做到什么程度？"
     ),
+    "Does four times the content weight, on half as flat targets, keep clouds and foliage without losing the look?": (
+        "四倍的内容权重加上减半的平涂目标，能在不失风格的前提下保留云和枝叶吗？"
+    ),
     "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.": (
         "整套程序能运行吗？生成的图片、极小的网络、几步训练：CPU 上只需数秒。"
     ),
