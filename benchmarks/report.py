@@ -343,7 +343,7 @@ def plane_plot(runs: Sequence[Run]) -> Figure:
     if "style_photos" in metrics:
         photos, error = metrics["style_photos"], metrics.get("style_error_photos")
         axes.errorbar([0], [photos], error, fmt="D", color="black", markersize=7, elinewidth=0.8, clip_on=False, zorder=4)
-        axes.annotate("photos themselves", (0, photos), (9, 4), textcoords="offset points", fontsize=8)
+        axes.annotate("photos themselves", (0, photos), (9, -28), textcoords="offset points", fontsize=8)
     if "style_anime" in metrics:
         anime, spread = metrics["style_anime"], metrics.get("style_error_anime", 0.0)
         axes.axhline(anime, color="black", linewidth=0.8)

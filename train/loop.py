@@ -436,7 +436,8 @@ def device_name() -> str:
             model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
     except OSError:
         pass
-    return f"{model}, {os.cpu_count()} cores"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # those it may use
+    return f"{model}, {cores} core{'' if cores == 1 else 's'}"
 
 
 def _centre(photo: np.ndarray, side: int) -> np.ndarray:
