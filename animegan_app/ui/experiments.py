@@ -37,8 +37,8 @@ CSS = """
 #overview :is(th, td) { padding-right: .8rem !important; }
 #overview td { font-size: .92rem; }
 #overview td:nth-child(3) { min-width: 16rem; word-break: normal; }
-#overview td:is(:nth-child(1), :nth-child(2), :nth-child(6), :nth-child(n + 8)) { white-space: nowrap; }
-#overview td:nth-child(7) { min-width: 9rem; }
+#overview td:not(:nth-child(3), :nth-child(10)) { white-space: nowrap; }
+#overview td:nth-child(10) { min-width: 9rem; }
 #experiments .js-plotly-plot .main-svg g:not(.hovertext) > text { fill: var(--body-text-color) !important; }
 #plane .point { cursor: pointer; }
 #samples .grid-container { grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); }
@@ -251,16 +251,16 @@ def _overview(experiments: dict[str, list[Offer]], request: gr.Request | None) -
                 offers[0].name,
                 say(offers[0].source, request),
                 question if len(question) <= MAX_QUESTION else f"{question[:MAX_QUESTION]}…",
-                f"{generator['architecture']}, {generator['channels']}",
-                f"{newest.step:,}",
-                parts.phase(newest, request),
-                say("spent", request, time=duration(compute["seconds"], request), device=compute["device"]),
                 _figure(best.metrics, "style") if best else "–",
                 _figure(best.metrics, "content") if best else "–",
                 best.checkpoint if best else "",
+                f"{newest.step:,}",
+                parts.phase(newest, request),
+                f"{generator['architecture']}, {generator['channels']}",
+                say("spent", request, time=duration(compute["seconds"], request), device=compute["device"]),
             )
         )
-    keys = ("experiment", "place", "question", "generator", "steps", "phase", "compute", "style", "content", "best")
+    keys = ("experiment", "place", "question", "style", "content", "best", "steps", "phase", "generator", "compute")
     return parts.table([say(key, request) for key in keys], rows)
 
 
