@@ -374,7 +374,7 @@ def test_nothing_is_downloaded_for_a_look(
             expect(page.locator("#card")).to_contain_text("This card is made from the record", timeout=WAIT)
             expect(page.locator("#card h1")).to_contain_text("tiny")
             show(page, "Compare")
-            expect(page.locator("#chosen")).to_contain_text("first epoch-003")
+            expect(page.locator("#chosen")).to_contain_text("second epoch-001")
             expect(page.locator("#chosen")).not_to_contain_text(REPO)
             got = [line for line in hub.requests if line.startswith("GET") and "/resolve/" in line]
             assert got and all(line.endswith("checkpoint.json") for line in got), got
