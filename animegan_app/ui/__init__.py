@@ -94,7 +94,6 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
             link,
             _notice(offer, link, request),
             *stylise.choices(studio, offer, request),
-            stylise.about_checkpoint(studio, offer, request),
             sources.describe(studio, request),
         )
 
@@ -111,10 +110,11 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
         offer = linked(link)
         return page_for(offer, request) if offer else page_for(catalog.default(), request, link)
 
-    def look(
-        known: str, link: tuple[str, str], experiment: str | None, checkpoint: str | None, request: gr.Request
-    ) -> tuple[Any, ...]:
-        """What came or went since the page last looked; a choice that is on offer stays."""
+    def look(known: str, link: tuple[str, str], experiment: str | None, request: gr.Request) -> tuple[Any, ...]:
+        """What came or went since the page last looked; an experiment that is on offer stays chosen.
+
+        Nothing here is of one experiment alone: the answer may come after another one has been chosen.
+        """
         stamp = _stamp(catalog)
         if stamp == known:
             return (gr.skip(),) * len(page)
@@ -125,15 +125,12 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
         offers = experiments.get(experiment or "", [])
         if not offers:
             return page_for(catalog.default(), request, link)
-        chosen = next((offer for offer in offers if offer.key == checkpoint), None)
         return (
             stamp,
             link,
             _notice(offers[0], link, request),
             gr.update(choices=parts.experiment_choices(experiments, request)),
-            # without a choice among them, another experiment has just been chosen and its checkpoints are on their way
-            gr.update(choices=parts.checkpoint_choices(offers, request)) if chosen else gr.skip(),
-            stylise.about_checkpoint(studio, chosen, request) if chosen else gr.skip(),
+            gr.skip(),
             sources.describe(studio, request),
         )
 
@@ -169,7 +166,7 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
         known = gr.Textbox(visible="hidden", elem_id="known")  # a State tells of no change outside the queue
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab(label("stylise"), id="stylise", elem_id="stylise"):
-                chosen = stylise.build(studio)
+                chosen = stylise.build(studio, known)
             with gr.Tab(label("compare"), id="compare", elem_id="compare"):
                 compare.build(studio, chosen, known)
             with gr.Tab(label("experiments"), id="experiments", elem_id="experiments") as tab:
@@ -178,9 +175,9 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
                 offered = sources.build(studio)
         programs.build(studio)
 
-        page = [known, link, notice, chosen.experiment, chosen.checkpoint, chosen.about, offered.table]
+        page = [known, link, notice, chosen.experiment, chosen.checkpoint, offered.table]
         now: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        looked = [known, link, chosen.experiment, chosen.checkpoint]
+        looked = [known, link, chosen.experiment]
         loading = demo.load(opened, None, page, **now)
         loading.then(warm_up, None, None, **now)
         if catalog.hub:

@@ -36,15 +36,20 @@ class Stylise(NamedTuple):
     photo: gr.Image
     experiment: gr.Dropdown
     checkpoint: gr.Dropdown
-    about: gr.HTML
 
 
-def build(studio: Studio) -> Stylise:
-    """Builds the tab."""
+def build(studio: Studio, known: gr.Textbox) -> Stylise:
+    """Builds the tab.
+
+    Args:
+        known: changes when the catalog does.
+    """
     catalog = studio.catalog
 
-    def choose_experiment(experiment: str, checkpoint: str | None, request: gr.Request) -> Any:
-        """Its checkpoints. One of them that is chosen stays: Gradio tells of a choice also where a list is just left."""
+    def list_checkpoints(experiment: str | None, checkpoint: str | None, request: gr.Request) -> Any:
+        """The experiment's. One of them that is chosen stays: Gradio tells of a choice also where a list is just left."""
+        if not experiment:
+            return gr.skip()
         offers = catalog.experiments().get(experiment)
         if not offers:
             raise parts.error("gone", request, name=experiment)
@@ -154,12 +159,11 @@ def build(studio: Studio) -> Stylise:
     drawing.failure(lambda: nothing(True), None, results, **quick)
     adjusting = gr.on([strength.change, photo_colours.change, suffix.change], **drawn, show_progress="hidden")
     cancel.click(lambda: ("", gr.Button(visible=True)), None, [wanted, again], cancels=[drawing, adjusting], **quick)
-    experiment.input(
-        choose_experiment, [experiment, checkpoint], checkpoint, preprocess=False, trigger_mode="always_last", **quick
-    )
-    checkpoint.change(describe, checkpoint, about, preprocess=False, **quick)
+    last: Any = quick | {"preprocess": False, "trigger_mode": "always_last"}  # one answer at a time, the last choice's last
+    gr.on([experiment.input, known.change], list_checkpoints, [experiment, checkpoint], checkpoint, **last)
+    gr.on([checkpoint.change, known.change], describe, checkpoint, about, **last)
     checkpoint.change(None, [experiment, checkpoint], None, js=SHARE, **quick)
-    return Stylise(photo, experiment, checkpoint, about)
+    return Stylise(photo, experiment, checkpoint)
 
 
 def choices(studio: Studio, offer: Offer | None, request: gr.Request | None) -> tuple[gr.Dropdown, gr.Dropdown]:
