@@ -197,6 +197,22 @@ def downloaded(page: Page, name: str) -> np.ndarray:
         page.wait_for_timeout(200)
 
 
+def held(page: Page, data: str) -> Route:
+    """Waits until the page sends something with this data, and keeps it from the server."""
+    found: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if not found and re.search(data, route.request.post_data or ""):
+            found.append(route)
+        else:
+            route.fallback()
+
+    page.route("**/gradio_api/**", hold)
+    while not found:
+        page.wait_for_timeout(100)
+    return found[0]
+
+
 def drawn(path: Path, folder: Path, longest_side: int = 1024) -> np.ndarray:
     return Stylizer().stylize(pixels.limit_size(read_photo(path), longest_side), folder).anime
 
@@ -660,25 +676,13 @@ def test_added_from_the_hub(browser: Browser, hub: HubServer, runs: Path, tmp_pa
                 page.locator("#add-source").click()
                 expect(page.get_by_text(sentence)).to_be_visible(timeout=WAIT)
                 expect(page.locator("#experiment input")).to_have_value("other · local runs")
-            looks: list[Route] = []
-            looking = re.compile(r'"data":\["[0-9a-f]{64}",null,"local/other"')
-
-            def hold(route: Route) -> None:
-                if looks or not looking.search(route.request.post_data or ""):
-                    route.continue_()
-                else:
-                    looks.append(route)
-
-            page.route("**/gradio_api/**", hold)
-            while not looks:
-                page.wait_for_timeout(100)
+            look = held(page, r'"data":\["[0-9a-f]{64}",null,"local/other"')
             name.fill(REPO)
             page.locator("#add-source").click()
             expect(page.locator("#experiment input")).to_have_value(f"{REPO} · Hugging Face Hub", timeout=WAIT)
             expect(page.locator("#checkpoint input")).to_have_value("epoch-001 · warm-up")
-            with page.expect_response(lambda response: response.request.post_data == looks[0].request.post_data):
-                looks[0].continue_()  # the answer to what the page asked before comes after the new choice
-            page.unroute("**/gradio_api/**")
+            with page.expect_response(look.request.url):
+                look.fallback()  # the answer to what the page asked before comes after the new choice
             sha = hub.repo(REPO).tags["epoch-001"]
             expect(page.locator("#listing tr", has_text=REPO)).to_contain_text("MB")
             page.get_by_role("tab", name="Stylise").click()

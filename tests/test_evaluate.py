@@ -17,22 +17,8 @@ from test_checkpoint import tiny_record
 
 from hub_export.card import model_card
 from hub_export.checkpoint import Record, load_generator, read_history, read_record, verify_files, write_record
-from train.evaluate import (
-    Distance,
-    _insert,
-    _kinship,
-    colour_shift,
-    compared_with,
-    content_distance,
-    flatness,
-    kernel_means,
-    line_share,
-    main,
-    mmd,
-    parser,
-    read_pairs,
-    recommended,
-)
+from train.evaluate import _insert, _kinship, compared_with, main, parser, read_pairs, recommended
+from train.measure import Distance, colour_shift, content_distance, flatness, kernel_means, line_share, mmd
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,0 +1,272 @@
+"""What pictures measure: style distance to anime, content distance and colour shift from their photos, flatness, lines."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from hub_export import pixels
+from train.batches import TrainingData
+from train.experiments import FeatureConfig
+from train.features import build_features
+
+LAYERS = {"conv2_2": 3, "conv3_3": 6}
+"""The two depths, after their ReLU, by their place among the convolutions of VGG16 and of VGG19."""
+PATCHES = 128
+"""Feature vectors drawn from each picture at each depth."""
+MINIMUM_PICTURES = 6
+"""Half of them must still be three, for the standard error."""
+FLAT_GRADIENT = 2.0
+"""Levels of 255 a pixel: a smaller luma gradient is flat."""
+LINE_WIDTH, LINE_DEPTH = 5, 24.0
+"""A line is narrower than so many pixels, and darker than both its sides by so many levels of 255."""
+
+Draw = Callable[[np.ndarray], np.ndarray]
+
+
+def kernel_means(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Mean kernel between the features of every two pictures: (n, k, d), (m, l, d) -> (n, m).
+
+    The kernel is KID's, (x·y / d + 1)^3 (Bińkowski et al. 2018, Demystifying MMD GANs).
+    """
+    others, dimensions = y.reshape(-1, y.shape[-1]).T, y.shape[-1]
+    rows = []
+    for patches in x:
+        base = patches @ others / dimensions + 1.0
+        rows.append((base * base * base).mean(axis=0, dtype=np.float64).reshape(len(y), -1).mean(axis=1))
+    return np.stack(rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class Distance:
+    """A squared maximum mean discrepancy, and what it would be without each picture.
+
+    Args:
+        value: around 0 and also below it for one distribution.
+        without: (n,) values, each without one of the n pictures of one side; then (m,) for the other side.
+    """
+
+    value: float
+    without: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def error(self) -> float:
+        """Standard error of the value: the jackknife's over the pictures of both sides."""
+        return _jackknife(self.without)
+
+    def change_from(self, other: "Distance") -> tuple[float, float]:
+        """How much larger it is than another one of the same pictures, and the standard error of that."""
+        pairs = zip(self.without, other.without, strict=True)
+        return self.value - other.value, _jackknife([mine - its for mine, its in pairs])
+
+
+def _jackknife(sides: Iterable[np.ndarray]) -> float:
+    return float(np.sqrt(sum((len(side) - 1) * np.var(side) for side in sides)))
+
+
+def mmd(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray) -> Distance:
+    """Squared maximum mean discrepancy, unbiased.
+
+    Features of one picture resemble each other, so pictures are the units: no pair within one picture counts
+    (U-statistic, Gretton et al. 2012, eq. 3).
+
+    Args:
+        xx, xy, yy: `kernel_means` (n, n), (n, m), (m, m); n and m at least 3.
+    """
+
+    def leave_one_out(square: np.ndarray, cross: np.ndarray, own: float) -> np.ndarray:
+        count = len(square)
+        pairs = square - np.diag(np.diag(square))
+        inside = (pairs.sum() - 2 * pairs.sum(axis=1)) / ((count - 1) * (count - 2))
+        between = (cross.sum() - cross.sum(axis=1)) / ((count - 1) * cross.shape[1])
+        return np.asarray(inside - 2 * between + own)
+
+    inner_x, inner_y = ((m.sum() - np.trace(m)) / (len(m) * (len(m) - 1)) for m in (xx, yy))
+    without = leave_one_out(xx, xy, inner_y), leave_one_out(yy, xy.T, inner_x)
+    return Distance(float(inner_x + inner_y - 2 * xy.mean()), without)
+
+
+def content_distance(photo: np.ndarray, output: np.ndarray) -> float:
+    """1 - mean cosine of two (h, w, d) feature maps at the same place: 0 the same, at most 1 for features after a ReLU."""
+    return float(1.0 - np.mean(np.sum(_unit(photo) * _unit(output), axis=-1)))
+
+
+def mean_lab(picture: np.ndarray) -> np.ndarray:
+    """Mean CIE Lab colour (3,) of uint8 RGB (H, W, 3); L in [0, 100]."""
+    return cv2.cvtColor(picture.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB).mean(axis=(0, 1), dtype=np.float64)
+
+
+def colour_shift(photo: np.ndarray, output: np.ndarray) -> float:
+    """Distance (CIE76 ΔE) of the mean colours of two uint8 RGB pictures; 2.3 is just noticeable."""
+    return float(np.linalg.norm(mean_lab(photo) - mean_lab(output)))
+
+
+def flatness(picture: np.ndarray) -> float:
+    """Share in [0, 1] of pixels of uint8 RGB (H, W, 3) with a luma gradient (Sobel) below FLAT_GRADIENT."""
+    luma = _luma(picture)
+    across, down = (cv2.Sobel(luma, cv2.CV_32F, *order, ksize=3, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    return float(np.mean(np.hypot(across, down) < FLAT_GRADIENT))
+
+
+def line_share(picture: np.ndarray) -> float:
+    """Share in [0, 1] of pixels of uint8 RGB (H, W, 3) on thin dark lines: black top-hat of luma above LINE_DEPTH."""
+    window = np.ones((LINE_WIDTH, LINE_WIDTH), np.uint8)
+    return float(np.mean(cv2.morphologyEx(_luma(picture), cv2.MORPH_BLACKHAT, window) > LINE_DEPTH))
+
+
+class Gauge:
+    """The measuring networks.
+
+    Args:
+        network, weights: as `FeatureConfig`, vgg19 or hed-vgg16.
+        kid: measure KID in InceptionV3 too.
+
+    Raises:
+        ValueError: weights that cannot be had here.
+    """
+
+    def __init__(self, network: str = "hed-vgg16", weights: str = "pretrained", kid: bool = False):
+        self.network = network
+        keras.utils.set_random_seed(0)  # random weights are the same ones every time
+        try:
+            whole = build_features(FeatureConfig(network, weights))  # type: ignore[arg-type]
+        except ValueError as error:
+            text = str(error).replace("--set features.weights=none", "--weights none")
+            text = text.replace("--set features.weights=", "--weights ").replace("--set features.network=", "--network ")
+            raise ValueError(text) from None
+        convolutions = [layer for layer in whole.layers if isinstance(layer, keras.layers.Conv2D)]
+        self._features = traced(keras.Model(whole.input, [convolutions[place].output for place in LAYERS.values()]))
+        self._inception = _inception() if kid else None
+
+    def maps(self, picture: np.ndarray) -> list[np.ndarray]:
+        """uint8 RGB (H, W, 3) -> the features (h, w, d) at the two depths."""
+        return [np.asarray(values[0]) for values in self._features(pixels.to_model(picture)[None])]
+
+    def samples(self, maps: Sequence[np.ndarray], index: int, picture: np.ndarray) -> list[np.ndarray]:
+        """PATCHES vectors (k, d) at each depth, of norm √d, drawn by the picture's number; then Inception's (1, 2048)."""
+        drawn = []
+        for depth, values in enumerate(maps):
+            vectors = values.reshape(-1, values.shape[-1])
+            chosen = np.random.default_rng([index, depth]).integers(len(vectors), size=PATCHES)
+            drawn.append(_unit(vectors[chosen]) * np.float32(np.sqrt(vectors.shape[-1])))
+        if self._inception is not None:
+            square = np.asarray(Image.fromarray(picture).resize((299, 299), Image.Resampling.BICUBIC))
+            drawn.append(np.asarray(self._inception(pixels.to_model(square)[None])))
+        return drawn
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Features of a set of pictures, one array (n, k, d) for each depth, and the means of its other figures."""
+
+    features: list[np.ndarray]
+    figures: dict[str, float]
+
+
+def measure(
+    gauge: Gauge, pairs: Iterable[tuple[np.ndarray, np.ndarray]], contents: Sequence[np.ndarray] | None = None
+) -> Measured:
+    """Measures outputs against their photos, one at a time.
+
+    Args:
+        pairs: (photo, output), uint8 RGB of one size.
+        contents: the photos' own features at the deeper depth, where they are known already.
+    """
+    features, rows = [], []
+    for index, (photo, output) in enumerate(pairs):
+        maps = gauge.maps(output)
+        features.append(gauge.samples(maps, index, output))
+        row = {"content": 0.0, "colour": 0.0, "flat": flatness(output), "lines": line_share(output)}
+        if output is not photo:
+            row["content"] = content_distance(contents[index] if contents else gauge.maps(photo)[-1], maps[-1])
+            row["colour"] = colour_shift(photo, output)
+        rows.append(row)
+    if len(rows) < MINIMUM_PICTURES:
+        raise ValueError(f"{len(rows)} pictures are too few to measure on: give at least {MINIMUM_PICTURES}")
+    return Measured(
+        [np.stack(depth) for depth in zip(*features, strict=True)],
+        {name: float(np.mean([row[name] for row in rows])) for name in rows[0]},
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """All figures of a set of pictures, and its style distance: `style` is 1000 × that, `kid` likewise 1000 × KID."""
+
+    figures: dict[str, float]
+    style: Distance
+
+
+def compare(outputs: Measured, anime: Measured) -> Score:
+    """Scores pictures against anime; the style distance is the mean of the two depths."""
+    kernels = [
+        (kernel_means(x, x), kernel_means(x, y), kernel_means(y, y))
+        for x, y in zip(outputs.features, anime.features, strict=True)
+    ]
+    depths = kernels[: len(LAYERS)]
+    style = mmd(*(np.mean(part, axis=0) for part in zip(*depths, strict=True)))
+    figures = {"style": 1000 * style.value, "style_error": 1000 * style.error}
+    figures |= {f"style_{name}": 1000 * mmd(*parts).value for name, parts in zip(LAYERS, depths, strict=True)}
+    if kernels[len(LAYERS) :]:
+        kid = mmd(*kernels[-1])
+        figures |= {"kid": 1000 * kid.value, "kid_error": 1000 * kid.error}
+    return Score(figures | outputs.figures, style)
+
+
+def itself(anime: Measured) -> dict[str, float]:
+    """The far end of the scale: even frames against odd ones. Content and colour, which need a photo, are not there."""
+    even, odd = (Measured([values[start::2] for values in anime.features], anime.figures) for start in (0, 1))
+    return {name: value for name, value in compare(even, odd).figures.items() if name not in ("content", "colour")}
+
+
+class Scale:
+    """Held-out pictures, with the figures of photos and of anime themselves.
+
+    Args:
+        data: opened pictures with some held out.
+        size: longest side that is measured.
+    """
+
+    def __init__(self, gauge: Gauge, data: TrainingData, size: int):
+        self.gauge, self.size = gauge, size
+        self.photos = [pixels.limit_size(photo, size) for photo in data.held_out_photos()]
+        frames = [pixels.limit_size(frame, size) for frame in data.held_out_anime()]
+        self.anime = measure(gauge, ((frame, frame) for frame in frames))
+        self.contents = [_unit(gauge.maps(photo)[-1]).astype(np.float16) for photo in self.photos]
+        self.ends = {"photos": self.score((photo, photo) for photo in self.photos), "anime": itself(self.anime)}
+
+    def score(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+        """The figures of outputs, as `compare`."""
+        return compare(measure(self.gauge, pairs), self.anime).figures
+
+    def score_generator(self, draw: Draw) -> Score:
+        """What `draw` makes of the held-out photos."""
+        pairs = ((photo, draw(photo)) for photo in self.photos)
+        return compare(measure(self.gauge, pairs, self.contents), self.anime)
+
+
+def traced(model: keras.Model) -> Any:
+    """One trace for every size."""
+    return tf.function(model, input_signature=[tf.TensorSpec((1, None, None, 3), tf.float32)], autograph=False)
+
+
+def _inception() -> Any:
+    try:
+        return traced(keras.applications.InceptionV3(include_top=False, pooling="avg", weights="imagenet"))
+    except Exception as error:  # Keras wraps network failures in a bare Exception
+        cause = str(error).splitlines()[0]
+        raise ValueError(f"InceptionV3's weights could not be downloaded ({cause}): leave --kid out here") from None
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors along the last axis at length 1; a vector of zeros stays."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-8)
+
+
+def _luma(picture: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
