@@ -15,7 +15,7 @@ import pytest
 from hub_server import HubServer
 from test_stylize import scene, tiny_checkpoint
 
-from animegan_app.catalog import HUB, Catalog, open_catalog
+from animegan_app.catalog import HUB, RECOMMENDED, Catalog, open_catalog
 from animegan_app.stylize import Stylizer
 from hub_export.checkpoint import RECORD, CheckpointError, read_record, write_record
 from hub_export.publish import publish
@@ -54,17 +54,17 @@ def test_nothing_on_offer(catalog: Catalog) -> None:
 def test_recommended_first_then_own_runs_then_what_ships(catalog: Catalog, original: Path, tmp_path: Path) -> None:
     for store, experiment, epoch in [
         ("local", "aaa", 7),
-        ("local", "fast-hayao", 3),
+        ("local", RECOMMENDED, 3),
         ("bundled", "other", 5),
-        ("bundled", "fast-hayao", 2),
-        ("bundled", "fast-hayao", 10),
+        ("bundled", RECOMMENDED, 2),
+        ("bundled", RECOMMENDED, 10),
     ]:
         add(original, tmp_path / store, experiment, epoch)
     experiments = catalog.experiments()
-    assert list(experiments) == ["bundled/fast-hayao", "local/fast-hayao", "local/aaa", "bundled/other"]
-    assert [offer.record.epoch for offer in experiments["bundled/fast-hayao"]] == [2, 10]
+    assert list(experiments) == [f"bundled/{RECOMMENDED}", f"local/{RECOMMENDED}", "local/aaa", "bundled/other"]
+    assert [offer.record.epoch for offer in experiments[f"bundled/{RECOMMENDED}"]] == [2, 10]
     default = catalog.default()
-    assert default is not None and default.key == "bundled/fast-hayao/epoch-010"
+    assert default is not None and default.key == f"bundled/{RECOMMENDED}/epoch-010"
 
 
 def test_one_name_in_two_stores_leads_to_two_folders(catalog: Catalog, original: Path, tmp_path: Path) -> None:
