@@ -12,6 +12,7 @@ import yaml
 from hub_server import HubServer
 from test_checkpoint import save_tiny
 
+from animegan_app.catalog import RECOMMENDED
 from hub_export.checkpoint import SIZE_LIMITS, CheckpointError
 from hub_export.publish import PublishError, publish
 from hub_export.space import main, push_space, space_files, write_space
@@ -90,7 +91,9 @@ def test_named_checkpoints_are_pinned_and_the_first_is_preloaded(hub: HubServer,
             text=True,
             check=True,
         )
-        assert found.stdout.startswith(f"hub/{REPO}/epoch-001\n" if cached else "bundled/fast-hayao/"), "it shows it first"
+        assert found.stdout.startswith(f"hub/{REPO}/epoch-001\n" if cached else f"bundled/{RECOMMENDED}/"), (
+            "it shows it first"
+        )
     hub.start()
     with pytest.raises(CheckpointError, match=f"{REPO} has no checkpoint epoch-009"):
         space_files([f"hub:{REPO}@epoch-009"])
