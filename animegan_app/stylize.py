@@ -30,7 +30,8 @@ MEGAPIXELS = MAX_FILE_PIXELS // 10**6
 MAX_RATIO = 32
 """Longest side by shortest side; at the smallest size limit the short side then still has 16 pixels."""
 LONGEST_SIDES = (512, 768, 1024, 1536)
-DEFAULT_LONGEST_SIDE = 1024
+DEFAULT_LONGEST_SIDE = 768
+"""Near what was trained on: on larger pictures the effect is weaker, and they take longer."""
 MAX_PIXELS = max(LONGEST_SIDES) ** 2
 """What a generator is given at most: v2 takes about 2 kB a pixel, 4.7 GB for this many."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)

@@ -33,7 +33,7 @@ from test_stylize import encode, png_header, scene, tiny_checkpoint
 
 from animegan_app import ui
 from animegan_app.catalog import BUNDLED, Catalog
-from animegan_app.stylize import Stylizer, blend, read_photo
+from animegan_app.stylize import DEFAULT_LONGEST_SIDE, Stylizer, blend, read_photo
 from animegan_app.ui import parts, sources
 from animegan_app.ui.words import CHINESE, PHRASES, RECORDS, WORDS, read
 from benchmarks.load import measure
@@ -213,7 +213,7 @@ def held(page: Page, data: str) -> Route:
     return found[0]
 
 
-def drawn(path: Path, folder: Path, longest_side: int = 1024) -> np.ndarray:
+def drawn(path: Path, folder: Path, longest_side: int = DEFAULT_LONGEST_SIDE) -> np.ndarray:
     return Stylizer().stylize(pixels.limit_size(read_photo(path), longest_side), folder).anime
 
 
