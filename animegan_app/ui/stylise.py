@@ -136,7 +136,7 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
             min_width=260,
             elem_id="longest-side",
         )
-    about = gr.HTML(about_checkpoint(studio, catalog.default(), None), elem_id="about")
+    about = gr.HTML(elem_id="about")  # filled by `describe`, in the person's language
 
     wanted = gr.Textbox(visible="hidden", elem_id="wanted")
     chosen: list[Any] = [photo, checkpoint, longest_side]
