@@ -208,7 +208,9 @@ def held(page: Page, data: str) -> Route:
             route.fallback()
 
     page.route("**/gradio_api/**", hold)
+    deadline = time.monotonic() + WAIT / 1000
     while not found:
+        assert time.monotonic() < deadline, data
         page.wait_for_timeout(100)
     return found[0]
 

@@ -113,7 +113,7 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
     def look(known: str, link: tuple[str, str], experiment: str | None, request: gr.Request) -> tuple[Any, ...]:
         """What came or went since the page last looked; an experiment that is on offer stays chosen.
 
-        Nothing here is of one experiment alone: the answer may come after another one has been chosen.
+        While it is, nothing here is of that one alone: the answer may come after another has been chosen.
         """
         stamp = _stamp(catalog)
         if stamp == known:
