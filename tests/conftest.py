@@ -14,6 +14,14 @@ import pytest
 from tests.hub_server import HubServer
 
 
+LONGEST = ("test_distribute.py", "test_run.py", "test_trainer.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that of two processes none has one of them left when the other is done."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
     """An empty Hub on the loopback, whose token this process has; the client's cache is temporary."""

@@ -406,7 +406,7 @@ fast_hayao = _register(
         "checkpoint_epochs": 5,
     },
 )
-_register(
+fast_hayao_faithful = _register(
     fast_hayao,
     "fast-hayao-faithful",
     "Does four times the content weight, on half as flat targets, keep clouds and foliage without losing the look?",
@@ -420,6 +420,13 @@ _register(
         "ema": 0.99,
         "checkpoint_epochs": 1,
     },
+)
+_register(
+    fast_hayao_faithful,
+    "fast-hayao-balanced",
+    "Between the two: do skies stay clean and roads whole when clouds and foliage are painted a little more?",
+    loss={"content_weight": 16.0},
+    data={"flatten": 0.25},
 )
 _register(
     fast_hayao,

@@ -1,6 +1,7 @@
 """The first tab: a photo, a checkpoint, and a slider between photo and anime."""
 
 import html
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,10 @@ SHARE = """(experiment, checkpoint) => {
 """Puts the choice into the page's address."""
 
 WANT = """(photo, checkpoint, side) => photo ? JSON.stringify([photo.path, checkpoint, side]) : \"\""""
-"""What there is to draw, as a text: a photo and a choice that arrive together are one change of it, drawn once."""
+"""What there is to draw, as a text: a photo and a choice that arrive together are one change of it, drawn once.
+
+The choice is read from here alone: the dropdowns may say more already, which is then the next change.
+"""
 AGAIN = WANT.replace("side]", "side, Date.now()]")
 """The same as a change in any case."""
 
@@ -68,8 +72,6 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
     async def show(
         wanted: str,
         photo: dict[str, Any] | None,
-        checkpoint: str | None,
-        longest_side: int,
         strength: float,
         photo_colours: float,
         suffix: str,
@@ -79,7 +81,8 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
         """The photo and its anime version, the same as a file, facts, what the sizes cost, and a button to ask again."""
         if not wanted or photo is None:
             return nothing(photo is not None)
-        path = Path(photo["path"])
+        path = Path(photo["path"])  # Gradio has looked whether it is an upload; the path in the text is anybody's
+        _, checkpoint, longest_side, *_ = json.loads(wanted)
         if not checkpoint:
             raise parts.error("nothing_to_draw_with", request, command=TRAIN)
 
@@ -147,7 +150,7 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
     results = [slider, download, line, longest_side, again]
     drawn: Any = {
         "fn": show,
-        "inputs": [wanted, *chosen, strength, photo_colours, suffix],
+        "inputs": [wanted, photo, strength, photo_colours, suffix],
         "outputs": results,
         "preprocess": False,  # Pillow reads the file in `read_photo` alone, whose errors are sentences
         "trigger_mode": "always_last",
