@@ -13,7 +13,6 @@ import pytest
 
 from tests.hub_server import HubServer
 
-
 LONGEST = ("test_distribute.py", "test_run.py", "test_trainer.py")
 
 

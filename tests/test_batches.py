@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from hub_export import pixels
-from train import batches
+from train import batches, losses
 from train.batches import TrainingData
 from train.experiments import DataConfig
 
@@ -44,6 +44,24 @@ def contains(picture: np.ndarray, window: np.ndarray) -> bool:
     except AssertionError:
         return False
     return True
+
+
+def test_vivid_targets_are_deeper_warmer_and_more_colourful() -> None:
+    colours = [[0, 0, 0], [255, 255, 255], [128, 128, 128], [150, 100, 90], [60, 120, 70]]
+    photo = np.repeat(np.array(colours, np.uint8), 16, axis=0)[None].repeat(64, axis=0)
+    data = TrainingData(DataConfig(size=64, augment="crop", vivid=1.0), [photo], [noise(64, 80, 6)])
+    element = next(iter(data.batches(1, seed=0).as_numpy_iterator()))
+    shown, target = (pixels.from_model(element[name]).reshape(-1, 3) for name in ("photo", "target"))
+    found = {tuple(before): after.astype(int) for before, after in zip(shown.tolist(), target, strict=True)}
+    assert len(found) >= 4
+    for before, after in found.items():
+        saturation = np.ptp(before)
+        if before in ((0, 0, 0), (255, 255, 255)):
+            assert tuple(after) == before
+        elif saturation:
+            assert np.ptp(after) > 1.2 * saturation and after @ losses.GRAY_WEIGHTS < before @ np.array(losses.GRAY_WEIGHTS)
+        else:
+            assert before[0] - 12 < after[1] < before[0] and after[0] > after[1] > after[2]
 
 
 @pytest.mark.parametrize("flat", [False, True])

@@ -23,7 +23,13 @@ from train.workers import await_workers
 
 ROOT = Path(__file__).parents[1]
 TINY = ("smoke", "--precision", "float32", "--name", "tiny")
-SETTINGS = ("spectral_norm=true", "discriminator.channels=8", "data.size=32", "schedule.steps_per_epoch=4", "schedule.warmup_epochs=0")
+SETTINGS = (
+    "spectral_norm=true",
+    "discriminator.channels=8",
+    "data.size=32",
+    "schedule.steps_per_epoch=4",
+    "schedule.warmup_epochs=0",
+)
 TWO_DEVICES = """
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]

@@ -15,6 +15,9 @@ from train.experiments import DataConfig
 from train.losses import to_gray
 
 ENLARGEMENT = 1.12
+VIVID_SATURATION = 0.3
+VIVID_EXPONENTS = (0.05, 0.1, 0.2)
+"""Of R, G and B. Photos have a mean CIE lightness of 60, b* of -1 and chroma of 11; Hayao's frames 48, 4 and 16."""
 
 
 class TrainingData:
@@ -96,8 +99,8 @@ class TrainingData:
 
         Returns:
             Elements {"photo", "target", "anime", "anime_gray", "smooth", "smooth_gray"}, each (batch, size, size, 3)
-            float32 [-1, 1] RGB. target is the photo in the same crop, flat where config.flatten is set; the last four
-            are one frame in one crop, the gray ones with three equal channels.
+            float32 [-1, 1] RGB. target is the photo in the same crop, flat where config.flatten is set and more vivid
+            where config.vivid is; the last four are one frame in one crop, the gray ones with three equal channels.
         """
         context = context or tf.distribute.InputContext()
         workers = context.num_input_pipelines
@@ -142,7 +145,10 @@ class TrainingData:
 
     def _photo(self, index: Any, seed: Any) -> dict[str, Any]:
         picture = self._cut(self._photos.read(index), seed)
-        return {"photo": pixels.to_model(picture[..., :3]), "target": pixels.to_model(picture[..., -3:])}
+        target = picture[..., -3:]
+        if self.config.vivid:
+            target = enliven(target, self.config.vivid)
+        return {"photo": pixels.to_model(picture[..., :3]), "target": pixels.to_model(target)}
 
     def _frame(self, index: Any, seed: Any) -> dict[str, Any]:
         picture = self._cut(self._anime.read(index), seed)
@@ -201,6 +207,14 @@ def _order(count: int, key: int, first: int) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(indices, tf.stack([key, epoch])))
 
     return epochs.flat_map(permutation).skip(first % count)
+
+
+def enliven(picture: Any, strength: float) -> Any:
+    """(..., 3) RGB in [0, 255] -> the same, deeper, warmer and more colourful; black and white stay."""
+    gray = to_gray(picture)
+    saturated = gray + (1.0 + VIVID_SATURATION * strength) * (picture - gray)
+    exponents = 1.0 + strength * tf.constant(VIVID_EXPONENTS)
+    return 255.0 * tf.clip_by_value(saturated / 255.0, 0.0, 1.0) ** exponents
 
 
 def _central_square(picture: Any) -> Any:

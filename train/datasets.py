@@ -93,8 +93,8 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
     Raises:
         ValueError: the pictures are missing, unusable or too few, or a download failed.
     """
-    if min(config.resolution, config.holdout) < 0 or not 0.0 <= config.flatten <= 1.0:
-        raise ValueError("data.resolution and data.holdout cannot be negative, and data.flatten is between 0 and 1")
+    if min(config.resolution, config.holdout, config.vivid) < 0 or not 0.0 <= config.flatten <= 1.0:
+        raise ValueError("data.resolution, data.holdout and data.vivid cannot be negative; data.flatten is between 0 and 1")
     cache = (cache or Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))).expanduser()
     located = _locate(config, source, cache)
     anime = _open_set("anime", located.anime, config, cache)

@@ -332,6 +332,9 @@ RECORDS: dict[str, str] = {
     "Does four times the content weight, on half as flat targets, keep clouds and foliage without losing the look?": (
         "四倍的内容权重加上减半的平涂目标，能在不失风格的前提下保留云和枝叶吗？"
     ),
+    "Does the palette of anime, deeper, warmer and more colourful, make a photo anime where lines alone do not?": (
+        "光靠线条不够时，动画那种更深、更暖、更鲜艳的配色，能让照片像动画吗？"
+    ),
     "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.": (
         "整套程序能运行吗？生成的图片、极小的网络、几步训练：CPU 上只需数秒。"
     ),
