@@ -13,7 +13,7 @@ import pytest
 
 from tests.hub_server import HubServer
 
-LONGEST = ("test_distribute.py", "test_run.py", "test_trainer.py")
+LONGEST = ("test_app.py", "test_distribute.py", "test_run.py", "test_trainer.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
