@@ -429,9 +429,9 @@ _register(
     "fast-hayao-vivid",
     "Does the palette of anime, deeper, warmer and more colourful, make a photo anime where lines alone do not?",
     init="animegan_app/checkpoints/fast-hayao-faithful/epoch-005",
-    loss={"content_weight": 18.0, "colour_saturation": 1.0},
-    data={"flatten": 0.2, "vivid": 1.0},
-    schedule={"epochs": 4},
+    loss={"colour_saturation": 1.0},
+    data={"vivid": 1.0},
+    schedule={"epochs": 2},
 )
 _register(
     fast_hayao,
