@@ -24,7 +24,9 @@ MAX_TERMS = 100
 MEASURED = "eval_"
 """How the terms begin that `train.evaluate` measured."""
 COLOURS = ("#0d9488", "#d97706", "#7c3aed", "#dc2626", "#2563eb", "#65a30d", "#db2777", "#57534e")
-"""One for each experiment, then the same again, dashed or as diamonds; readable on light and on dark paper."""
+"""One for each experiment, then the same again in the next of MARKS; readable on light and on dark paper."""
+MARKS = (("circle", "solid"), ("diamond", "dash"), ("square", "dashdot"))
+"""Symbols of points and dashes of lines."""
 GRAY, FAINT = "#8a8580", "rgba(138, 133, 128, 0.3)"
 CHART_HEIGHT, PLANE_HEIGHT, HEAD = 200, 480, 50
 """In pixels; the head holds the legend."""
@@ -112,7 +114,7 @@ def loss_figure(
             _note(html.escape(term), x=0, y=top - gap / 2, xanchor="left", yanchor="bottom", xref="paper", yref="paper")
         )
         for place, (name, course) in enumerate(curves.items()):
-            colour = COLOURS[place % len(COLOURS)]
+            colour, (_, dash) = _look(place)
             if course.warmup:
                 line = {"color": colour, "width": 1, "dash": "dot"}
                 shapes.append({"type": "line", "x0": course.warmup, "x1": course.warmup, "y0": 0, "y1": 1, "line": line})
@@ -129,7 +131,7 @@ def loss_figure(
                         "yaxis": f"y{number}",
                         "name": html.escape(name),
                         "legendgroup": name,
-                        "line": {"color": colour, "width": 1.6, "dash": "solid" if place < len(COLOURS) else "dash"},
+                        "line": {"color": colour, "width": 1.6, "dash": dash},
                         "hovertemplate": f"%{{y:.4g}} · {step} %{{x:,.0f}}",
                     }
                 )
@@ -160,8 +162,8 @@ def plane_figure(experiments: Mapping[str, Sequence[Offer]], words: Mapping[str,
     for place, (name, offers) in enumerate(experiments.items()):
         measured = [offer for offer in offers if {"style", "content"} <= offer.record.metrics.keys()]
         if measured:
-            shape = "circle" if place < len(COLOURS) else "diamond"
-            data.append(_course(name, measured, COLOURS[place % len(COLOURS)], shape, words))
+            colour, (shape, _) = _look(place)
+            data.append(_course(name, measured, colour, shape, words))
         for metrics in (offer.record.metrics for offer in measured):
             photos |= dict.fromkeys([metrics["style_photos"]] if "style_photos" in metrics else [])
             anime |= dict.fromkeys([metrics["style_anime"]] if "style_anime" in metrics else [])
@@ -186,6 +188,11 @@ def plane_figure(experiments: Mapping[str, Sequence[Offer]], words: Mapping[str,
         _note(words["anime"], x=1, y=style, xref="paper", xanchor="right", yanchor="bottom") for style in anime
     ]
     return _figure(data, layout)
+
+
+def _look(place: int) -> tuple[str, tuple[str, str]]:
+    """Colour and mark of the experiment at this place; they come round again after the last."""
+    return COLOURS[place % len(COLOURS)], MARKS[place // len(COLOURS) % len(MARKS)]
 
 
 def _course(name: str, offers: Sequence[Offer], colour: str, shape: str, words: Mapping[str, str]) -> Figure:

@@ -153,6 +153,13 @@ def test_the_plane_holds_every_measured_checkpoint_and_both_ends() -> None:
     assert plane_figure({"x": other}, WORDS)["data"] == []
 
 
+def test_two_dozen_experiments_look_different_and_more_are_drawn_too() -> None:
+    offer = Offer("local", "tiny", record("epoch-001", metrics={"style": 200.0, "content": 0.05}))
+    traces = plane_figure({f"experiment {number}": [offer] for number in range(30)}, WORDS)["data"]
+    looks = [(trace["marker"]["color"], trace["marker"]["symbol"][0]) for trace in traces]
+    assert len(looks) == 30 and len(set(looks[:24])) == 24
+
+
 def test_scales_are_told_apart_by_their_ends() -> None:
     def measured(checkpoint: str, photos: float, sentence: str) -> Offer:
         metrics = {"style": 1.0, "style_photos": photos, "style_anime": -5.0}

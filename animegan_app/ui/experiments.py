@@ -13,7 +13,7 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
 from animegan_app.catalog import HUB, Catalog, Offer
-from animegan_app.curves import COLOURS, Curves, loss_figure, plane_figure, read_curves, scales, with_measured
+from animegan_app.curves import COLOURS, MARKS, Curves, loss_figure, plane_figure, read_curves, scales, with_measured
 from animegan_app.sheet import evenly
 from animegan_app.studio import Studio, megabytes
 from animegan_app.ui import parts
@@ -22,7 +22,7 @@ from animegan_app.ui.words import explain, label, read, say
 from hub_export.card import model_card
 from hub_export.checkpoint import CARD, CheckpointError, read_samples
 
-OVERLAID = 2 * len(COLOURS)
+OVERLAID = len(MARKS) * len(COLOURS)
 """How many experiments the charts show unasked; so many look different."""
 USUAL_TERMS = ("content", "style", "d_real", "d_fake", "eval_style")
 """The terms that the charts show unasked, as far as they are there."""
