@@ -121,7 +121,7 @@ def test_adam_takes_the_steps_of_keras() -> None:
             optimizer.apply([tf.constant(rng.normal(size=v.shape), tf.float32) for v in variables], variables)
         taken.append([variable.numpy() for variable in (*variables, *optimizer.variables)])
     for expected, found in zip(*taken, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-6)
+        np.testing.assert_allclose(found, expected, atol=2e-5)  # of steps of 0.01 to 0.1
 
 
 def test_warm_up_touches_the_generator_only_and_learns_the_photo() -> None:
