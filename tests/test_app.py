@@ -4,6 +4,7 @@ import ast
 import asyncio
 import base64
 import io
+import json
 import os
 import re
 import shutil
@@ -331,6 +332,19 @@ def test_unusual_files_are_drawn_as_a_person_sees_them(page: Page, tmp_path: Pat
         facts(page, f"{size} px")
         remove(page)
         expect(page.locator("#facts")).to_have_text("")
+
+
+def test_a_drawing_is_what_was_wanted_when_it_was_asked_for(page: Page) -> None:
+    """The dropdowns may say more already, which is asked for next: drawn now too, it would be drawn, or told, twice."""
+    choose(page, "experiment", "tiny")
+    upload(page, PAGODA)
+    facts(page, "tiny epoch-")
+    wanted = page.locator("#wanted textarea")
+    photo, _, side = json.loads(wanted.input_value())
+    set_text = "(element, text) => { element.value = text; element.dispatchEvent(new Event('input')); }"
+    wanted.evaluate(set_text, json.dumps([photo, "local/other/epoch-002", side]))
+    facts(page, "other epoch-002")
+    expect(page.locator("#experiment input")).to_have_value(re.compile("^tiny"))
 
 
 def test_damaged_checkpoints_are_told_once(page: Page) -> None:
