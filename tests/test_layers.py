@@ -1,4 +1,4 @@
-"""The fast instance normalisation against Keras' own, values and gradients."""
+"""Our layers against Keras' own, values and gradients."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from hub_export.generator import STOCK, dtype_policy
-from train.layers import InstanceNormalization, group_norm
+from train.layers import FEWEST_CHANNELS, FastConv2D, InstanceNormalization, group_norm
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-6), ("mixed_bfloat16", 1e-2)])
@@ -36,3 +36,43 @@ def test_instance_normalization_is_keras_own(precision: str, tolerance: float) -
 
 def test_layer_normalization_stays_keras_own() -> None:
     assert type(group_norm(1, epsilon=1e-5)) is keras.layers.GroupNormalization
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(("channels", "filters"), [(16, 24), (24, 16), (16, 16)])
+@pytest.mark.parametrize("kernel", [3, 7])
+def test_fast_convolution_is_keras_own(padding: str, channels: int, filters: int, kernel: int) -> None:
+    pictures = tf.random.stateless_normal((3, 11, 9, channels), (1, 2))
+    found = {}
+    for layer in (FastConv2D, keras.layers.Conv2D):
+        convolution = layer(filters, kernel, padding=padding, kernel_initializer=keras.initializers.HeNormal(3))
+        convolution.build(pictures.shape)
+        with tf.GradientTape() as outer:
+            outer.watch(pictures)
+            with tf.GradientTape() as inner:
+                inner.watch(pictures)
+                answer = convolution(pictures)
+                value = tf.reduce_sum(tf.sin(answer))
+            slope = inner.gradient(value, pictures)
+            penalty = tf.reduce_sum(tf.square(slope))  # as gradient penalties differentiate twice
+        found[layer] = [answer, slope, *outer.gradient(penalty, [pictures, *convolution.trainable_variables])]
+    for own, theirs in zip(*found.values(), strict=True):
+        np.testing.assert_allclose(own, theirs, atol=3e-6 * np.abs(theirs).max())
+
+
+def test_few_channels_strides_and_unknown_sizes_stay_keras_own() -> None:
+    def operations(channels: int, size: int | None, **options: int) -> set[str]:
+        layer = FastConv2D(FEWEST_CHANNELS, 3, **options)
+        layer.build((2, size, size, channels))
+
+        @tf.function(input_signature=[tf.TensorSpec((2, size, size, channels), tf.float32)])
+        def gradient(pictures: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                value = tf.reduce_sum(layer(pictures))
+            return tape.gradient(value, layer.kernel.value)
+
+        return {operation.type for operation in gradient.get_concrete_function().graph.get_operations()}
+
+    assert "MatMul" in operations(FEWEST_CHANNELS, 12)
+    for own in (operations(3, 12), operations(FEWEST_CHANNELS, None), operations(FEWEST_CHANNELS, 12, strides=2)):
+        assert "Conv2DBackpropFilter" in own and "MatMul" not in own

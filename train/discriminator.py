@@ -10,7 +10,7 @@ import keras
 
 from hub_export.generator import STOCK
 from train.experiments import DiscriminatorConfig
-from train.layers import SpectralConv2D
+from train.layers import FastConv2D, SpectralConv2D
 
 PROJECTED = ("block1_conv2", "block2_conv2", "block3_conv3")
 """Where a projected discriminator looks: the last convolutions, after their ReLU, of VGG16's blocks at H, H/2 and H/4.
@@ -85,7 +85,7 @@ def _projected(
 
 def _conv(config: DiscriminatorConfig, x: Any, filters: int, stride: int, **options: Any) -> Any:
     """3x3 with one zero on every side; for stride 2 Keras' "same" pads otherwise."""
-    layer = SpectralConv2D if config.spectral_norm else keras.layers.Conv2D
+    layer = SpectralConv2D if config.spectral_norm else FastConv2D
     if stride == 1:
         return layer(filters, 3, padding="same", **options)(x)
     return layer(filters, 3, stride, **options)(keras.layers.ZeroPadding2D(1)(x))

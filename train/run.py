@@ -19,6 +19,7 @@ import json
 import sys
 from pathlib import Path
 
+from train import use_onednn
 from train.experiments import EXPERIMENTS, Experiment, get_experiment, override
 
 
@@ -170,6 +171,7 @@ def _list_experiments() -> None:
 
 
 def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
+    use_onednn(experiment.schedule.batch if arguments.strategy == "one" else 1)  # several devices may get one picture each
     import tensorflow as tf
     from tqdm import tqdm
 

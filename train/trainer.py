@@ -24,7 +24,7 @@ from train import losses
 from train.discriminator import build_discriminator
 from train.experiments import Experiment, ScheduleConfig
 from train.features import build_features
-from train.layers import SpectralConv2D, advance_power_iterations, fold_spectral_norm, group_norm, unfold
+from train.layers import FastConv2D, SpectralConv2D, advance_power_iterations, fold_spectral_norm, group_norm, unfold
 from train.workers import await_workers
 
 
@@ -121,7 +121,7 @@ class Trainer:
         self.experiment, self.precision = experiment, precision
         self.strategy = strategy or tf.distribute.get_strategy()
         keras.utils.set_random_seed(experiment.seed)
-        layers = Layers(SpectralConv2D if experiment.spectral_norm else keras.layers.Conv2D, norm)
+        layers = Layers(SpectralConv2D if experiment.spectral_norm else FastConv2D, norm)
         penalised = experiment.loss.adversarial in losses.PENALTY_KINDS  # the discriminator is differentiated twice
         with self.strategy.scope(), dtype_policy(precision):
             self.features = build_features(experiment.features)
