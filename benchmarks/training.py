@@ -21,10 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from train import use_onednn
-
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-use_onednn(2)  # as train.run does; --batch 1 is measured with it too
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `train.use_onednn`, which train.run calls
 
 import numpy as np
 import tensorflow as tf

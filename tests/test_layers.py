@@ -6,19 +6,28 @@ import pytest
 import tensorflow as tf
 
 from hub_export.generator import STOCK, dtype_policy
-from train.layers import FEWEST_CHANNELS, FastConv2D, InstanceNormalization, group_norm
+from train.layers import FEWEST_CHANNELS, FastConv2D, InstanceNormalization, LayerNormalization, group_norm
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-6), ("mixed_bfloat16", 1e-2)])
-def test_instance_normalization_is_keras_own(precision: str, tolerance: float) -> None:
+@pytest.mark.parametrize(
+    ("layer", "precision", "tolerance"),
+    [
+        (InstanceNormalization, "float32", 2e-6),
+        (InstanceNormalization, "mixed_bfloat16", 1e-2),
+        (LayerNormalization, "mixed_bfloat16", 1e-2),
+        (LayerNormalization, "mixed_float16", 2e-3),
+    ],
+)
+def test_normalization_is_keras_own(layer: type, precision: str, tolerance: float) -> None:
     rng = np.random.default_rng(0)
     offsets = rng.normal(0, 3, (3, 1, 1, 8))  # every channel of every sample has moments of its own
     pictures = tf.constant(rng.normal(offsets, 1 + np.abs(offsets), (3, 12, 10, 8)), tf.float32)
     pull = tf.constant(rng.normal(0, 1, pictures.shape), tf.float32)
+    groups = {InstanceNormalization: -1, LayerNormalization: 1}[layer]
     found = {}
     with dtype_policy(precision):
-        layers = {"own": group_norm(-1, epsilon=1e-5), "keras": STOCK.group_norm(-1, epsilon=1e-5)}
-    assert isinstance(layers["own"], InstanceNormalization) and layers["own"].compute_dtype in precision
+        layers = {"own": group_norm(groups, epsilon=1e-5), "keras": STOCK.group_norm(groups, epsilon=1e-5)}
+    assert type(layers["own"]) is layer and layers["own"].compute_dtype in precision
     for name, norm in layers.items():
         norm.build(pictures.shape)
         for index, weight in enumerate(norm.trainable_variables):
@@ -34,7 +43,25 @@ def test_instance_normalization_is_keras_own(precision: str, tolerance: float) -
         np.testing.assert_allclose(tf.cast(own, tf.float32), theirs, atol=tolerance * np.abs(theirs).max())
 
 
-def test_layer_normalization_stays_keras_own() -> None:
+def test_layer_normalization_exactly() -> None:
+    """In float32, where the gradient's formula must hold to rounding; also without gamma and beta."""
+    pictures = tf.random.stateless_normal((2, 7, 5, 6), (1, 2)) * 2.0 + 3.0
+    for options in ({}, {"center": False, "scale": False}):
+        found = []
+        for layer in (LayerNormalization(1, epsilon=1e-5, **options), STOCK.group_norm(1, epsilon=1e-5, **options)):
+            layer.build(pictures.shape)
+            for index, weight in enumerate(layer.trainable_variables):
+                weight.assign(np.random.default_rng(index).normal(1, 1, weight.shape))
+            with tf.GradientTape() as tape:
+                tape.watch(pictures)
+                normalised = layer(pictures)
+                value = tf.reduce_sum(tf.sin(normalised))
+            found.append([normalised, *tape.gradient(value, [pictures, *layer.trainable_variables])])
+        for own, theirs in zip(*found, strict=True):
+            np.testing.assert_allclose(own, theirs, atol=3e-6 * np.abs(theirs).max())
+
+
+def test_layer_normalization_in_float32_stays_keras_own() -> None:
     assert type(group_norm(1, epsilon=1e-5)) is keras.layers.GroupNormalization
 
 

@@ -1,4 +1,4 @@
-"""Layers for training: convolutions with a fast gradient or with spectral normalisation, a fast instance normalisation.
+"""Layers for training: convolutions with a fast gradient or with spectral normalisation, fast normalisations.
 
 Reference: Miyato et al. 2018, "Spectral Normalization for GANs".
 """
@@ -64,7 +64,7 @@ def kernel_gradient(pictures: Any, upstream: Any, size: int) -> Any:
 
 
 class FastConv2D(keras.layers.Conv2D):
-    """Keras' layer with `convolve` where that is faster: on a CPU, in float32, at stride 1, with more channels than colours."""
+    """Keras' layer with `convolve` where that is faster: on a CPU, in float32, at stride 1, with many channels."""
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         fast = self.strides == (1, 1) and self.kernel_size[0] > 1 and min(inputs.shape[-1], self.filters) >= FEWEST_CHANNELS
@@ -170,7 +170,67 @@ class InstanceNormalization(keras.layers.GroupNormalization):
         return tf.concat(normalised, axis=0)
 
 
+class LayerNormalization(keras.layers.GroupNormalization):
+    """Keras' layer for one group, on a CPU, in 16 bits: twice as fast there; in float32 Keras' own is as good.
+
+    TensorFlow's fused batch normalisation of each sample alone gives the moments of its channels, from which follow its own;
+    with those given it normalises. The restrictions are those of `InstanceNormalization`.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        channels = inputs.shape[-1]
+        gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones(channels)
+        beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros(channels)
+        samples = tf.split(inputs, inputs.shape[0])
+        return tf.concat([_normalise(sample, gamma, beta, self.epsilon) for sample in samples], axis=0)
+
+
+def _normalise(sample: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    """Layer normalisation of one sample (1, H, W, C), static shape; gamma and beta (C,) float32."""
+    pixels, none = sample.shape[1] * sample.shape[2], tf.zeros(0)
+
+    @tf.custom_gradient
+    def normalise(sample: Any, gamma: Any, beta: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any, Any]]]:
+        own = tf.raw_ops.FusedBatchNormV3(
+            x=sample, scale=gamma, offset=beta, mean=none, variance=none, epsilon=epsilon, is_training=True
+        )
+        mean = tf.reduce_mean(own.batch_mean)
+        biased = own.batch_variance * ((pixels - 1) / pixels)
+        variance = tf.reduce_mean(biased + tf.square(own.batch_mean - mean))
+        moments = {"mean": tf.fill(gamma.shape, mean), "variance": tf.fill(gamma.shape, variance)}
+        normalised = tf.raw_ops.FusedBatchNormV3(
+            x=sample, scale=gamma, offset=beta, **moments, epsilon=epsilon, is_training=False
+        ).y
+
+        def gradients(upstream: Any) -> tuple[Any, Any, Any]:
+            given = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=upstream,
+                x=sample,
+                scale=gamma,
+                reserve_space_1=moments["mean"],
+                reserve_space_2=moments["variance"],
+                reserve_space_3=none,
+                epsilon=epsilon,
+                is_training=False,
+            )
+            slope = tf.math.rsqrt(variance + epsilon)
+            by_mean = slope * tf.reduce_mean(gamma * given.offset_backprop) / pixels
+            by_variance = tf.square(slope) * tf.reduce_mean(gamma * given.scale_backprop) / pixels
+            offset = tf.cast(by_mean - by_variance * mean, sample.dtype)
+            through_moments = sample * tf.cast(by_variance, sample.dtype) + offset
+            return given.x_backprop - through_moments, given.scale_backprop, given.offset_backprop
+
+        return normalised, gradients
+
+    return normalise(sample, gamma, beta)
+
+
 def group_norm(groups: int, **options: Any) -> Any:
     """As `STOCK.group_norm`, with the faster layer where there is one."""
-    fast = groups == -1 and not tf.config.list_physical_devices("GPU")
-    return InstanceNormalization(groups, **options) if fast else STOCK.group_norm(groups, **options)
+    if tf.config.list_physical_devices("GPU"):
+        return STOCK.group_norm(groups, **options)
+    if groups == -1:
+        return InstanceNormalization(groups, **options)
+    if groups == 1 and keras.config.dtype_policy().compute_dtype != "float32":
+        return LayerNormalization(groups, **options)
+    return STOCK.group_norm(groups, **options)
