@@ -49,6 +49,8 @@ def test_sample_grid_shows_each_photo_above_its_drawing() -> None:
     grid = sample_grid(lambda pictures: -np.asarray(pictures), photos, stride=8)
     assert grid.shape == (80, 80, 3)
     assert [int(grid[0, 0, 0]), int(grid[0, 79, 0]), int(grid[79, 0, 0]), int(grid[79, 79, 0])] == [10, 200, 245, 55]
+    alone = sample_grid(lambda pictures: -np.asarray(pictures), photos[:1], stride=8)
+    np.testing.assert_array_equal(alone, grid[:, :40])
 
 
 def test_saving_takes_a_snapshot_and_does_not_hold_the_loop(short_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from hub_export.checkpoint import load_generator, read_record
 from hub_export.store import FolderStore
+from train import use_onednn
 from train.run import main, parser
 
 ROOT = Path(__file__).parents[1]
@@ -205,3 +206,16 @@ def test_a_run_is_published_as_it_goes_and_started_from_in_another(tmp_path: Pat
 def test_init_of_another_generator_is_refused(smoke: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("smoke", "--set", "generator.channels=16", "--name", "wide", "--init", str(smoke / "epoch-003"))
     assert "of other sizes than" in stopped(monkeypatch, tmp_path, *words)
+
+
+def test_onednn_is_switched_on_for_batches_and_never_against_the_users_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    use_onednn(1)
+    assert "TF_ENABLE_ONEDNN_OPTS" not in os.environ
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    use_onednn(2)
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    use_onednn(2)
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")

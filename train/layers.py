@@ -30,11 +30,19 @@ def convolve(pictures: Any, kernel: Any) -> tuple[Any, Callable[[Any], tuple[Any
         (B, H-k+1, W-k+1, K).
     """
 
+    scope = backward_scope()
+
     def gradients(upstream: Any) -> tuple[Any, Any]:
-        back = tf.nn.conv2d_transpose(upstream, kernel, pictures.shape, 1, "VALID")
-        return back, kernel_gradient(pictures, upstream, kernel.shape[0])
+        with tf.name_scope(scope):
+            back = tf.nn.conv2d_transpose(upstream, kernel, pictures.shape, 1, "VALID")
+            return back, kernel_gradient(pictures, upstream, kernel.shape[0])
 
     return tf.nn.conv2d(pictures, kernel, 1, "VALID"), gradients
+
+
+def backward_scope() -> str:
+    """Names an own gradient's operations as TensorFlow names its own, so that traces and counts tell whose they are."""
+    return "/".join(["gradient_tape", *filter(None, [tf.get_current_name_scope()]), ""])
 
 
 def kernel_gradient(pictures: Any, upstream: Any, size: int) -> Any:
@@ -187,7 +195,7 @@ class LayerNormalization(keras.layers.GroupNormalization):
 
 def _normalise(sample: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     """Layer normalisation of one sample (1, H, W, C), static shape; gamma and beta (C,) float32."""
-    pixels, none = sample.shape[1] * sample.shape[2], tf.zeros(0)
+    pixels, none, scope = sample.shape[1] * sample.shape[2], tf.zeros(0), backward_scope()
 
     @tf.custom_gradient
     def normalise(sample: Any, gamma: Any, beta: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any, Any]]]:
@@ -203,22 +211,23 @@ def _normalise(sample: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
         ).y
 
         def gradients(upstream: Any) -> tuple[Any, Any, Any]:
-            given = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=upstream,
-                x=sample,
-                scale=gamma,
-                reserve_space_1=moments["mean"],
-                reserve_space_2=moments["variance"],
-                reserve_space_3=none,
-                epsilon=epsilon,
-                is_training=False,
-            )
-            slope = tf.math.rsqrt(variance + epsilon)
-            by_mean = slope * tf.reduce_mean(gamma * given.offset_backprop) / pixels
-            by_variance = tf.square(slope) * tf.reduce_mean(gamma * given.scale_backprop) / pixels
-            offset = tf.cast(by_mean - by_variance * mean, sample.dtype)
-            through_moments = sample * tf.cast(by_variance, sample.dtype) + offset
-            return given.x_backprop - through_moments, given.scale_backprop, given.offset_backprop
+            with tf.name_scope(scope):
+                given = tf.raw_ops.FusedBatchNormGradV3(
+                    y_backprop=upstream,
+                    x=sample,
+                    scale=gamma,
+                    reserve_space_1=moments["mean"],
+                    reserve_space_2=moments["variance"],
+                    reserve_space_3=none,
+                    epsilon=epsilon,
+                    is_training=False,
+                )
+                slope = tf.math.rsqrt(variance + epsilon)
+                by_mean = slope * tf.reduce_mean(gamma * given.offset_backprop) / pixels
+                by_variance = tf.square(slope) * tf.reduce_mean(gamma * given.scale_backprop) / pixels
+                offset = tf.cast(by_mean - by_variance * mean, sample.dtype)
+                through_moments = sample * tf.cast(by_variance, sample.dtype) + offset
+                return given.x_backprop - through_moments, given.scale_backprop, given.offset_backprop
 
         return normalised, gradients
 
