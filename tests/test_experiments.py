@@ -11,7 +11,8 @@ from train.run import check, configure, parser
 NAMES = [
     "official-v1 official-v2-hayao official-v2-paprika official-v2-shinkai",
     "repro-1 repro-2 repro-3 repro-4 repro-5 repro-6",
-    "repro-fake-half repro-dropout repro-steps-3to1 repro-colour-unit fast-hayao fast-hayao-faithful fast-hayao-vivid smoke",
+    "repro-fake-half repro-dropout repro-steps-3to1 repro-colour-unit fast-hayao fast-hayao-faithful fast-hayao-vivid",
+    "fast-hayao-styled smoke",
     "repro-1-laptop repro-2-laptop repro-3-laptop repro-4-laptop repro-5-laptop repro-6-laptop repro-fake-half-laptop",
     "repro-dropout-laptop repro-steps-3to1-laptop repro-colour-unit-laptop repro-projected-laptop",
 ]

@@ -424,7 +424,7 @@ fast_hayao_faithful = _register(
         "checkpoint_epochs": 1,
     },
 )
-_register(
+fast_hayao_vivid = _register(
     fast_hayao_faithful,
     "fast-hayao-vivid",
     "Does the palette of anime, deeper, warmer and more colourful, make a photo anime where lines alone do not?",
@@ -432,6 +432,15 @@ _register(
     loss={"colour_saturation": 1.0},
     data={"vivid": 1.0},
     schedule={"epochs": 2},
+)
+_register(
+    fast_hayao_vivid,
+    "fast-hayao-styled",
+    "Does a style term as heavy as the discriminator's, in colour, bring deep features nearer to anime's?",
+    init="animegan_app/checkpoints/fast-hayao-vivid/epoch-002",
+    loss={"style_weight": 800.0, "style_target": "colour", "colour_weight": 300.0},
+    data={"flatten": 0.2},
+    schedule={"epochs": 3, "steps_per_epoch": 50},
 )
 _register(
     fast_hayao,

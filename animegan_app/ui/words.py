@@ -335,6 +335,9 @@ RECORDS: dict[str, str] = {
     "Does the palette of anime, deeper, warmer and more colourful, make a photo anime where lines alone do not?": (
         "光靠线条不够时，动画那种更深、更暖、更鲜艳的配色，能让照片像动画吗？"
     ),
+    "Does a style term as heavy as the discriminator's, in colour, bring deep features nearer to anime's?": (
+        "风格项与判别器的一样重、并用彩色目标时，能让深层特征更接近动画吗？"
+    ),
     "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.": (
         "整套程序能运行吗？生成的图片、极小的网络、几步训练：CPU 上只需数秒。"
     ),
