@@ -210,6 +210,10 @@ def test_init_of_another_generator_is_refused(smoke: Path, tmp_path: Path, monke
 
 def test_onednn_is_switched_on_for_batches_and_never_against_the_users_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorflow", sys)
+    use_onednn(2)
+    assert "TF_ENABLE_ONEDNN_OPTS" not in os.environ  # too late, and programs started from here would take it over
+    monkeypatch.delitem(sys.modules, "tensorflow")
     use_onednn(1)
     assert "TF_ENABLE_ONEDNN_OPTS" not in os.environ
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
