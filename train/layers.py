@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from hub_export.generator import STOCK
 
+FAST_KERNELS = ((3, 3), (5, 5), (7, 7))
+"""Square, odd, and larger than one pixel."""
 FEWEST_CHANNELS = 16
 """With fewer, a colour picture's 3 for one, TensorFlow's own gradient for a kernel is the faster."""
 
@@ -72,10 +74,14 @@ def kernel_gradient(pictures: Any, upstream: Any, size: int) -> Any:
 
 
 class FastConv2D(keras.layers.Conv2D):
-    """Keras' layer with `convolve` where that is faster: on a CPU, in float32, at stride 1, with many channels."""
+    """Keras' layer with `convolve` where that is faster: on a CPU, in float32, at stride 1, with many channels.
+
+    Without dilation and groups, which nothing here has.
+    """
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        fast = self.strides == (1, 1) and self.kernel_size[0] > 1 and min(inputs.shape[-1], self.filters) >= FEWEST_CHANNELS
+        fast = self.strides == (1, 1) and self.kernel_size in FAST_KERNELS
+        fast = fast and min(inputs.shape[-1], self.filters) >= FEWEST_CHANNELS
         if not fast or inputs.dtype != tf.float32 or None in inputs.shape or tf.config.list_physical_devices("GPU"):
             return super().convolution_op(inputs, kernel)
         if self.padding == "same":
