@@ -4,7 +4,8 @@
 
 For every line read, "float32" or "bfloat16", one adversarial step is taken and its seconds are printed. Generator,
 discriminator, losses and VGG19 are the port's own, the weights random; the order of work is that of its trainer, which
-draws the fakes twice, judges four pictures and differentiates two of them. Needs torch, opencv and tqdm.
+draws the fakes twice, judges four pictures and differentiates two of them. On a GPU where torch finds one. Needs torch,
+opencv and tqdm.
 """
 
 import argparse
@@ -49,8 +50,10 @@ def main() -> None:
     from models.anime_gan import Discriminator
     from models.anime_gan_v2 import GeneratorV2
 
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_default_device(device)
     generator, discriminator = GeneratorV2(), Discriminator(num_layers=2, use_sn=True, norm_type="layer")
-    losses = AnimeGanLoss(argparse.Namespace(**SETTINGS), "cpu")
+    losses = AnimeGanLoss(argparse.Namespace(**SETTINGS), device)
     optimizers = [torch.optim.Adam(model.parameters(), 1e-5, (0.5, 0.999)) for model in (generator, discriminator)]
     photo, anime, gray, smooth = (2 * torch.rand(batch, 3, size, size) - 1 for _ in range(4))
 
@@ -60,7 +63,7 @@ def main() -> None:
         optimizer.step()
 
     def step(precision: str) -> None:
-        automatic = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+        automatic = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
         optimizers[1].zero_grad()
         with automatic:
             fake = generator(photo)
@@ -77,6 +80,8 @@ def main() -> None:
     for line in sys.stdin:
         started = time.perf_counter()
         step(line.strip())
+        if device == "cuda":
+            torch.cuda.synchronize()
         print(time.perf_counter() - started, flush=True)
 
 

@@ -3,6 +3,7 @@
     python -m benchmarks.training --quick            under a minute on two idle cores: fast-hayao's networks, 128 px, batch 4
     python -m benchmarks.training                    every generator x feature network x precision
     python -m benchmarks.training --port DIR         in turn with a clone of github.com/ptran1203/pytorch-animeGAN
+    python -m benchmarks.training --names NAME…      experiments at their own size and batch, for GPUs; --xla compiles steps
     python -m benchmarks.training --memory NAME…     what experiments need on a GPU: counted, no step is taken
 
 Pictures are random and come through the training pipeline. FLOPs are counted from the traced step, forward and backward,
@@ -18,6 +19,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +45,16 @@ EQUAL_WORK = ["features.weights=none", "data.augment=none", "data.flatten=0", "d
 
 def peak_flops(dtype: str, repeats: int = 5) -> dict[str, float]:
     """FLOP/s of a large matrix product and of a 3x3 convolution of 256 channels, as a VGG has."""
-    square = tf.cast(tf.random.normal((2048, 2048)), dtype)
-    pictures, kernel = (tf.cast(tf.random.normal(shape), dtype) for shape in ((4, 64, 64, 256), (3, 3, 256, 256)))
+    side, batch = (16384, 256) if _gpu() else (2048, 4)
+    square = tf.cast(tf.random.normal((side, side)), dtype)
+    pictures, kernel = (tf.cast(tf.random.normal(shape), dtype) for shape in ((batch, 64, 64, 256), (3, 3, 256, 256)))
     work = {
-        "matrix product": (lambda: tf.matmul(square, square), 2 * 2048**3),
-        "convolution": (lambda: tf.nn.conv2d(pictures, kernel, 1, "SAME"), 2 * 4 * 64 * 64 * 9 * 256 * 256),
+        "matrix product": (lambda: tf.matmul(square, square), 2 * side**3),
+        "convolution": (lambda: tf.nn.conv2d(pictures, kernel, 1, "SAME"), 2 * batch * 64 * 64 * 9 * 256 * 256),
     }
     found = {}
     for name, (function, flops) in work.items():
-        compiled = tf.function(function)
+        compiled = tf.function(lambda: tf.reshape(function(), [-1])[0])  # noqa: B023  one number waits for all of them
         compiled()
         found[name] = flops / min(_seconds(lambda: compiled().numpy()) for _ in range(repeats))  # noqa: B023
     return found
@@ -135,13 +138,22 @@ def measure(trainer: Trainer, steps: int) -> dict[str, Any]:
 
 
 def peak_memory() -> int:
-    """Bytes of memory that this process had at most since `_reset_peak_memory`."""
+    """Bytes of memory that this process had at most since `_reset_peak_memory`, on the GPU where there is one."""
+    if _gpu():
+        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
     status = Path("/proc/self/status").read_text("ascii").splitlines()
     return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
 
 
 def _reset_peak_memory() -> None:
+    if _gpu():
+        tf.config.experimental.reset_memory_stats("GPU:0")
+        return
     Path("/proc/self/clear_refs").write_text("5", "ascii")  # proc(5)
+
+
+def _gpu() -> bool:
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _seconds(function: Any) -> float:
@@ -150,14 +162,14 @@ def _seconds(function: Any) -> float:
     return time.perf_counter() - started
 
 
-def against_port(folder: str, python: str, size: int, batch: int, steps: int) -> None:
+def against_port(folder: str, python: str, size: int, batch: int, steps: int, xla: bool = False) -> None:
     """Prints seconds per step of the port and of official-v2-hayao, which has the same networks, taken in turn.
 
     "kept" is ours with --keep-features, once features are there: that recipe does not augment, so they stay the same.
     """
     command = [python, str(Path(__file__).with_name("port.py")), folder, str(size), str(batch)]
     recipe = experiment("official-v2-hayao", f"data.size={size}", f"schedule.batch={batch}")
-    trainers = {precision: Trainer(recipe, precision) for precision in sorted({"float32", automatic_precision()})}
+    trainers = {precision: Trainer(recipe, precision, xla=xla) for precision in sorted({"float32", automatic_precision()})}
     rng = np.random.default_rng(0)
     pictures = {name: tf.constant(rng.uniform(-1, 1, (batch, size, size, 3)), tf.float32) for name in PICTURES}
     style = style_entry(recipe)
@@ -215,6 +227,37 @@ def print_memory(names: list[str]) -> None:
         print(f"{name:24}{recipe.data.size:5}{recipe.schedule.batch:6}{state / 2**30:7.2f} GiB{figures}", flush=True)
 
 
+def print_speeds(cases: Iterable[tuple[str, Experiment, str]], steps: int, xla: bool) -> None:
+    """Prints a line for each (label, experiment, precision), below the peaks of those precisions."""
+    cases = list(cases)
+    peaks = {precision: peak_flops(precision.removeprefix("mixed_")) for precision in sorted({case[2] for case in cases})}
+    for precision, found in peaks.items():
+        print(f"peak {precision}: " + ", ".join(f"{rate / 1e9:.0f} GFLOP/s in a {name}" for name, rate in found.items()))
+    figures = f"{'s/step':>8}{'images/s':>10}{'GFLOP':>8}{'GFLOP/s':>9}{'of peak':>9}{'waiting':>9}{'GiB':>6}"
+    print(f"{'':24}{'precision':16}{figures}  GFLOP of {', '.join(PARTS)}")
+    for label, recipe, precision in cases:
+        measured = measure(Trainer(recipe, precision, xla=xla), steps)
+        seconds, flops = measured["seconds"], measured["flops"]
+        rate = flops["all"] / seconds
+        parts = ", ".join(f"{flops[part] / 1e9:.0f}" for part in PARTS)
+        print(
+            f"{label:24}{precision:16}{seconds:8.3f}{recipe.schedule.batch / seconds:10.1f}"
+            f"{flops['all'] / 1e9:8.0f}{rate / 1e9:9.0f}{rate / max(peaks[precision].values()):9.0%}"
+            f"{measured['wait']:9.1%}{measured['memory'] / 2**30:6.1f}  {parts}",
+            flush=True,
+        )
+
+
+def combinations(quick: bool, size: int, batch: int) -> Iterator[tuple[str, Experiment]]:
+    """fast-hayao with every generator and feature network, or, `quick`, with its own."""
+    generators, features = (["lite"], ["hed-vgg16"]) if quick else (["v1", "v2", "lite"], ["vgg19", "mobilenetv2"])
+    for generator, network in itertools.product(generators, features):
+        settings = [f"generator.architecture={generator}", "generator.channels=0", f"features.network={network}"]
+        settings += [f"data.size={size}", f"schedule.batch={batch}"]
+        settings += ["discriminator.kind=patch"] if network == "mobilenetv2" else []  # a projected one looks through a VGG
+        yield f"{generator} {network}", experiment("fast-hayao", *settings)
+
+
 def main() -> None:
     """Prints one line for each combination."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -222,37 +265,27 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--xla", action="store_true", help="compile the steps with XLA")
     parser.add_argument("--port", metavar="DIR", help="a clone of the port, to be timed in turn with official-v2-hayao")
     parser.add_argument("--python", default=sys.executable, help="with --port: a Python that has torch, opencv and tqdm")
+    parser.add_argument("--names", metavar="NAME", nargs="+", help="experiments to be timed at their own size and batch")
     parser.add_argument("--memory", metavar="NAME", nargs="+", help="experiments whose memory is to be counted")
     arguments = parser.parse_args()
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
     if arguments.memory:
         print_memory(arguments.memory)
-        return
-    if arguments.port:
-        against_port(arguments.port, arguments.python, arguments.size, arguments.batch, arguments.steps)
-        return
-    precisions = sorted({automatic_precision()} if arguments.quick else {"float32", automatic_precision()})
-    generators, features = (["lite"], ["hed-vgg16"]) if arguments.quick else (["v1", "v2", "lite"], ["vgg19", "mobilenetv2"])
-    peaks = {precision: peak_flops(precision.removeprefix("mixed_")) for precision in precisions}
-    for precision, found in peaks.items():
-        print(f"peak {precision}: " + ", ".join(f"{rate / 1e9:.0f} GFLOP/s in a {name}" for name, rate in found.items()))
-    figures = f"{'s/step':>8}{'images/s':>10}{'GFLOP':>8}{'GFLOP/s':>9}{'of peak':>9}{'waiting':>9}{'GiB':>6}"
-    print(f"{'generator':10}{'features':13}{'precision':16}{figures}  GFLOP of {', '.join(PARTS)}")
-    for generator, network, precision in itertools.product(generators, features, precisions):
-        settings = [f"generator.architecture={generator}", "generator.channels=0", f"features.network={network}"]
-        settings += [f"data.size={arguments.size}", f"schedule.batch={arguments.batch}"]
-        settings += ["discriminator.kind=patch"] if network == "mobilenetv2" else []  # a projected one looks through a VGG
-        measured = measure(Trainer(experiment("fast-hayao", *settings), precision), arguments.steps)
-        seconds, flops = measured["seconds"], measured["flops"]
-        rate = flops["all"] / seconds
-        parts = ", ".join(f"{flops[part] / 1e9:.0f}" for part in PARTS)
-        print(
-            f"{generator:10}{network:13}{precision:16}{seconds:8.2f}{arguments.batch / seconds:10.1f}"
-            f"{flops['all'] / 1e9:8.0f}{rate / 1e9:9.0f}{rate / max(peaks[precision].values()):9.0%}"
-            f"{measured['wait']:9.1%}{measured['memory'] / 2**30:6.1f}  {parts}",
-            flush=True,
-        )
+    elif arguments.port:
+        against_port(arguments.port, arguments.python, arguments.size, arguments.batch, arguments.steps, arguments.xla)
+    else:
+        own = automatic_precision()
+        precisions = [own] if arguments.quick else sorted({"float32", own})
+        if arguments.names:
+            recipes = [(name, experiment(name)) for name in arguments.names]
+        else:
+            recipes = list(combinations(arguments.quick, arguments.size, arguments.batch))
+        cases = [(label, recipe, precision) for label, recipe in recipes for precision in precisions]
+        print_speeds(cases, arguments.steps, arguments.xla)
 
 
 if __name__ == "__main__":

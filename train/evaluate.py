@@ -265,7 +265,7 @@ def _read(path: Path) -> np.ndarray:
 
 def _line(name: str, figures: Mapping[str, float] | None) -> str:
     """A row of the table, or its head."""
-    columns = ("content", "colour", "flat", "lines")
+    columns = ("gram", "content", "colour", "flat", "lines")
     if figures is None:
         return f"{name:32} {'style ± error':>16} " + " ".join(f"{column:>8}" for column in columns)
     cells = [f"{figures[column]:8.3f}" if column in figures else f"{'-':>8}" for column in columns]

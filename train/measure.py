@@ -1,4 +1,4 @@
-"""What pictures measure: style distance to anime, content distance and colour shift from their photos, flatness, lines."""
+"""What pictures measure: style and Gram distance to anime, content and colour shift from their photos, flatness, lines."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +17,10 @@ from train.features import build_features
 
 LAYERS = {"conv2_2": 3, "conv3_3": 6}
 """The two depths, after their ReLU, by their place among the convolutions of VGG16 and of VGG19."""
+CONTENT = 1
+"""Which of them the content distance is taken at."""
+GRAM_LAYER = 9
+"""conv4_3, likewise; deeper than the two, and with its features' strength, which those are normalised from."""
 PATCHES = 128
 """Feature vectors drawn from each picture at each depth."""
 MINIMUM_PICTURES = 6
@@ -40,6 +44,11 @@ def kernel_means(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         base = patches @ others / dimensions + 1.0
         rows.append((base * base * base).mean(axis=0, dtype=np.float64).reshape(len(y), -1).mean(axis=1))
     return np.stack(rows)
+
+
+def products(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The linear kernel: inner products of every two of (n, 1, d) and (m, 1, d) -> (n, m)."""
+    return np.asarray(x[:, 0] @ y[:, 0].T, np.float64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,20 +149,24 @@ class Gauge:
             text = text.replace("--set features.weights=", "--weights ").replace("--set features.network=", "--network ")
             raise ValueError(text) from None
         convolutions = [layer for layer in whole.layers if isinstance(layer, keras.layers.Conv2D)]
-        self._features = traced(keras.Model(whole.input, [convolutions[place].output for place in LAYERS.values()]))
+        places = [*LAYERS.values(), GRAM_LAYER]
+        self._features = traced(keras.Model(whole.input, [convolutions[place].output for place in places]))
         self._inception = _inception() if kid else None
 
     def maps(self, picture: np.ndarray) -> list[np.ndarray]:
-        """uint8 RGB (H, W, 3) -> the features (h, w, d) at the two depths."""
-        return [np.asarray(values[0]) for values in self._features(pixels.to_model(picture)[None])]
+        """uint8 RGB (H, W, 3) -> the features (h, w, d), after their ReLU, at the two depths and at GRAM_LAYER."""
+        return [np.maximum(values[0], 0.0) for values in self._features(pixels.to_model(picture)[None])]
 
     def samples(self, maps: Sequence[np.ndarray], index: int, picture: np.ndarray) -> list[np.ndarray]:
-        """PATCHES vectors (k, d) at each depth, of norm √d, drawn by the picture's number; then Inception's (1, 2048)."""
+        """Of a picture, drawn by its number: PATCHES vectors (k, d) at each depth, of norm √d; then its Gram matrix (1, d²)
+        and Inception's (1, 2048)."""
         drawn = []
-        for depth, values in enumerate(maps):
+        for depth, values in enumerate(maps[: len(LAYERS)]):
             vectors = values.reshape(-1, values.shape[-1])
             chosen = np.random.default_rng([index, depth]).integers(len(vectors), size=PATCHES)
             drawn.append(_unit(vectors[chosen]) * np.float32(np.sqrt(vectors.shape[-1])))
+        deep = maps[len(LAYERS)].reshape(-1, maps[len(LAYERS)].shape[-1])
+        drawn.append((deep.T @ deep / np.float32(deep.size)).reshape(1, -1))
         if self._inception is not None:
             square = np.asarray(Image.fromarray(picture).resize((299, 299), Image.Resampling.BICUBIC))
             drawn.append(np.asarray(self._inception(pixels.to_model(square)[None])))
@@ -162,7 +175,7 @@ class Gauge:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Features of a set of pictures, one array (n, k, d) for each depth, and the means of its other figures."""
+    """Features of a set of pictures, arrays (n, k, d) as `Gauge.samples` gives them, and the means of its other figures."""
 
     features: list[np.ndarray]
     figures: dict[str, float]
@@ -183,7 +196,7 @@ def measure(
         features.append(gauge.samples(maps, index, output))
         row = {"content": 0.0, "colour": 0.0, "flat": flatness(output), "lines": line_share(output)}
         if output is not photo:
-            row["content"] = content_distance(contents[index] if contents else gauge.maps(photo)[-1], maps[-1])
+            row["content"] = content_distance(contents[index] if contents else gauge.maps(photo)[CONTENT], maps[CONTENT])
             row["colour"] = colour_shift(photo, output)
         rows.append(row)
     if len(rows) < MINIMUM_PICTURES:
@@ -196,7 +209,11 @@ def measure(
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """All figures of a set of pictures, and its style distance: `style` is 1000 × that, `kid` likewise 1000 × KID."""
+    """All figures of a set of pictures, and its style distance.
+
+    `style` is 1000 × that, `kid` 1000 × KID, and `gram` 1000 × the squared distance of mean Gram matrices, as a share of
+    anime's own squared norm; all three unbiased, with their standard errors.
+    """
 
     figures: dict[str, float]
     style: Distance
@@ -204,17 +221,20 @@ class Score:
 
 def compare(outputs: Measured, anime: Measured) -> Score:
     """Scores pictures against anime; the style distance is the mean of the two depths."""
+    gram = len(LAYERS)
     kernels = [
-        (kernel_means(x, x), kernel_means(x, y), kernel_means(y, y))
-        for x, y in zip(outputs.features, anime.features, strict=True)
+        tuple((products if place == gram else kernel_means)(*pair) for pair in ((x, x), (x, y), (y, y)))
+        for place, (x, y) in enumerate(zip(outputs.features, anime.features, strict=True))
     ]
-    depths = kernels[: len(LAYERS)]
-    style = mmd(*(np.mean(part, axis=0) for part in zip(*depths, strict=True)))
+    style = mmd(*(np.mean(part, axis=0) for part in zip(*kernels[:gram], strict=True)))
     figures = {"style": 1000 * style.value, "style_error": 1000 * style.error}
-    figures |= {f"style_{name}": 1000 * mmd(*parts).value for name, parts in zip(LAYERS, depths, strict=True)}
-    if kernels[len(LAYERS) :]:
-        kid = mmd(*kernels[-1])
-        figures |= {"kid": 1000 * kid.value, "kid_error": 1000 * kid.error}
+    figures |= {f"style_{name}": 1000 * mmd(*parts).value for name, parts in zip(LAYERS, kernels, strict=False)}
+    own = kernels[gram][2]
+    norm = (own.sum() - np.trace(own)) / (len(own) * (len(own) - 1))
+    others = {"gram": 1000 / norm, "kid": 1000.0}
+    for (name, factor), parts in zip(others.items(), kernels[gram:], strict=False):
+        distance = mmd(*parts)
+        figures |= {name: factor * distance.value, f"{name}_error": factor * distance.error}
     return Score(figures | outputs.figures, style)
 
 
@@ -237,7 +257,7 @@ class Scale:
         self.photos = [pixels.limit_size(photo, size) for photo in data.held_out_photos()]
         frames = [pixels.limit_size(frame, size) for frame in data.held_out_anime()]
         self.anime = measure(gauge, ((frame, frame) for frame in frames))
-        self.contents = [_unit(gauge.maps(photo)[-1]).astype(np.float16) for photo in self.photos]
+        self.contents = [_unit(gauge.maps(photo)[CONTENT]).astype(np.float16) for photo in self.photos]
         self.ends = {"photos": self.score((photo, photo) for photo in self.photos), "anime": itself(self.anime)}
 
     def score(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
