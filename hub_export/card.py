@@ -9,6 +9,7 @@ TAG = "animegan-lab"
 
 FIGURES = {
     "style": "style distance (1000 × MMD² of patch features to held-out anime): lower is more anime",
+    "gram": "Gram distance (1000 × squared distance of conv4_3's mean Gram matrix from held-out anime's)",
     "kid": "KID (1000 × MMD² in InceptionV3): lower is more anime",
     "content": "content distance (1 - cosine of features to the photo): 0 keeps everything",
     "colour": "colour shift (Lab distance of mean colours to the photo): below 2.3 hardly seen",

@@ -46,15 +46,20 @@ def contains(picture: np.ndarray, window: np.ndarray) -> bool:
     return True
 
 
-def test_vivid_targets_are_deeper_warmer_and_more_colourful() -> None:
+def recoloured(**config: float) -> dict[tuple[int, ...], np.ndarray]:
+    """What targets make of black, white, gray and two dull colours, by colour."""
     colours = [[0, 0, 0], [255, 255, 255], [128, 128, 128], [150, 100, 90], [60, 120, 70]]
     photo = np.repeat(np.array(colours, np.uint8), 16, axis=0)[None].repeat(64, axis=0)
-    data = TrainingData(DataConfig(size=64, augment="crop", vivid=1.0), [photo], [noise(64, 80, 6)])
+    data = TrainingData(DataConfig(size=64, augment="crop", **config), [photo], [noise(64, 80, 6)])  # type: ignore[arg-type]
     element = next(iter(data.batches(1, seed=0).as_numpy_iterator()))
     shown, target = (pixels.from_model(element[name]).reshape(-1, 3) for name in ("photo", "target"))
     found = {tuple(before): after.astype(int) for before, after in zip(shown.tolist(), target, strict=True)}
     assert len(found) >= 4
-    for before, after in found.items():
+    return found
+
+
+def test_vivid_targets_are_deeper_warmer_and_more_colourful() -> None:
+    for before, after in recoloured(vivid=1.0).items():
         saturation = np.ptp(before)
         if before in ((0, 0, 0), (255, 255, 255)):
             assert tuple(after) == before
@@ -62,6 +67,14 @@ def test_vivid_targets_are_deeper_warmer_and_more_colourful() -> None:
             assert np.ptp(after) > 1.2 * saturation and after @ losses.GRAY_WEIGHTS < before @ np.array(losses.GRAY_WEIGHTS)
         else:
             assert before[0] - 12 < after[1] < before[0] and after[0] > after[1] > after[2]
+
+
+def test_warm_targets_have_more_red_and_less_blue() -> None:
+    for before, after in recoloured(warm=1.0).items():
+        if before in ((0, 0, 0), (255, 255, 255)):
+            assert tuple(after) == before
+        else:
+            assert before[0] < after[0] < before[0] + 12 and after[1] == before[1] and before[2] - 16 < after[2] < before[2]
 
 
 @pytest.mark.parametrize("flat", [False, True])

@@ -221,7 +221,9 @@ def test_contradictions_on_the_command_line(layout: Path, tmp_path: Path) -> Non
         (monet, Source(photos=photos, anime=anime), "leave --photos out"),
         (DataConfig(holdout=-1), Source(), "cannot be negative"),
         (DataConfig(resolution=-1), Source(), "cannot be negative"),
-        (DataConfig(vivid=-0.5), Source(), "cannot be negative"),
+        (DataConfig(vivid=-0.5), Source(), "data.vivid cannot be negative"),
+        (DataConfig(warm=-0.5), Source(), "data.warm cannot be negative"),
+        (DataConfig(warm=10.0), Source(), "data.warm is between 0 and 5, got 10"),
         (DataConfig(flatten=1.5), Source(), "between 0 and 1"),
     ]:
         with pytest.raises(ValueError, match=message):

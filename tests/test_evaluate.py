@@ -18,7 +18,19 @@ from test_checkpoint import tiny_record
 from hub_export.card import model_card
 from hub_export.checkpoint import Record, load_generator, read_history, read_record, verify_files, write_record
 from train.evaluate import _insert, _kinship, compared_with, main, parser, read_pairs, recommended
-from train.measure import Distance, colour_shift, content_distance, flatness, kernel_means, line_share, mmd
+from train.measure import (
+    Distance,
+    Gauge,
+    colour_shift,
+    compare,
+    content_distance,
+    flatness,
+    kernel_means,
+    line_share,
+    measure,
+    mmd,
+    products,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -77,6 +89,27 @@ def test_a_change_on_the_same_pictures_is_known_better_than_the_distances() -> N
     values, errors = np.array(changes).T
     assert 0.5 * values.std() < np.median(errors) < 2 * values.std()
     assert between(photos, anime).change_from(between(photos, anime)) == (0.0, 0.0)
+
+
+def test_linear_mmd_is_the_distance_of_means() -> None:
+    """Less what the means' own errors add: the kernel of the Gram distance."""
+    random = np.random.default_rng(4)
+    x, y = random.normal(0.0, 1.0, (6, 1, 9)), random.normal(0.5, 1.0, (5, 1, 9))
+    found = mmd(products(x, x), products(x, y), products(y, y)).value
+    spread = sum(of[:, 0].var(axis=0, ddof=1).sum() / len(of) for of in (x, y))
+    assert found == pytest.approx(np.sum((x.mean(axis=0) - y.mean(axis=0)) ** 2) - spread)
+
+
+def test_gram_distance_sees_the_strength_of_features_that_style_distance_normalises() -> None:
+    random = np.random.default_rng(5)
+    noise = [random.integers(0, 256, (48, 48, 3)).astype(np.uint8) for _ in range(12)]
+    gauge = Gauge(weights="none")
+    anime = measure(gauge, [(picture, picture) for picture in noise[:6]])
+    others = measure(gauge, [(picture, picture) for picture in noise[6:]])
+    stronger = dataclasses.replace(others, features=[*others.features[:2], 2 * others.features[2]])
+    same, changed = (compare(pictures, anime).figures for pictures in (others, stronger))
+    assert abs(same["gram"]) < 5 * same["gram_error"] and changed["style"] == same["style"]
+    assert changed["gram"] == pytest.approx(1000, rel=0.1)  # twice anime's Gram matrix is as far from it as none
 
 
 def test_content_distance() -> None:
@@ -163,7 +196,8 @@ def test_a_run_is_measured_written_and_goes_on(workplace: Path, capsys: pytest.C
         record = read_record(run / name)
         verify_files(run / name, record)
         load_generator(run / name)
-        assert {"style", "style_error", "style_photos", "style_anime", "content", "flat_anime"} <= record.metrics.keys()
+        scales = {f"{name}{end}" for name in ("style", "gram") for end in ("", "_error", "_photos", "_anime")}
+        assert scales | {"content", "flat_anime"} <= record.metrics.keys()
         card = (run / name / "README.md").read_text("utf-8")
         assert card == model_card(record)
         assert "photos themselves" in card and "Held-out 6 photos and 6 frames" in card and "style distance" in card

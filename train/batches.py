@@ -18,6 +18,9 @@ ENLARGEMENT = 1.12
 VIVID_SATURATION = 0.3
 VIVID_EXPONENTS = (0.05, 0.1, 0.2)
 """Of R, G and B. Photos have a mean CIE lightness of 60, b* of -1 and chroma of 11; Hayao's frames 48, 4 and 16."""
+WARM_EXPONENTS = (-0.1, 0.0, 0.15)
+MAXIMUM_WARMTH = 5.0
+"""Red's exponent stays above 0."""
 
 
 class TrainingData:
@@ -99,8 +102,9 @@ class TrainingData:
 
         Returns:
             Elements {"photo", "target", "anime", "anime_gray", "smooth", "smooth_gray"}, each (batch, size, size, 3)
-            float32 [-1, 1] RGB. target is the photo in the same crop, flat where config.flatten is set and more vivid
-            where config.vivid is; the last four are one frame in one crop, the gray ones with three equal channels.
+            float32 [-1, 1] RGB. target is the photo in the same crop, flat where config.flatten is set, more vivid
+            where config.vivid and warmer where config.warm is; the last four are one frame in one crop, the gray ones
+            with three equal channels.
         """
         context = context or tf.distribute.InputContext()
         workers = context.num_input_pipelines
@@ -146,8 +150,8 @@ class TrainingData:
     def _photo(self, index: Any, seed: Any) -> dict[str, Any]:
         picture = self._cut(self._photos.read(index), seed)
         target = picture[..., -3:]
-        if self.config.vivid:
-            target = enliven(target, self.config.vivid)
+        if self.config.vivid or self.config.warm:
+            target = enliven(target, self.config.vivid, self.config.warm)
         return {"photo": pixels.to_model(picture[..., :3]), "target": pixels.to_model(target)}
 
     def _frame(self, index: Any, seed: Any) -> dict[str, Any]:
@@ -209,11 +213,11 @@ def _order(count: int, key: int, first: int) -> tf.data.Dataset:
     return epochs.flat_map(permutation).skip(first % count)
 
 
-def enliven(picture: Any, strength: float) -> Any:
-    """(..., 3) RGB in [0, 255] -> the same, deeper, warmer and more colourful; black and white stay."""
+def enliven(picture: Any, vivid: float, warm: float = 0.0) -> Any:
+    """(..., 3) RGB in [0, 255] -> the same, deeper and more colourful, and warmer; black and white stay."""
     gray = to_gray(picture)
-    saturated = gray + (1.0 + VIVID_SATURATION * strength) * (picture - gray)
-    exponents = 1.0 + strength * tf.constant(VIVID_EXPONENTS)
+    saturated = gray + (1.0 + VIVID_SATURATION * vivid) * (picture - gray)
+    exponents = 1.0 + vivid * tf.constant(VIVID_EXPONENTS) + warm * tf.constant(WARM_EXPONENTS)
     return 255.0 * tf.clip_by_value(saturated / 255.0, 0.0, 1.0) ** exponents
 
 

@@ -5,9 +5,10 @@
     python -m train.evaluate RUN --data DIR --pictures PHOTOS OUTPUTS         and another model's pictures of PHOTOS
 
 Each checkpoint's own configuration says which photos and frames were held out. Photos themselves and anime itself (one
-half of the frames against the other) are the two ends of the scale. The figures go into checkpoint.json and the model
-card, and as `eval_...` into the run's history.jsonl and the checkpoints' own; measuring again changes nothing. Measure a run
-that is not training.
+half of the frames against the other) are the two ends of the scale. Style distance looks at normalised features of two
+middle layers, Gram distance at the strength of a deeper one's, which the style loss itself lowers where it is taken in
+the same network. The figures go into checkpoint.json and the model card, and as `eval_...` into the run's history.jsonl
+and the checkpoints' own; measuring again changes nothing. Measure a run that is not training.
 
 Of runs that are measured in one call, the last checkpoint of each is compared with the last one of the run that its
 experiment differs from: both drew the same photos, so that the change of style has a smaller error than the styles. A run

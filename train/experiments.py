@@ -119,6 +119,8 @@ class DataConfig:
             colour and pixels are then held to; 0 holds them to the photo itself, as the references do.
         vivid: how much deeper, warmer and more colourful than the photo that version is, see `batches.enliven`; 1 is part
             of the way from photos to Hayao's frames, which keeps white white. 0 in the references.
+        warm: how much lighter that version's red is and how much darker its blue; white stays white here too. 0 in the
+            references.
         holdout: how many photos and how many frames are kept out of training, for judging.
     """
 
@@ -129,6 +131,7 @@ class DataConfig:
     augment: Literal["none", "flip", "crop", "enlarge-crop"] = "none"
     flatten: float = 0.0
     vivid: float = 0.0
+    warm: float = 0.0
     holdout: int = 0
 
 
@@ -441,6 +444,55 @@ _register(
     loss={"style_weight": 800.0, "style_target": "colour", "colour_weight": 300.0},
     data={"flatten": 0.2},
     schedule={"epochs": 3, "steps_per_epoch": 50},
+)
+hayao_gpu = _register(
+    fast_hayao,
+    "hayao-gpu",
+    "What do minutes of a GPU add: larger crops and batches, anime's palette, and a discriminator that sees colour?",
+    discriminator={"sees": "colour"},
+    loss={
+        "content_weight": 25.0,
+        "style_weight": 800.0,
+        "style_target": "colour",
+        "colour_weight": 300.0,
+        "colour_saturation": 1.0,
+    },
+    data={"size": 192, "flatten": 0.2, "vivid": 1.0},
+    schedule={"batch": 8, "steps_per_epoch": 450, "warmup_steps": 300, "steps": 1800, "checkpoint_epochs": 1},
+)
+_register(
+    hayao_gpu,
+    "hayao-gpu-gray",
+    "Is it the colour that the discriminator sees, or the style term?",
+    discriminator={"sees": "gray"},
+)
+_register(
+    hayao_gpu,
+    "hayao-gpu-patch",
+    "With minutes of a GPU, is the references' patch discriminator as good as one on frozen features?",
+    discriminator={"kind": "patch", "channels": 64, "norm": "layer"},
+    loss={"gray_weight": 0.3},
+    schedule={"discriminator_rate": 3e-4},
+)
+_register(
+    hayao_gpu,
+    "hayao-gpu-painted",
+    "Does half the content weight bring it nearer to anime, and what does that cost?",
+    loss={"content_weight": 12.0},
+)
+hayao_gpu_style = _register(
+    hayao_gpu,
+    "hayao-gpu-style",
+    "Does three times the style weight bring deep features as near to anime as the official model's?",
+    loss={"style_weight": 2500.0, "colour_weight": 500.0},
+)
+_register(
+    hayao_gpu_style,
+    "hayao-gpu-faithful",
+    "Does twice the content weight, from there on, give detail back without losing the style?",
+    init="animegan_app/checkpoints/hayao-gpu-style/epoch-004",
+    loss={"content_weight": 50.0},
+    schedule={"warmup_epochs": 0, "warmup_steps": 0, "generator_rate": 2e-4},
 )
 _register(
     fast_hayao,
