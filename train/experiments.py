@@ -466,7 +466,7 @@ _register(
     "Is it the colour that the discriminator sees, or the style term?",
     discriminator={"sees": "gray"},
 )
-_register(
+hayao_gpu_patch = _register(
     hayao_gpu,
     "hayao-gpu-patch",
     "With minutes of a GPU, is the references' patch discriminator as good as one on frozen features?",
@@ -480,19 +480,31 @@ _register(
     "Does half the content weight bring it nearer to anime, and what does that cost?",
     loss={"content_weight": 12.0},
 )
-hayao_gpu_style = _register(
+_register(
     hayao_gpu,
     "hayao-gpu-style",
     "Does three times the style weight bring deep features as near to anime as the official model's?",
     loss={"style_weight": 2500.0, "colour_weight": 500.0},
 )
 _register(
-    hayao_gpu_style,
-    "hayao-gpu-faithful",
-    "Does twice the content weight, from there on, give detail back without losing the style?",
-    init="animegan_app/checkpoints/hayao-gpu-style/epoch-004",
-    loss={"content_weight": 50.0},
-    schedule={"warmup_epochs": 0, "warmup_steps": 0, "generator_rate": 2e-4},
+    hayao_gpu_patch,
+    "hayao-warm",
+    "Do a warmer palette and a heavier style term, on a CPU again, bring it as near to anime as the official model is?",
+    init="animegan_app/checkpoints/hayao-gpu-patch/epoch-004",
+    discriminator={"kind": "projected", "channels": 128, "norm": "instance"},
+    loss={"content_weight": 30.0, "style_weight": 2000.0, "colour_weight": 600.0, "gray_weight": 0.0},
+    data={"size": 128, "vivid": 0.7, "warm": 0.3},
+    schedule={
+        "batch": 4,
+        "warmup_epochs": 0,
+        "warmup_steps": 0,
+        "epochs": 3,
+        "steps_per_epoch": 75,
+        "steps": 0,
+        "generator_rate": 2e-4,
+        "discriminator_rate": 1e-3,
+        "ema": 0.99,
+    },
 )
 _register(
     fast_hayao,

@@ -338,6 +338,22 @@ RECORDS: dict[str, str] = {
     "Does a style term as heavy as the discriminator's, in colour, bring deep features nearer to anime's?": (
         "风格项与判别器的一样重、并用彩色目标时，能让深层特征更接近动画吗？"
     ),
+    "What do minutes of a GPU add: larger crops and batches, anime's palette, and a discriminator that sees colour?": (
+        "几分钟的 GPU 能带来什么：更大的裁切和批次、动画的配色，加上看得见颜色的判别器？"
+    ),
+    "Is it the colour that the discriminator sees, or the style term?": "起作用的是判别器看到的颜色，还是风格项？",
+    "With minutes of a GPU, is the references' patch discriminator as good as one on frozen features?": (
+        "有了几分钟的 GPU，原版的 patch 判别器能与建立在冻结特征上的判别器一样好吗？"
+    ),
+    "Does half the content weight bring it nearer to anime, and what does that cost?": (
+        "内容权重减半能更接近动画吗？代价是什么？"
+    ),
+    "Does three times the style weight bring deep features as near to anime as the official model's?": (
+        "三倍的风格权重能让深层特征像官方模型那样接近动画吗？"
+    ),
+    "Do a warmer palette and a heavier style term, on a CPU again, bring it as near to anime as the official model is?": (
+        "回到 CPU 上，更暖的配色加上更重的风格项，能像官方模型那样接近动画吗？"
+    ),
     "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.": (
         "整套程序能运行吗？生成的图片、极小的网络、几步训练：CPU 上只需数秒。"
     ),
