@@ -30,6 +30,8 @@ MARKS = (("circle", "solid"), ("diamond", "dash"), ("square", "dashdot"))
 GRAY, FAINT = "#8a8580", "rgba(138, 133, 128, 0.3)"
 CHART_HEIGHT, PLANE_HEIGHT, HEAD = 200, 480, 50
 """In pixels; the head holds the legend."""
+LEGEND_ROW, LEGEND_COLUMNS = 19, 2
+"""A row's pixels, and how many columns of long names fit a wide page; what the plane grows by."""
 MAX_SETTING = 200
 """Characters of a setting's value that are shown."""
 ABOUT = {"name", "question", "base"}
@@ -182,6 +184,7 @@ def plane_figure(experiments: Mapping[str, Sequence[Offer]], words: Mapping[str,
                 "cliponaxis": False,
             }
         )
+    layout["height"] += LEGEND_ROW * (sum(trace.get("showlegend", True) for trace in data) // LEGEND_COLUMNS)
     line = {"color": GRAY, "width": 1.5, "dash": "dash"}
     layout["shapes"] = [{"xref": "paper", "x0": 0, "x1": 1, "y0": style, "y1": style, "line": line} for style in anime]
     layout["annotations"] = [

@@ -10,6 +10,7 @@ import pytest
 from animegan_app import curves as module
 from animegan_app.catalog import Offer
 from animegan_app.curves import (
+    LEGEND_ROW,
     Curves,
     differences,
     loss_figure,
@@ -155,7 +156,9 @@ def test_the_plane_holds_every_measured_checkpoint_and_both_ends() -> None:
 
 def test_two_dozen_experiments_look_different_and_more_are_drawn_too() -> None:
     offer = Offer("local", "tiny", record("epoch-001", metrics={"style": 200.0, "content": 0.05}))
-    traces = plane_figure({f"experiment {number}": [offer] for number in range(30)}, WORDS)["data"]
+    figure, one = (plane_figure({f"experiment {number}": [offer] for number in range(count)}, WORDS) for count in (30, 1))
+    assert figure["layout"]["height"] == one["layout"]["height"] + 15 * LEGEND_ROW, "the plot itself keeps its height"
+    traces = figure["data"]
     looks = [(trace["marker"]["color"], trace["marker"]["symbol"][0]) for trace in traces]
     assert len(looks) == 30 and len(set(looks[:24])) == 24
 
