@@ -84,11 +84,13 @@ def _measured(record: Record) -> str:
         for name, value in metrics.items()
         if name not in FIGURES and not name.endswith(("_photos", "_anime", "_error", "_change"))
     ]
-    change = ""
-    if "style_change" in metrics:
-        error = metrics.get("style_change_error", 0.0)
-        base = record.data.get("compared_with", record.base)
-        change = f"Style distance against `{base}`, on the same photos: {metrics['style_change']:+.3g} ± {error:.2g}."
+    base = record.data.get("compared_with", record.base)
+    changes = [
+        f"{words} {metrics[f'{name}_change']:+.3g} ± {metrics.get(f'{name}_change_error', 0.0):.2g}"
+        for name, words in {"style": "style distance", "gram": "Gram distance"}.items()
+        if f"{name}_change" in metrics
+    ]
+    change = f"Against `{base}`, on the same photos: {', '.join(changes)}." if changes else ""
     parts = [
         str(record.data.get("measured", "")),
         _table(["figure", "photos themselves", "this checkpoint", "anime itself"], rows) if rows else "",

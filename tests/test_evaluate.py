@@ -226,9 +226,9 @@ def test_runs_are_compared_with_their_base(workplace: Path, tmp_path: Path, caps
     main(parser().parse_args([str(run), str(base), "--weights", "none", "--cache", str(workplace / "cache")]))
     metrics = [read_record(folder).metrics for folder in (run / "epoch-002", base / "epoch-001")]
     assert metrics[0]["style_change"] == pytest.approx(metrics[0]["style"] - metrics[1]["style"], rel=0.01, abs=0.01)
-    assert metrics[0]["style_change_error"] > 0 and "style_change" not in metrics[1]
-    assert "tiny against smoke: style " in capsys.readouterr().out
-    assert "Style distance against `smoke`, on the same photos" in (run / "epoch-002" / "README.md").read_text("utf-8")
+    assert min(metrics[0][f"{of}_change_error"] for of in ("style", "gram")) > 0 and "style_change" not in metrics[1]
+    assert re.search(r"tiny against smoke: style \S+ ± \S+, gram \S+ ± \S+, content \S+\n", capsys.readouterr().out)
+    assert "Against `smoke`, on the same photos: style distance " in (run / "epoch-002" / "README.md").read_text("utf-8")
     main(parser().parse_args([str(run / "epoch-002"), "--weights", "none", "--cache", str(workplace / "cache")]))
     assert read_record(run / "epoch-002").metrics == metrics[0]  # also without the base
     shutil.rmtree(run / "epoch-002")

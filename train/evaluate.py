@@ -11,7 +11,7 @@ the same network. The figures go into checkpoint.json and the model card, and as
 and the checkpoints' own; measuring again changes nothing. Measure a run that is not training.
 
 Of runs that are measured in one call, the last checkpoint of each is compared with the last one of the run that its
-experiment differs from: both drew the same photos, so that the change of style has a smaller error than the styles. A run
+experiment differs from: both drew the same photos, so that a change has a smaller error than the two distances. A run
 that repeats an experiment with another seed is compared with that experiment's base at the same seed; where that is not
 measured, with the experiment itself, which tells what a seed alone changes.
 """
@@ -204,13 +204,15 @@ def main(arguments: argparse.Namespace) -> None:
             opponent = compared_with(record, records.values())
             if opponent:
                 base = last[opponent][1]
-                change, error = (1000 * value for value in score.style.change_from(base.style))
+                changes = {of: score.distances[of].change_from(base.distances[of]) for of in ("style", "gram")}
+                told = ", ".join(f"{of} {change:+.1f} ± {error:.1f}" for of, (change, error) in changes.items())
                 content = score.figures["content"] - base.figures["content"]
-                print(f"{name} against {opponent}: style {change:+.1f} ± {error:.1f}, content {content:+.3f}", flush=True)
+                print(f"{name} against {opponent}: {told}, content {content:+.3f}", flush=True)
                 if arguments.write:
-                    metrics = record.metrics | _rounded({"style_change": change, "style_change_error": error})
+                    figures = {f"{of}_change": change for of, (change, _) in changes.items()}
+                    figures |= {f"{of}_change_error": error for of, (_, error) in changes.items()}
                     about = {"measured": record.data["measured"], "compared_with": opponent}
-                    write_figures(folder, metrics, about, rows[folder.parent])
+                    write_figures(folder, record.metrics | _rounded(figures), about, rows[folder.parent])
         for photos, outputs in arguments.pictures:
             given = [(photos / "themselves", photos), (outputs, outputs)]
             for label, folder in given:
@@ -266,13 +268,16 @@ def _read(path: Path) -> np.ndarray:
 
 def _line(name: str, figures: Mapping[str, float] | None) -> str:
     """A row of the table, or its head."""
-    columns = ("gram", "content", "colour", "flat", "lines")
+    distances, columns = ("style", "gram"), ("content", "colour", "flat", "lines")
     if figures is None:
-        return f"{name:32} {'style ± error':>16} " + " ".join(f"{column:>8}" for column in columns)
-    cells = [f"{figures[column]:8.3f}" if column in figures else f"{'-':>8}" for column in columns]
+        return " ".join([f"{name:32}", *(f"{of + ' ± error':>16}" for of in distances), *(f"{of:>8}" for of in columns)])
+    cells = [f"{name:32}"]
+    for of in distances:
+        with_error = f"{figures[of]:.1f} ± {figures[f'{of}_error']:.1f}"
+        cells.append(f"{with_error:>16}")
+    cells += [f"{figures[of]:8.3f}" if of in figures else f"{'-':>8}" for of in columns]
     kid = f"  kid {figures['kid']:.1f} ± {figures['kid_error']:.1f}" if "kid" in figures else ""
-    style = f"{figures['style']:.1f} ± {figures['style_error']:.1f}"
-    return f"{name:32} {style:>16} {' '.join(cells)}{kid}"
+    return " ".join(cells) + kid
 
 
 if __name__ == "__main__":

@@ -68,6 +68,11 @@ class Distance:
         """Standard error of the value: the jackknife's over the pictures of both sides."""
         return _jackknife(self.without)
 
+    def scaled(self, factor: float) -> "Distance":
+        """In other units."""
+        here, there = self.without
+        return Distance(factor * self.value, (factor * here, factor * there))
+
     def change_from(self, other: "Distance") -> tuple[float, float]:
         """How much larger it is than another one of the same pictures, and the standard error of that."""
         pairs = zip(self.without, other.without, strict=True)
@@ -209,14 +214,14 @@ def measure(
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """All figures of a set of pictures, and its style distance.
+    """All figures of a set of pictures, and those of them that are distances to anime, unbiased, with their errors.
 
-    `style` is 1000 × that, `kid` 1000 × KID, and `gram` 1000 × the squared distance of mean Gram matrices, as a share of
-    anime's own squared norm; all three unbiased, with their standard errors.
+    `style` is 1000 × the style distance, `kid` 1000 × KID, and `gram` 1000 × the squared distance of mean Gram matrices as
+    a share of anime's own squared norm.
     """
 
     figures: dict[str, float]
-    style: Distance
+    distances: dict[str, Distance]
 
 
 def compare(outputs: Measured, anime: Measured) -> Score:
@@ -226,16 +231,15 @@ def compare(outputs: Measured, anime: Measured) -> Score:
         tuple((products if place == gram else kernel_means)(*pair) for pair in ((x, x), (x, y), (y, y)))
         for place, (x, y) in enumerate(zip(outputs.features, anime.features, strict=True))
     ]
-    style = mmd(*(np.mean(part, axis=0) for part in zip(*kernels[:gram], strict=True)))
-    figures = {"style": 1000 * style.value, "style_error": 1000 * style.error}
-    figures |= {f"style_{name}": 1000 * mmd(*parts).value for name, parts in zip(LAYERS, kernels, strict=False)}
     own = kernels[gram][2]
     norm = (own.sum() - np.trace(own)) / (len(own) * (len(own) - 1))
-    others = {"gram": 1000 / norm, "kid": 1000.0}
-    for (name, factor), parts in zip(others.items(), kernels[gram:], strict=False):
-        distance = mmd(*parts)
-        figures |= {name: factor * distance.value, f"{name}_error": factor * distance.error}
-    return Score(figures | outputs.figures, style)
+    distances = {"style": mmd(*(np.mean(part, axis=0) for part in zip(*kernels[:gram], strict=True))).scaled(1000.0)}
+    factors = {"gram": 1000.0 / norm, "kid": 1000.0}
+    distances |= {name: mmd(*of).scaled(factors[name]) for name, of in zip(factors, kernels[gram:], strict=False)}
+    figures = {f"style_{name}": 1000.0 * mmd(*of).value for name, of in zip(LAYERS, kernels, strict=False)}
+    for name, distance in distances.items():
+        figures |= {name: distance.value, f"{name}_error": distance.error}
+    return Score(figures | outputs.figures, distances)
 
 
 def itself(anime: Measured) -> dict[str, float]:
