@@ -41,7 +41,7 @@ from benchmarks.load import measure
 from hub_export import pixels
 from hub_export.checkpoint import read_record
 from hub_export.publish import publish
-from hub_export.store import SETTING, HubStore
+from hub_export.store import SETTING, FolderStore, HubStore
 from train.experiments import EXPERIMENTS
 
 ROOT = Path(__file__).parents[1]
@@ -594,6 +594,20 @@ def test_a_training_in_progress_appears_by_itself(page: Page, runs: Path) -> Non
         facts(page, "tiny epoch-003")
     finally:
         shutil.rmtree(folder)
+
+
+def test_news_leave_the_list_of_a_new_experiment_to_its_own_answer(runs: Path) -> None:
+    """They may be answered later than that, and after one of its checkpoints has been chosen."""
+    tiny_checkpoint(runs.parent / "news" / "other" / "epoch-001")
+    for name in ("epoch-001", "epoch-002"):
+        tiny_checkpoint(runs.parent / "news" / "tiny" / name)
+    demo = ui.build_demo(Catalog({"local": FolderStore(runs.parent / "news")}))
+    renew = next(event.fn for event in demo.fns.values() if event.name == "renew_checkpoints")
+    assert "choices" not in renew("local/tiny", "local/other/epoch-001", None)
+    kept = renew("local/tiny", "local/tiny/epoch-001", None)
+    assert len(kept["choices"]) == 2 and "value" not in kept
+    removed = renew("local/tiny", "local/tiny/epoch-003", None)
+    assert len(removed["choices"]) == 2 and removed["value"].startswith("local/tiny/")
 
 
 def test_phone_width(phone: Page) -> None:

@@ -59,6 +59,13 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
             raise parts.error("gone", request, name=experiment)
         return parts.renewed(parts.checkpoint_choices(offers, request), checkpoint, catalog.first(offers).key)
 
+    def renew_checkpoints(experiment: str | None, checkpoint: str | None, request: gr.Request) -> Any:
+        """What is on offer has changed. While a new experiment's own list is under way, that is left to it: this answer
+        may come when one of the list has been chosen already, and would undo that."""
+        if experiment and checkpoint and not checkpoint.startswith(f"{experiment}/"):
+            return gr.skip()
+        return list_checkpoints(experiment, checkpoint, request)
+
     def describe(key: str | None, request: gr.Request) -> str:
         try:
             return about_checkpoint(studio, catalog.find(key) if key else None, request)
@@ -163,7 +170,8 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
     adjusting = gr.on([strength.change, photo_colours.change, suffix.change], **drawn, show_progress="hidden")
     cancel.click(lambda: ("", gr.Button(visible=True)), None, [wanted, again], cancels=[drawing, adjusting], **quick)
     last: Any = quick | {"preprocess": False, "trigger_mode": "always_last"}  # one answer at a time, the last choice's last
-    gr.on([experiment.input, known.change], list_checkpoints, [experiment, checkpoint], checkpoint, **last)
+    experiment.input(list_checkpoints, [experiment, checkpoint], checkpoint, **last)
+    known.change(renew_checkpoints, [experiment, checkpoint], checkpoint, **last)
     gr.on([checkpoint.change, known.change], describe, checkpoint, about, **last)
     checkpoint.change(None, [experiment, checkpoint], None, js=SHARE, **quick)
     return Stylise(photo, experiment, checkpoint)
