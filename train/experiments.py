@@ -5,7 +5,7 @@
     python -m train.run NAME --set loss.style_weight=30 --name mine
 
 `official-*` are the references' own settings; `repro-*` are the founding diary's six runs and the questions it left
-open; `fast-hayao` and `smoke` are ours. Times were not measured for what needs a GPU.
+open; `fast-hayao`, `hayao` and `smoke` with all that begin so are ours. Of what needs a GPU only `hayao-gpu` was timed.
 """
 
 import dataclasses

@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--xla",
         action="store_true",
-        help="compile the steps with XLA, for GPUs (not tried on one): same losses, but other random numbers for jitter",
+        help="compile the steps with XLA, for long runs on GPUs: same losses, but other random numbers for jitter",
     )
     p.add_argument(
         "--keep-features",
