@@ -13,13 +13,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from string import Formatter
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -216,6 +217,12 @@ def held(page: Page, data: str) -> Route:
     return found[0]
 
 
+def finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Its result, from another thread: this one has the browser's event loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
 def drawn(path: Path, folder: Path, longest_side: int = DEFAULT_LONGEST_SIDE) -> np.ndarray:
     return Stylizer().stylize(pixels.limit_size(read_photo(path), longest_side), folder).anime
 
@@ -250,8 +257,9 @@ def test_upload_to_download(page: Page, server: Server, runs: Path) -> None:
     facts(page, "640 × 427 px", "other epoch-002", "weights")
     pictures = page.locator("#slider img")
     expect(pictures).to_have_count(2)
-    sizes = pictures.evaluate_all("images => images.map(image => [image.naturalWidth, image.naturalHeight])")
-    assert sizes == [[640, 427], [640, 427]]
+    for picture in pictures.all():  # loaded after what the facts say
+        expect(picture).to_have_js_property("naturalWidth", 640)
+        expect(picture).to_have_js_property("naturalHeight", 427)
     anime = downloaded(page, "pagoda-other-epoch-002.png")
     np.testing.assert_array_equal(anime, drawn(PAGODA, runs / "other" / "epoch-002"))
 
@@ -362,6 +370,23 @@ def test_damaged_checkpoints_are_told_once(page: Page) -> None:
     expect(told).to_be_visible(timeout=WAIT)
     page.wait_for_timeout(1000)
     expect(told).to_have_count(1)
+
+
+def test_what_cannot_be_drawn_is_told_once_until_another_is_wanted(runs: Path) -> None:
+    """Also where Gradio asks for it twice: a change is sent with the text of the next, if that came meanwhile."""
+    demo = ui.build_demo(Catalog({"local": FolderStore(runs)}))
+    show = next(event.fn for event in demo.fns.values() if event.name == "show")
+    photo, refused = {"path": str(PAGODA)}, list[str]()
+
+    def told(*wanted: Any) -> bool:
+        with pytest.raises(gr.Error, match="model.weights.h5 is damaged") as caught:
+            finish(show(json.dumps([photo["path"], *wanted]), refused, photo, 100, 0, "png", None))
+        return caught.value.visible
+
+    assert told("local/spoiled/epoch-001", 512) and not told("local/spoiled/epoch-001", 512)
+    assert told("local/spoiled/epoch-001", 768) and told("local/spoiled/epoch-001", 512)
+    finish(show("", refused, None, 100, 0, "png", None))
+    assert told("local/spoiled/epoch-001", 512)
 
 
 def test_strength_and_colours_need_no_new_drawing(page: Page, runs: Path) -> None:
@@ -565,8 +590,7 @@ def test_a_tool_of_the_model_context_protocol(server: Server, runs: Path) -> Non
             answer = await session.call_tool("stylise", arguments)
             return tools, answer, await session.call_tool("stylise", arguments | {"longest_side": 100})
 
-    with ThreadPoolExecutor(1) as pool:  # this thread has the browser's event loop
-        tools, answer, refused = pool.submit(asyncio.run, ask()).result()
+    tools, answer, refused = finish(ask())
     assert tools == {"stylise", "checkpoints"} and not answer.isError, answer
     picture, line, found = answer.content
     expected = drawn(PAGODA, runs / "tiny" / "epoch-001", 512)

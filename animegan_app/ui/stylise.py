@@ -78,6 +78,7 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
 
     async def show(
         wanted: str,
+        refused: list[str],
         photo: dict[str, Any] | None,
         strength: float,
         photo_colours: float,
@@ -86,6 +87,8 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
     ) -> tuple[Any, ...]:
         """The photo and its anime version, the same as a file, facts, what the sizes cost, and a button to ask again."""
+        if refused != [wanted]:
+            refused.clear()
         if not wanted or photo is None:
             return nothing(photo is not None)
         path = Path(photo["path"])  # Gradio has looked whether it is an upload; the path in the text is anybody's
@@ -98,8 +101,11 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
 
         try:
             drawing = await studio.draw(path, checkpoint, longest_side, report)
-        except (PhotoError, CheckpointError) as error:
-            raise parts.error(error, request) from None
+        except (PhotoError, CheckpointError) as problem:
+            error = parts.error(problem, request)
+            error.visible = wanted not in refused
+            refused[:] = [wanted]
+            raise error from None
         anime = blend(drawing.photo, drawing.anime, strength / 100, photo_colours / 100)
         name = file_name(path.stem, drawing.record, strength, photo_colours)
         shown = parts.save(drawing.photo, "photo.png"), parts.save(anime, f"{name}.png")
@@ -149,6 +155,7 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
     about = gr.HTML(elem_id="about")  # filled by `describe`, in the person's language
 
     wanted = gr.Textbox(visible="hidden", elem_id="wanted")
+    refused = gr.State([])  # what of it could not be drawn, and was told: Gradio may ask twice for the last of fast changes
     chosen: list[Any] = [photo, checkpoint, longest_side]
     quick: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     gr.on([component.change for component in chosen], None, chosen, wanted, js=WANT, **quick)
@@ -157,7 +164,7 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
     results = [slider, download, line, longest_side, again]
     drawn: Any = {
         "fn": show,
-        "inputs": [wanted, photo, strength, photo_colours, suffix],
+        "inputs": [wanted, refused, photo, strength, photo_colours, suffix],
         "outputs": results,
         "preprocess": False,  # Pillow reads the file in `read_photo` alone, whose errors are sentences
         "trigger_mode": "always_last",
