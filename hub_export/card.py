@@ -9,9 +9,10 @@ TAG = "animegan-lab"
 
 FIGURES = {
     "style": "style distance (1000 × MMD² of patch features to held-out anime): lower is more anime",
-    "gram": "Gram distance (1000 × squared distance of conv4_3's mean Gram matrix from held-out anime's)",
+    "independent_style": "independent style distance, in EfficientNet-Lite0, against which nothing was trained",
     "kid": "KID (1000 × MMD² in InceptionV3): lower is more anime",
     "content": "content distance (1 - cosine of features to the photo): 0 keeps everything",
+    "independent_content": "independent content distance, in EfficientNet-Lite0",
     "colour": "colour shift (Lab distance of mean colours to the photo): below 2.3 hardly seen",
     "flat": "flat areas, share of pixels",
     "lines": "thin dark lines, share of pixels",
@@ -87,7 +88,7 @@ def _measured(record: Record) -> str:
     base = record.data.get("compared_with", record.base)
     changes = [
         f"{words} {metrics[f'{name}_change']:+.3g} ± {metrics.get(f'{name}_change_error', 0.0):.2g}"
-        for name, words in {"style": "style distance", "gram": "Gram distance"}.items()
+        for name, words in {"style": "style distance", "independent_style": "independent style distance"}.items()
         if f"{name}_change" in metrics
     ]
     change = f"Against `{base}`, on the same photos: {', '.join(changes)}." if changes else ""

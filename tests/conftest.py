@@ -10,10 +10,14 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+from app_server import ARGUMENTS, CHROMIUM, REPO, Server, opened
+from hub_server import HubServer
+from playwright.sync_api import Browser, Page, sync_playwright
+from test_stylize import tiny_checkpoint
 
-from tests.hub_server import HubServer
+from hub_export.publish import publish
 
-LONGEST = ("test_app.py", "test_distribute.py", "test_run.py", "test_trainer.py")
+LONGEST = ("test_distribute.py", "test_run.py", "test_trainer.py", "test_app.py", "test_sources.py", "test_compare.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,3 +33,49 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
         monkeypatch.setenv("HF_TOKEN", server.token)
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "publisher's cache"))
         yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert Path(CHROMIUM).exists(), f"{CHROMIUM} is missing: apt-get install chromium"
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    tiny_checkpoint(runs / "tiny" / "epoch-001", seed=1)
+    tiny_checkpoint(runs / "tiny" / "epoch-002", seed=2, phase="adversarial", question="<img src=http://stranger.example/>")
+    tiny_checkpoint(runs / "other" / "epoch-002", seed=3)
+    tiny_checkpoint(runs / "spoiled" / "epoch-001", seed=5)
+    (runs / "spoiled" / "epoch-001" / "model.weights.h5").write_bytes(b"spoiled")
+    (runs / "broken" / "epoch-001").mkdir(parents=True)
+    (runs / "broken" / "epoch-001" / "checkpoint.json").write_text("{")
+    return runs
+
+
+@pytest.fixture(scope="module")
+def server(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(runs, tmp_path_factory.mktemp("server"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    yield from opened(browser, server, width=1280, height=900)
+
+
+@pytest.fixture
+def phone(browser: Browser, server: Server) -> Iterator[Page]:
+    yield from opened(browser, server, width=390, height=844)
+
+
+@pytest.fixture
+def tiny_hub(hub: HubServer, runs: Path, monkeypatch: pytest.MonkeyPatch) -> HubServer:
+    """Holds the run "tiny" and recommends its first checkpoint; this process is a visitor without a token."""
+    publish(runs / "tiny", REPO, recommend="epoch-001", log=lambda line: None)
+    monkeypatch.setenv("HF_TOKEN", "")
+    hub.requests.clear()
+    return hub

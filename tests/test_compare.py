@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from app_server import PAGODA, REPO, WAIT, Server, drawn, opened
 from hub_server import HubServer
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
-from test_app import PAGODA, REPO, WAIT, Server, browser, drawn, hub, opened, runs  # noqa: F401  fixtures among them
 from test_stylize import scene, tiny_checkpoint
 
 from animegan_app.catalog import BUNDLED, SHIPPED, Catalog, FolderStore
@@ -82,16 +82,6 @@ def server(laboratory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     server = Server(laboratory, tmp_path_factory.mktemp("server"))
     yield server
     server.stop()
-
-
-@pytest.fixture
-def page(browser: Browser, server: Server) -> Iterator[Page]:  # noqa: F811
-    yield from opened(browser, server, width=1280, height=900)
-
-
-@pytest.fixture
-def phone(browser: Browser, server: Server) -> Iterator[Page]:  # noqa: F811
-    yield from opened(browser, server, width=390, height=844)
 
 
 def show(page: Page, tab: str) -> None:
@@ -203,7 +193,7 @@ def test_what_differs_and_the_photo_of_the_first_tab(page: Page) -> None:
     expect(page.locator("#differences")).to_have_text("They do not differ in any setting.")
 
 
-def test_chinese_for_who_reads_it(browser: Browser, server: Server) -> None:  # noqa: F811
+def test_chinese_for_who_reads_it(browser: Browser, server: Server) -> None:
     for page in opened(browser, server, width=1280, height=900, locale="zh-CN"):
         show(page, "比较")
         expect(page.locator("#differences th").first).to_have_text("设置")
@@ -331,7 +321,7 @@ def test_phone_width(phone: Page) -> None:
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_sixty_checkpoints(browser: Browser, laboratory: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_sixty_checkpoints(browser: Browser, laboratory: Path, tmp_path: Path) -> None:
     original = laboratory / "second" / "epoch-001"
     for epoch in range(1, 61):
         folder = tmp_path / "runs" / "long" / f"epoch-{epoch:03d}"
@@ -358,8 +348,8 @@ def test_sixty_checkpoints(browser: Browser, laboratory: Path, tmp_path: Path) -
 
 
 def test_nothing_is_downloaded_for_a_look(
-    browser: Browser,  # noqa: F811
-    hub: HubServer,  # noqa: F811
+    browser: Browser,
+    tiny_hub: HubServer,
     laboratory: Path,
     tmp_path: Path,
 ) -> None:
@@ -376,7 +366,7 @@ def test_nothing_is_downloaded_for_a_look(
             show(page, "Compare")
             expect(page.locator("#chosen")).to_contain_text("second epoch-001")
             expect(page.locator("#chosen")).not_to_contain_text(REPO)
-            got = [line for line in hub.requests if line.startswith("GET") and "/resolve/" in line]
+            got = [line for line in tiny_hub.requests if line.startswith("GET") and "/resolve/" in line]
             assert got and all(line.endswith("checkpoint.json") for line in got), got
     finally:
         server.stop()

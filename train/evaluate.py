@@ -5,9 +5,9 @@
     python -m train.evaluate RUN --data DIR --pictures PHOTOS OUTPUTS         and another model's pictures of PHOTOS
 
 Each checkpoint's own configuration says which photos and frames were held out. Photos themselves and anime itself (one
-half of the frames against the other) are the two ends of the scale. Style distance looks at normalised features of two
-middle layers, Gram distance at the strength of a deeper one's, which the style loss itself lowers where it is taken in
-the same network. The figures go into checkpoint.json and the model card, and as `eval_...` into the run's history.jsonl
+half of the frames against the other) are the two ends of the scale. Style and content distance are measured twice: in a
+network like those that are trained against and, as "independent", in EfficientNet-Lite0, against which nothing is trained.
+The figures go into checkpoint.json and the model card, and as `eval_...` into the run's history.jsonl
 and the checkpoints' own; measuring again changes nothing. Measure a run that is not training.
 
 Of runs that are measured in one call, the last checkpoint of each is compared with the last one of the run that its
@@ -34,8 +34,18 @@ from hub_export.card import model_card
 from hub_export.checkpoint import Record
 from train.datasets import Source, open_data
 from train.experiments import EXPERIMENTS, DataConfig
-from train.measure import LAYERS, MINIMUM_PICTURES, Draw, Gauge, Scale, Score, traced
+from train.measure import CONVOLUTIONS, MINIMUM_PICTURES, STYLES, Draw, Gauge, Scale, Score, traced
 
+COLUMNS = {
+    "style": ("style ± error", 15),
+    "independent_style": ("independent", 15),
+    "content": ("content", 8),
+    "independent_content": ("indep.", 8),
+    "colour": ("colour", 8),
+    "flat": ("flat", 8),
+    "lines": ("lines", 8),
+}
+"""What is printed: its title and its width."""
 CONTENT_BOUND, COLOUR_BOUND = 0.10, 12.0
 RULE = (
     f"lowest style distance among adversarial checkpoints with content distance below {CONTENT_BOUND:g} and colour shift "
@@ -177,9 +187,9 @@ def main(arguments: argparse.Namespace) -> None:
     adversarial: dict[Path, dict[str, dict[str, float]]] = {}
     for config in dict.fromkeys(configs.values()):
         scale = Scale(gauge, open_data(config, source, arguments.cache), arguments.size)
-        on = f"held-out {len(scale.photos)} photos and {len(scale.anime.features[0])} frames, longest side {arguments.size}"
+        on = f"held-out {len(scale.photos)} photos and {scale.frames} frames, longest side {arguments.size}"
         print(
-            f"\n{on}; {gauge.network} {', '.join(LAYERS)}\n{_line('', None)}\n{_line('photos', scale.ends['photos'])}",
+            f"\n{on}; {gauge.network} {', '.join(CONVOLUTIONS)}\n{_line('', None)}\n{_line('photos', scale.ends['photos'])}",
             flush=True,
         )
         ends = {f"{name}_{end}": value for end, of in scale.ends.items() for name, value in of.items()}
@@ -195,7 +205,7 @@ def main(arguments: argparse.Namespace) -> None:
             last[record.experiment] = folder, score
             if arguments.write:
                 metrics = _rounded(score.figures | ends)
-                sentence = f"{on[0].upper()}{on[1:]}; {gauge.network} {' and '.join(LAYERS)}{note}."
+                sentence = f"{on[0].upper()}{on[1:]}; {gauge.network} {' and '.join(CONVOLUTIONS)}{note}."
                 rows.setdefault(folder.parent, []).append(evaluation(record, metrics))
                 write_figures(folder, metrics, {"measured": sentence}, rows[folder.parent])
         records = {name: checkpoint.read_record(folder) for name, (folder, _) in last.items()}
@@ -204,7 +214,7 @@ def main(arguments: argparse.Namespace) -> None:
             opponent = compared_with(record, records.values())
             if opponent:
                 base = last[opponent][1]
-                changes = {of: score.distances[of].change_from(base.distances[of]) for of in ("style", "gram")}
+                changes = {of: score.distances[of].change_from(base.distances[of]) for of in STYLES}
                 told = ", ".join(f"{of} {change:+.1f} ± {error:.1f}" for of, (change, error) in changes.items())
                 content = score.figures["content"] - base.figures["content"]
                 print(f"{name} against {opponent}: {told}, content {content:+.3f}", flush=True)
@@ -239,6 +249,7 @@ def _kinship(record: Record, network: str) -> str:
 
 
 def _data_config(record: Record) -> DataConfig:
+    """What of a checkpoint's own configuration says which pictures were held out: whoever shares it drew the same photos."""
     label = f"{record.experiment}/{record.checkpoint}"
     try:
         config = DataConfig(**record.config["data"])
@@ -250,7 +261,7 @@ def _data_config(record: Record) -> DataConfig:
         )
     if config.holdout < MINIMUM_PICTURES:
         raise ValueError(f"{label}: {config.holdout} held-out pictures are too few: it takes {MINIMUM_PICTURES} or more")
-    return config
+    return DataConfig(style=config.style, photos=config.photos, resolution=config.resolution, holdout=config.holdout)
 
 
 def _drawer(folder: Path, record: Record) -> Draw:
@@ -268,14 +279,14 @@ def _read(path: Path) -> np.ndarray:
 
 def _line(name: str, figures: Mapping[str, float] | None) -> str:
     """A row of the table, or its head."""
-    distances, columns = ("style", "gram"), ("content", "colour", "flat", "lines")
     if figures is None:
-        return " ".join([f"{name:32}", *(f"{of + ' ± error':>16}" for of in distances), *(f"{of:>8}" for of in columns)])
+        return " ".join([f"{name:32}", *(f"{words:>{width}}" for words, width in COLUMNS.values())])
     cells = [f"{name:32}"]
-    for of in distances:
-        with_error = f"{figures[of]:.1f} ± {figures[f'{of}_error']:.1f}"
-        cells.append(f"{with_error:>16}")
-    cells += [f"{figures[of]:8.3f}" if of in figures else f"{'-':>8}" for of in columns]
+    for of, (_, width) in COLUMNS.items():
+        cell = f"{figures[of]:.3f}" if of in figures else "-"
+        if f"{of}_error" in figures:
+            cell = f"{figures[of]:.1f} ± {figures[f'{of}_error']:.1f}"
+        cells.append(f"{cell:>{width}}")
     kid = f"  kid {figures['kid']:.1f} ± {figures['kid_error']:.1f}" if "kid" in figures else ""
     return " ".join(cells) + kid
 

@@ -1,4 +1,8 @@
-"""What pictures measure: style and Gram distance to anime, content and colour shift from their photos, flatness, lines."""
+"""What pictures measure: style distance to anime, content distance and colour shift from their photos, flatness, lines.
+
+Style and content are measured in two networks: in one of the kind that generators are trained against, and in
+EfficientNet-Lite0, trained to tell ImageNet's classes, against which nothing here is trained: it cannot flatter.
+"""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -14,13 +18,16 @@ from hub_export import pixels
 from train.batches import TrainingData
 from train.experiments import FeatureConfig
 from train.features import build_features
+from train.lite0 import efficientnet_lite0
 
-LAYERS = {"conv2_2": 3, "conv3_3": 6}
-"""The two depths, after their ReLU, by their place among the convolutions of VGG16 and of VGG19."""
-CONTENT = 1
-"""Which of them the content distance is taken at."""
-GRAM_LAYER = 9
-"""conv4_3, likewise; deeper than the two, and with its features' strength, which those are normalised from."""
+CONVOLUTIONS = {"conv2_2": 3, "conv3_3": 6}
+"""What is measured at, after its ReLU, by its place among the convolutions of VGG16 and of VGG19."""
+BLOCKS = "block2", "block4", "block8"
+"""What is measured at in EfficientNet-Lite0: a 4th, an 8th and a 16th of the picture's size."""
+STYLES = {"style": tuple(CONVOLUTIONS), "independent_style": BLOCKS}
+"""The style distances, each the mean over its layers."""
+CONTENTS = {"content": "conv3_3", "independent_content": "block4"}
+"""The content distances."""
 PATCHES = 128
 """Feature vectors drawn from each picture at each depth."""
 MINIMUM_PICTURES = 6
@@ -44,11 +51,6 @@ def kernel_means(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         base = patches @ others / dimensions + 1.0
         rows.append((base * base * base).mean(axis=0, dtype=np.float64).reshape(len(y), -1).mean(axis=1))
     return np.stack(rows)
-
-
-def products(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The linear kernel: inner products of every two of (n, 1, d) and (m, 1, d) -> (n, m)."""
-    return np.asarray(x[:, 0] @ y[:, 0].T, np.float64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Gauge:
     """The measuring networks.
 
     Args:
-        network, weights: as `FeatureConfig`, vgg19 or hed-vgg16.
+        network, weights: the one beside EfficientNet-Lite0, as `FeatureConfig`, vgg19 or hed-vgg16.
         kid: measure KID in InceptionV3 too.
 
     Raises:
@@ -154,60 +156,63 @@ class Gauge:
             text = text.replace("--set features.weights=", "--weights ").replace("--set features.network=", "--network ")
             raise ValueError(text) from None
         convolutions = [layer for layer in whole.layers if isinstance(layer, keras.layers.Conv2D)]
-        places = [*LAYERS.values(), GRAM_LAYER]
-        self._features = traced(keras.Model(whole.input, [convolutions[place].output for place in places]))
+        outputs = {name: convolutions[place].output for name, place in CONVOLUTIONS.items()}
+        self._features = traced(keras.Model(whole.input, outputs))
+        lite = efficientnet_lite0()
+        self._independent = traced(keras.Model(lite.input, {name: lite.output[name] for name in BLOCKS}))
         self._inception = _inception() if kid else None
 
-    def maps(self, picture: np.ndarray) -> list[np.ndarray]:
-        """uint8 RGB (H, W, 3) -> the features (h, w, d), after their ReLU, at the two depths and at GRAM_LAYER."""
-        return [np.maximum(values[0], 0.0) for values in self._features(pixels.to_model(picture)[None])]
+    def maps(self, picture: np.ndarray) -> dict[str, np.ndarray]:
+        """uint8 RGB (H, W, 3) -> the features (h, w, d), at each of CONVOLUTIONS, after its ReLU, and of BLOCKS."""
+        batch = pixels.to_model(picture)[None]
+        maps = {name: np.maximum(values[0], 0.0) for name, values in self._features(batch).items()}
+        return maps | {name: values[0].numpy() for name, values in self._independent(batch).items()}
 
-    def samples(self, maps: Sequence[np.ndarray], index: int, picture: np.ndarray) -> list[np.ndarray]:
-        """Of a picture, drawn by its number: PATCHES vectors (k, d) at each depth, of norm √d; then its Gram matrix (1, d²)
-        and Inception's (1, 2048)."""
-        drawn = []
-        for depth, values in enumerate(maps[: len(LAYERS)]):
+    def samples(self, maps: dict[str, np.ndarray], index: int, picture: np.ndarray) -> dict[str, np.ndarray]:
+        """Of a picture, drawn by its number: PATCHES vectors (k, d) of norm √d of each map; "kid", Inception's features
+        (1, 2048), where they are wanted."""
+        drawn = {}
+        for depth, (name, values) in enumerate(maps.items()):
             vectors = values.reshape(-1, values.shape[-1])
             chosen = np.random.default_rng([index, depth]).integers(len(vectors), size=PATCHES)
-            drawn.append(_unit(vectors[chosen]) * np.float32(np.sqrt(vectors.shape[-1])))
-        deep = maps[len(LAYERS)].reshape(-1, maps[len(LAYERS)].shape[-1])
-        drawn.append((deep.T @ deep / np.float32(deep.size)).reshape(1, -1))
+            drawn[name] = _unit(vectors[chosen]) * np.float32(np.sqrt(vectors.shape[-1]))
         if self._inception is not None:
             square = np.asarray(Image.fromarray(picture).resize((299, 299), Image.Resampling.BICUBIC))
-            drawn.append(np.asarray(self._inception(pixels.to_model(square)[None])))
+            drawn["kid"] = np.asarray(self._inception(pixels.to_model(square)[None]))
         return drawn
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Features of a set of pictures, arrays (n, k, d) as `Gauge.samples` gives them, and the means of its other figures."""
+    """Features of a set of pictures, arrays (n, k, d) by `Gauge.samples`' names, and the means of its other figures."""
 
-    features: list[np.ndarray]
+    features: dict[str, np.ndarray]
     figures: dict[str, float]
 
 
 def measure(
-    gauge: Gauge, pairs: Iterable[tuple[np.ndarray, np.ndarray]], contents: Sequence[np.ndarray] | None = None
+    gauge: Gauge, pairs: Iterable[tuple[np.ndarray, np.ndarray]], contents: Sequence[dict[str, np.ndarray]] | None = None
 ) -> Measured:
     """Measures outputs against their photos, one at a time.
 
     Args:
         pairs: (photo, output), uint8 RGB of one size.
-        contents: the photos' own features at the deeper depth, where they are known already.
+        contents: the photos' own features at the layers of CONTENTS, where they are known already.
     """
     features, rows = [], []
     for index, (photo, output) in enumerate(pairs):
         maps = gauge.maps(output)
         features.append(gauge.samples(maps, index, output))
-        row = {"content": 0.0, "colour": 0.0, "flat": flatness(output), "lines": line_share(output)}
+        row = dict.fromkeys([*CONTENTS, "colour"], 0.0) | {"flat": flatness(output), "lines": line_share(output)}
         if output is not photo:
-            row["content"] = content_distance(contents[index] if contents else gauge.maps(photo)[CONTENT], maps[CONTENT])
+            own = contents[index] if contents else gauge.maps(photo)
+            row |= {name: content_distance(own[layer], maps[layer]) for name, layer in CONTENTS.items()}
             row["colour"] = colour_shift(photo, output)
         rows.append(row)
     if len(rows) < MINIMUM_PICTURES:
         raise ValueError(f"{len(rows)} pictures are too few to measure on: give at least {MINIMUM_PICTURES}")
     return Measured(
-        [np.stack(depth) for depth in zip(*features, strict=True)],
+        {name: np.stack([drawn[name] for drawn in features]) for name in features[0]},
         {name: float(np.mean([row[name] for row in rows])) for name in rows[0]},
     )
 
@@ -216,8 +221,7 @@ def measure(
 class Score:
     """All figures of a set of pictures, and those of them that are distances to anime, unbiased, with their errors.
 
-    `style` is 1000 × the style distance, `kid` 1000 × KID, and `gram` 1000 × the squared distance of mean Gram matrices as
-    a share of anime's own squared norm.
+    Those of STYLES are 1000 × the style distance, `kid` is 1000 × KID.
     """
 
     figures: dict[str, float]
@@ -225,18 +229,17 @@ class Score:
 
 
 def compare(outputs: Measured, anime: Measured) -> Score:
-    """Scores pictures against anime; the style distance is the mean of the two depths."""
-    gram = len(LAYERS)
-    kernels = [
-        tuple((products if place == gram else kernel_means)(*pair) for pair in ((x, x), (x, y), (y, y)))
-        for place, (x, y) in enumerate(zip(outputs.features, anime.features, strict=True))
-    ]
-    own = kernels[gram][2]
-    norm = (own.sum() - np.trace(own)) / (len(own) * (len(own) - 1))
-    distances = {"style": mmd(*(np.mean(part, axis=0) for part in zip(*kernels[:gram], strict=True))).scaled(1000.0)}
-    factors = {"gram": 1000.0 / norm, "kid": 1000.0}
-    distances |= {name: mmd(*of).scaled(factors[name]) for name, of in zip(factors, kernels[gram:], strict=False)}
-    figures = {f"style_{name}": 1000.0 * mmd(*of).value for name, of in zip(LAYERS, kernels, strict=False)}
+    """Scores pictures against anime."""
+    kernels = {}
+    for name, x in outputs.features.items():
+        y = anime.features[name]
+        kernels[name] = kernel_means(x, x), kernel_means(x, y), kernel_means(y, y)
+    distances, figures = {}, {}
+    for name, layers in (STYLES | {"kid": ("kid",)} if "kid" in kernels else STYLES).items():
+        means = (np.mean(part, axis=0) for part in zip(*(kernels[layer] for layer in layers), strict=True))
+        distances[name] = mmd(*means).scaled(1000.0)
+    for layer in STYLES["style"]:
+        figures[f"style_{layer}"] = 1000.0 * mmd(*kernels[layer]).value
     for name, distance in distances.items():
         figures |= {name: distance.value, f"{name}_error": distance.error}
     return Score(figures | outputs.figures, distances)
@@ -244,8 +247,9 @@ def compare(outputs: Measured, anime: Measured) -> Score:
 
 def itself(anime: Measured) -> dict[str, float]:
     """The far end of the scale: even frames against odd ones. Content and colour, which need a photo, are not there."""
-    even, odd = (Measured([values[start::2] for values in anime.features], anime.figures) for start in (0, 1))
-    return {name: value for name, value in compare(even, odd).figures.items() if name not in ("content", "colour")}
+    halves = ({name: values[start::2] for name, values in anime.features.items()} for start in (0, 1))
+    even, odd = (Measured(half, anime.figures) for half in halves)
+    return {name: value for name, value in compare(even, odd).figures.items() if name not in (*CONTENTS, "colour")}
 
 
 class Scale:
@@ -260,9 +264,14 @@ class Scale:
         self.gauge, self.size = gauge, size
         self.photos = [pixels.limit_size(photo, size) for photo in data.held_out_photos()]
         frames = [pixels.limit_size(frame, size) for frame in data.held_out_anime()]
+        self.frames = len(frames)
         self.anime = measure(gauge, ((frame, frame) for frame in frames))
-        self.contents = [_unit(gauge.maps(photo)[CONTENT]).astype(np.float16) for photo in self.photos]
+        self.contents = [self._content(photo) for photo in self.photos]
         self.ends = {"photos": self.score((photo, photo) for photo in self.photos), "anime": itself(self.anime)}
+
+    def _content(self, photo: np.ndarray) -> dict[str, np.ndarray]:
+        maps = self.gauge.maps(photo)
+        return {layer: _unit(maps[layer]).astype(np.float16) for layer in CONTENTS.values()}
 
     def score(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
         """The figures of outputs, as `compare`."""

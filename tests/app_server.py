@@ -1,0 +1,157 @@
+"""`python app.py` as a real process, its page in a real browser, and what one does there."""
+
+import asyncio
+import io
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser, Page, Route, expect
+
+from animegan_app.stylize import DEFAULT_LONGEST_SIDE, Stylizer, read_photo
+from hub_export import pixels
+from hub_export.store import SETTING
+
+ROOT = Path(__file__).parents[1]
+PAGODA = ROOT / "animegan_app" / "examples" / "pagoda.jpg"
+REPO = "you/animegan-tiny"
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WAIT = 90_000  # milliseconds; TensorFlow may still be loading
+expect.set_options(timeout=20_000)  # the machine may be busy with something else
+
+
+class Server:
+    """`python app.py` as a subprocess with its own temporary folder; bundled checkpoints are on offer too, if any."""
+
+    def __init__(self, runs: Path, temporary: Path, program: tuple[str, ...] = (str(ROOT / "app.py"),)):
+        self.temporary = temporary
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/"
+        self.log = open(temporary / "log.txt", "w")  # noqa: SIM115  closed in stop()
+        self.process = subprocess.Popen(
+            [sys.executable, *program, "--port", str(port)],
+            cwd=ROOT,
+            env=os.environ
+            | {"ANIMEGAN_RUNS": str(runs), "GRADIO_TEMP_DIR": str(temporary / "gradio"), SETTING: ""}
+            | {"HF_HOME": str(temporary / "hub"), "HF_HUB_CACHE": str(temporary / "hub" / "cache")}
+            | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+        )
+        deadline = time.monotonic() + 300
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return
+            except OSError:
+                assert self.process.poll() is None and time.monotonic() < deadline, (temporary / "log.txt").read_text()
+                time.sleep(0.05)
+
+    def files(self) -> list[str]:
+        """Names of what uploads and results left behind."""
+        return sorted(path.name for path in (self.temporary / "gradio").rglob("*") if path.is_file())
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+        self.log.close()
+
+
+def opened(browser: Browser, server: Server, width: int, height: int, locale: str = "en-GB") -> Iterator[Page]:
+    """The app's page; fails afterwards if the page asked for anything beyond the server."""
+    strangers: list[str] = []
+
+    def watch(route: Route) -> None:
+        if route.request.url.startswith(server.url):
+            route.continue_()
+        else:
+            strangers.append(route.request.url)
+            route.abort()
+
+    context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True, locale=locale)
+    context.route("**/*", watch)
+    page = context.new_page()
+    page.goto(server.url)
+    expect(page.locator("#checkpoint input")).to_be_visible()
+    yield page
+    context.close()
+    assert strangers == []
+
+
+def choose(page: Page, dropdown: str, option: str) -> None:
+    page.locator(f"#{dropdown} input").click()
+    page.locator(f"#{dropdown}").get_by_role("option", name=option).click()
+
+
+def upload(page: Page, path: Path) -> None:
+    page.set_input_files("#photo input[type=file]", path)
+
+
+def remove(page: Page) -> None:
+    page.locator("#photo").get_by_label("Remove Image").click()
+
+
+def facts(page: Page, *texts: str) -> None:
+    """Waits until the line of facts holds these texts."""
+    for text in texts:
+        expect(page.locator("#facts")).to_contain_text(text, timeout=WAIT)
+
+
+def downloaded(page: Page, name: str) -> np.ndarray:
+    """What the download button gives, as soon as it is named `name`."""
+    deadline = time.monotonic() + WAIT / 1000
+    while True:
+        with page.expect_download() as download:
+            page.locator("#download").click()
+        if download.value.suggested_filename == name:
+            return np.asarray(Image.open(io.BytesIO(download.value.path().read_bytes())))
+        assert time.monotonic() < deadline, download.value.suggested_filename
+        page.wait_for_timeout(200)
+
+
+def held(page: Page, data: str) -> Route:
+    """Waits until the page sends something with this data, and keeps it from the server."""
+    found: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if not found and re.search(data, route.request.post_data or ""):
+            found.append(route)
+        else:
+            route.fallback()
+
+    page.route("**/gradio_api/**", hold)
+    deadline = time.monotonic() + WAIT / 1000
+    while not found:
+        assert time.monotonic() < deadline, data
+        page.wait_for_timeout(100)
+    return found[0]
+
+
+def finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Its result, from another thread: this one has the browser's event loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
+def drawn(path: Path, folder: Path, longest_side: int = DEFAULT_LONGEST_SIDE) -> np.ndarray:
+    return Stylizer().stylize(pixels.limit_size(read_photo(path), longest_side), folder).anime

@@ -1,0 +1,100 @@
+"""The app as programs meet it: Gradio's client, the Model Context Protocol, many at once."""
+
+import ast
+import base64
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from app_server import PAGODA, ROOT, Server, drawn, finish
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
+from PIL import Image
+from test_stylize import tiny_checkpoint
+
+from benchmarks.load import measure
+from hub_export.checkpoint import read_record
+
+
+def test_what_programs_may_call(server: Server, runs: Path) -> None:
+    client = Client(server.url, verbose=False)
+    described = client.view_api(print_info=False, return_format="dict")
+    assert set(described["named_endpoints"]) == {"/stylise", "/checkpoints"} and not described["unnamed_endpoints"]
+    offered = {offer["key"]: offer for offer in client.predict(api_name="/checkpoints")}
+    assert offered["local/tiny/epoch-002"]["phase"] == "adversarial" and "local/broken/epoch-001" not in offered
+    file, found = client.predict(handle_file(PAGODA), "local/tiny/epoch-001", 512, api_name="/stylise")
+    expected = drawn(PAGODA, runs / "tiny" / "epoch-001", 512)
+    np.testing.assert_array_equal(np.asarray(Image.open(file)), expected)
+    assert Path(file).name == "pagoda-tiny-epoch-001.png"
+    assert found == {
+        "width": 512,
+        "height": 342,
+        "seconds": found["seconds"],
+        "checkpoint": "local/tiny/epoch-001",
+        "weights": read_record(runs / "tiny" / "epoch-001").sha256,
+        "commit": "",
+    }
+    for values, sentence in [
+        ({"checkpoint": "local/../tiny/epoch-001"}, "is not on offer"),
+        ({"checkpoint": "local/tiny/epoch-009"}, "is not on offer"),
+        ({"longest_side": 100_000}, "longest side must be one of"),
+        ({"strength": 101}, "must be from 0 to 100"),
+    ]:
+        with pytest.raises(AppError, match=sentence):
+            client.predict(handle_file(PAGODA), **values, api_name="/stylise")
+    chinese = Client(server.url, verbose=False, headers={"Accept-Language": "zh-CN,zh;q=0.9"})
+    with pytest.raises(AppError, match="最长边必须是以下像素值之一：512"):
+        chinese.predict(handle_file(PAGODA), longest_side=100_000, api_name="/stylise")
+    own = {"path": str(PAGODA), "meta": {"_type": "gradio.FileData"}}  # a file of the server that nobody uploaded
+    call = f"{server.url}gradio_api/call/stylise"
+    event = httpx.post(call, json={"data": [own, "local/tiny/epoch-001", 512, 100, 0]}).json()["event_id"]
+    assert httpx.get(f"{call}/{event}", timeout=60).text.startswith("event: error")
+
+
+def test_the_readme_s_program_works(server: Server, tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(from gradio_client.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    code = code.replace("http://127.0.0.1:7860", server.url).replace("photo.jpg", str(PAGODA))
+    found: dict[str, Any] = {}
+    exec(code, found)
+    name = f"pagoda-{found['facts']['checkpoint'].replace('/', '-').partition('-')[2]}-strength-80.png"
+    assert Path(found["file"]).name == name
+
+
+def test_many_users_at_once(tmp_path: Path) -> None:
+    """A few seconds of `python -m benchmarks.load`."""
+    tiny_checkpoint(tmp_path / "tiny" / "epoch-001")
+    report = measure(users=4, seconds=5, runs=tmp_path)
+    assert not report.errors and not report.lost, report
+    assert len(report.new) + len(report.again) >= 4
+    assert 0 < report.memory < 3 * 2**30
+
+
+def test_a_tool_of_the_model_context_protocol(server: Server, runs: Path) -> None:
+    async def ask() -> tuple[set[str], Any, Any]:
+        async with (
+            streamablehttp_client(f"{server.url}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = {tool.name for tool in (await session.list_tools()).tools}
+            photo = f"data:image/jpeg;base64,{base64.b64encode(PAGODA.read_bytes()).decode()}"
+            arguments = {"photo": photo, "checkpoint": "local/tiny/epoch-001", "longest_side": 512}
+            answer = await session.call_tool("stylise", arguments)
+            return tools, answer, await session.call_tool("stylise", arguments | {"longest_side": 100})
+
+    tools, answer, refused = finish(ask())
+    assert tools == {"stylise", "checkpoints"} and not answer.isError, answer
+    picture, line, found = answer.content
+    expected = drawn(PAGODA, runs / "tiny" / "epoch-001", 512)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.data)))), expected)
+    address = line.text.removeprefix("Image URL: ")
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(httpx.get(address).content))), expected)
+    facts = ast.literal_eval(found.text)
+    assert (facts["width"], facts["checkpoint"]) == (512, "local/tiny/epoch-001")
+    assert refused.isError and "longest side must be one of" in refused.content[0].text

@@ -1,0 +1,208 @@
+"""Checkpoints of the Hub in the app: added, downloaded while others draw, cancelled, damaged."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from app_server import PAGODA, REPO, ROOT, WAIT, Server, choose, downloaded, drawn, facts, held, opened, upload
+from gradio_client import Client, handle_file
+from hub_server import HubServer
+from playwright.sync_api import Browser, expect
+
+from animegan_app.ui import sources
+from hub_export.store import HubStore
+
+
+def test_added_from_the_hub(browser: Browser, tiny_hub: HubServer, runs: Path, tmp_path: Path) -> None:
+    tiny_hub.create("you/private", private=True)
+    server = Server(runs, tmp_path)
+    try:
+        for page in opened(browser, server, width=1280, height=900):
+            choose(page, "experiment", "other · local runs")
+            page.get_by_role("tab", name="Sources").click()
+            name = page.locator("#source input, #source textarea")
+            for text, sentence in [
+                ("a/b/c", "is no place on the Hub"),
+                ("you/private", "you/private is missing or private; set HF_TOKEN"),
+                ("nobody", "nobody has no checkpoint for this app"),
+            ]:
+                name.fill(text)
+                page.locator("#add-source").click()
+                expect(page.get_by_text(sentence)).to_be_visible(timeout=WAIT)
+                expect(page.locator("#experiment input")).to_have_value("other · local runs")
+            look = held(page, r'"data":\["[0-9a-f]{64}",null,"local/other"')
+            name.fill(REPO)
+            page.locator("#add-source").click()
+            expect(page.locator("#experiment input")).to_have_value(f"{REPO} · Hugging Face Hub", timeout=WAIT)
+            expect(page.locator("#checkpoint input")).to_have_value("epoch-001 · warm-up")
+            with page.expect_response(look.request.url):
+                look.fallback()  # the answer to what the page asked before comes after the new choice
+            sha = tiny_hub.repo(REPO).tags["epoch-001"]
+            expect(page.locator("#listing tr", has_text=REPO)).to_contain_text("MB")
+            page.get_by_role("tab", name="Stylise").click()
+            page.wait_for_timeout(1000)
+            expect(page.locator("#about")).to_contain_text(f"commit {sha}")
+            page.locator("#checkpoint input").click()
+            expect(page.get_by_role("option")).to_have_count(2)
+            page.locator("#title").click()
+            expect(page.locator("#about")).to_contain_text("MB to download first")
+            tiny_hub.fail("GET .*/model.weights.h5", silence=3, times=1)
+            upload(page, PAGODA)
+            progress = page.get_by_text(f"from {REPO} on the Hugging Face Hub").first
+            expect(progress).to_contain_text("Downloading", timeout=WAIT)
+            facts(page, f"{REPO} epoch-001", f"commit {sha[:12]}")
+            expect(page.locator("#about")).not_to_contain_text("to download first")
+            anime = downloaded(page, "pagoda-tiny-epoch-001.png")
+            np.testing.assert_array_equal(anime, drawn(PAGODA, runs / "tiny" / "epoch-001"))
+
+            tiny_hub.stop()
+            page.reload()
+            page.get_by_role("tab", name="Sources").click()
+            expect(page.get_by_text("showing what is cached")).to_be_visible(timeout=WAIT)
+            page.get_by_role("tab", name="Stylise").click()
+            choose(page, "experiment", f"{REPO} · Hugging Face Hub")
+            upload(page, PAGODA)
+            facts(page, f"{REPO} epoch-001")
+    finally:
+        server.stop()
+
+
+def test_with_the_hub_alone_and_a_tampered_checkpoint(browser: Browser, tiny_hub: HubServer, tmp_path: Path) -> None:
+    files = tiny_hub.repo(REPO).commits[tiny_hub.repo(REPO).tags["epoch-002"]]
+    files["model.weights.h5"] = files["model.weights.h5"][:-1] + b"?"
+    tiny_hub.fail("GET /api/.*", silence=4, times=1)
+    program = (
+        "import sys\n"
+        "from animegan_app.catalog import HUB, Catalog\n"
+        "from animegan_app.ui import build_demo, launch\n"
+        "from hub_export.store import HubStore\n"
+        "launch(build_demo(Catalog({HUB: HubStore(['you'])})), port=int(sys.argv[-1]))\n"
+    )
+    server = Server(tmp_path / "none", tmp_path, ("-c", program))
+    try:
+        for page in opened(browser, server, width=390, height=844):
+            expect(page.get_by_text("There is no checkpoint yet.")).to_be_visible()
+            expect(page.get_by_text("There is no checkpoint yet.")).to_be_hidden(timeout=WAIT)
+            expect(page.locator("#experiment input")).to_have_value(f"{REPO} · Hugging Face Hub")
+            expect(page.locator("#checkpoint input")).to_have_value("epoch-001 · warm-up")
+            page.get_by_role("tab", name="Sources").click()
+            expect(page.locator("#add-source")).to_be_visible()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            page.get_by_role("tab", name="Stylise").click()
+            upload(page, PAGODA)
+            facts(page, f"{REPO} epoch-001")
+            choose(page, "checkpoint", "epoch-002 · adversarial")
+            expect(page.get_by_text(f"{REPO}@epoch-002: model.weights.h5 is damaged")).to_be_visible(timeout=WAIT)
+            expect(page.locator("#facts")).to_have_text("")
+            page.locator("#again").click()
+            expect(page.get_by_text(f"{REPO}@epoch-002: model.weights.h5 is damaged")).to_have_count(2, timeout=WAIT)
+            choose(page, "checkpoint", "epoch-001 · warm-up")
+            facts(page, f"{REPO} epoch-001")
+            expect(page.locator("#again")).to_be_hidden()
+    finally:
+        server.stop()
+
+
+def test_nobody_waits_for_a_download_that_drips(browser: Browser, tiny_hub: HubServer, runs: Path, tmp_path: Path) -> None:
+    server = Server(runs, tmp_path, (str(ROOT / "app.py"), "--hub", REPO))
+    try:
+        for slow in opened(browser, server, width=1280, height=900):
+            choose(slow, "experiment", f"{REPO} · Hugging Face Hub")
+            fault = tiny_hub.fail("GET .*/model.weights.h5", drip=0.5)
+            upload(slow, PAGODA)
+            expect(slow.get_by_text(f"from {REPO} on the Hugging Face Hub").first).to_be_visible(timeout=WAIT)
+            program = Client(server.url, verbose=False)
+            same = program.submit(handle_file(PAGODA), f"hub/{REPO}/epoch-001", 512, api_name="/stylise")
+            for quick in opened(browser, server, width=1280, height=900):
+                upload(quick, PAGODA)
+                facts(quick, "640 × 427 px", "weights")
+            start = time.monotonic()
+            program.predict(handle_file(PAGODA), "local/tiny/epoch-001", 512, api_name="/stylise")
+            assert time.monotonic() - start < 10
+            expect(slow.locator("#facts")).not_to_contain_text(REPO)  # at most what was drawn before the choice arrived
+            assert not same.done()
+            fault.drip = 0.0
+            facts(slow, f"{REPO} epoch-001")
+            assert same.result(30)[1]["checkpoint"] == f"hub/{REPO}/epoch-001"
+            assert sum(line.startswith("GET") and line.endswith("model.weights.h5") for line in tiny_hub.requests) == 1
+    finally:
+        server.stop()
+
+
+def test_cancel_stops_waiting(browser: Browser, tiny_hub: HubServer, runs: Path, tmp_path: Path) -> None:
+    server = Server(runs, tmp_path, (str(ROOT / "app.py"), "--hub", REPO))
+    try:
+        for page in opened(browser, server, width=1280, height=900):
+            cancel = page.locator("#cancel")
+            expect(cancel).to_be_hidden()
+            choose(page, "experiment", f"{REPO} · Hugging Face Hub")
+            fault = tiny_hub.fail("GET .*/model.weights.h5", drip=0.5)
+            upload(page, PAGODA)
+            expect(page.get_by_text(f"from {REPO} on the Hugging Face Hub").first).to_be_visible(timeout=WAIT)
+            cancel.click()
+            expect(cancel).to_be_hidden()
+            expect(page.get_by_text("Downloading")).to_have_count(0)
+            page.locator("#again").click()
+            expect(page.get_by_text(f"from {REPO} on the Hugging Face Hub").first).to_be_visible(timeout=WAIT)
+            expect(page.locator("#again")).to_be_hidden()
+            cancel.click()
+            choose(page, "experiment", "tiny · local runs")
+            facts(page, "tiny epoch-002")
+            fault.drip = 0.0
+            choose(page, "experiment", f"{REPO} · Hugging Face Hub")
+            facts(page, f"{REPO} epoch-001")
+    finally:
+        server.stop()
+
+
+def test_the_page_accepts_only_so_many_sources(tmp_path: Path) -> None:
+    hub = HubStore([f"you-{number}" for number in range(sources.MAX_SOURCES)], tmp_path, list_seconds=1)
+    with pytest.raises(ValueError, match=f"already looks at {sources.MAX_SOURCES} places"):
+        sources.add(hub, "one-more", None)
+    assert len(hub.sources) == sources.MAX_SOURCES
+
+
+def test_the_hub_is_asked_after_the_page_is_up_and_a_choice_stays(
+    browser: Browser, tiny_hub: HubServer, runs: Path, tmp_path: Path
+) -> None:
+    tiny_hub.fail("GET /api/.*", silence=12, times=1)
+    server = Server(runs, tmp_path, (str(ROOT / "app.py"), "--hub", "you"))
+    try:
+        assert tiny_hub.requests == []
+        start = time.monotonic()
+        for page in opened(browser, server, width=1280, height=900):
+            assert time.monotonic() - start < 11, "it does not wait for the silent Hub"
+            choose(page, "experiment", "tiny · local runs")
+            choose(page, "checkpoint", "epoch-001 · warm-up")
+            upload(page, PAGODA)
+            facts(page, "tiny epoch-001")
+            expect(page.locator("#about h2")).to_have_text("tiny epoch-001")
+            line = page.locator("#facts").inner_text()
+            found = page.get_by_role("option", name=f"{REPO} · Hugging Face Hub")
+            deadline = time.monotonic() + 30
+            page.locator("#experiment input").click()
+            while not found.count():
+                assert time.monotonic() < deadline, tiny_hub.requests
+                page.locator("#title").click()
+                page.wait_for_timeout(500)
+                page.locator("#experiment input").click()
+                page.wait_for_timeout(500)
+            expect(page.locator("#checkpoint input")).to_have_value("epoch-001 · warm-up")
+            expect(page.locator("#about h2")).to_have_text("tiny epoch-001")
+            assert page.locator("#facts").inner_text() == line, "not drawn again"
+            found.click()
+            facts(page, f"{REPO} epoch-001")
+    finally:
+        server.stop()
+
+
+def test_visitors_of_a_space_cannot_spend_its_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hub = HubStore([], tmp_path)
+    assert sources.may_add(hub)
+    monkeypatch.setenv("SPACE_ID", "you/animegan-space")
+    assert sources.may_add(hub)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert not sources.may_add(hub)
+    with pytest.raises(ValueError, match="Nothing can be added here"):
+        sources.add(hub, "you/animegan-hayao", None)
