@@ -146,7 +146,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def results_table(runs: Sequence[Run]) -> str:
     """A row for each run's last checkpoint, between the two ends of the scale."""
-    figures = ("style", "content", "colour", "flat", "lines")
+    figures = ("style", "independent_style", "content", "independent_content", "colour", "flat", "lines")
     metrics = runs[0].last.metrics
     rows = []
     for run in runs:
@@ -158,7 +158,8 @@ def results_table(runs: Sequence[Run]) -> str:
         rows.append([*cells, steps, f"{record.compute['seconds']:,.0f}", str(record.seed), f"`{command(record)}`"])
     for words, end in (("photos themselves", "_photos"), ("anime itself, half against half", "_anime")):
         rows.append([words, "", *(figure(metrics, name, end) for name in figures), "", "", "", ""])
-    return table(["experiment", "differs in", "style ± error", *figures[1:], "steps", "seconds", "seed", "trained by"], rows)
+    titles = ["style ± error", "independent style", "content", "independent content", *figures[4:]]
+    return table(["experiment", "differs in", *titles, "steps", "seconds", "seed", "trained by"], rows)
 
 
 def comparison_table(runs: Sequence[Run]) -> str:
@@ -178,16 +179,23 @@ def comparison_table(runs: Sequence[Run]) -> str:
                     f"{run.folder} was not measured together with its base: run "
                     f"`python -m train.evaluate {base.folder} {run.folder} --data DIR` first"
                 )
-            change, error = own["style_change"], own["style_change_error"]
-            clear = "yes" if abs(change) > 2 * error else "no"
-            content = f"{own['content'] - other['content']:+.3f}"
-            changed = difference(differences(base.last, run.last))
-            rows.append([f"`{run.name}`", f"`{base.name}`", changed, f"{change:+.3g} ± {error:.2g}", clear, content])
-    head = ["experiment", "against", "its difference", "style", "style beyond twice its error", "content"]
+            cells = [change(own, style) for style in ("style", "independent_style")]
+            cells.append(f"{own['content'] - other['content']:+.3f}")
+            rows.append([f"`{run.name}`", f"`{base.name}`", difference(differences(base.last, run.last)), *cells])
+    head = ["experiment", "against", "its difference", "style", "independent style", "content"]
     if not rows:
         return "None of the runs is the base of another."
     note = "The error is the jackknife's of the change itself: both drew the same photos. It is not over seeds of training."
-    return f"{table(head, rows)}\n\n{note}"
+    return f"{table(head, rows)}\n\n{note} What is beyond twice its error is in bold."
+
+
+def change(metrics: Mapping[str, float], name: str) -> str:
+    """How a distance changed against the base, with its error; in bold where that is beyond twice the error."""
+    if f"{name}_change" not in metrics:
+        return ""
+    value, error = metrics[f"{name}_change"], metrics[f"{name}_change_error"]
+    text = f"{value:+.3g} ± {error:.2g}"
+    return f"**{text}**" if abs(value) > 2 * error else text
 
 
 def course_table(runs: Sequence[Run]) -> str:

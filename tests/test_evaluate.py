@@ -138,8 +138,10 @@ def test_flatness_and_lines() -> None:
 
 
 def test_recommended() -> None:
-    good, better = {"style": 9.0, "content": 0.05, "colour": 3.0}, {"style": 5.0, "content": 0.06, "colour": 4.0}
-    far, cast = {"style": 1.0, "content": 0.2, "colour": 3.0}, {"style": 1.0, "content": 0.01, "colour": 20.0}
+    figures = "independent_style", "content", "colour"
+    good, better, far, cast = (
+        dict(zip(figures, values, strict=True)) for values in ((9, 0.05, 3), (5, 0.06, 4), (1, 0.2, 3), (1, 0.01, 20))
+    )
     assert recommended({"a": good, "b": better, "c": far, "d": cast}) == "b"
     assert recommended({"c": far, "d": cast}) == "d"
 
@@ -187,7 +189,7 @@ def test_a_run_is_measured_written_and_goes_on(workplace: Path, capsys: pytest.C
     first = command(workplace, "train.evaluate", *words)
     assert first.returncode == 0, first.stderr[-2000:]
     assert "same network as trained against, other layers" in first.stdout and "held-out 6 photos" in first.stdout
-    assert f"recommended: {run / 'epoch-002'}" in first.stdout and "rule: lowest style distance" in first.stdout
+    assert f"recommended: {run / 'epoch-002'}" in first.stdout and "rule: lowest independent style distance" in first.stdout
     written = digests(run)
     for name in ("epoch-001", "epoch-002"):
         record = read_record(run / name)
@@ -220,12 +222,24 @@ def test_runs_are_compared_with_their_base(workplace: Path, tmp_path: Path, caps
     shutil.copytree(workplace / "runs" / "tiny", run)
     shutil.copytree(run / "epoch-001", base / "epoch-001")
     write_record(base / "epoch-001", dataclasses.replace(read_record(base / "epoch-001"), experiment="smoke", base=None))
-    main(parser().parse_args([str(run), str(base), "--weights", "none", "--cache", str(workplace / "cache")]))
+    for folder in ("photos", "left", "right"):
+        (tmp_path / folder).mkdir()
+        for number in range(6):
+            noise = np.random.default_rng([number, folder == "right"]).integers(0, 256, (32, 40, 3), np.uint8)
+            Image.fromarray(noise).save(tmp_path / folder / f"{number}.png")
+    pictures = [word for folder in ("left", "right") for word in ("--pictures", tmp_path / "photos", tmp_path / folder)]
+    words = [run, base, "--weights", "none", "--cache", workplace / "cache", *pictures]
+    main(parser().parse_args([str(word) for word in words]))
     metrics = [read_record(folder).metrics for folder in (run / "epoch-002", base / "epoch-001")]
     assert metrics[0]["style_change"] == pytest.approx(metrics[0]["style"] - metrics[1]["style"], rel=0.01, abs=0.01)
     assert min(metrics[0][f"{of}_change_error"] for of in STYLES) > 0 and "style_change" not in metrics[1]
     told = r"tiny against smoke: style \S+ ± \S+, independent_style \S+ ± \S+, content \S+\n"
-    assert re.search(told, capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    assert re.search(told, printed) and printed.count("photos/themselves") == 1
+    place = re.escape(tmp_path.name)
+    assert re.search(
+        rf"{place}/right against {place}/left: style \S+ ± \S+, independent_style \S+ ± \S+, content \+", printed
+    )
     assert "Against `smoke`, on the same photos: style distance " in (run / "epoch-002" / "README.md").read_text("utf-8")
     main(parser().parse_args([str(run / "epoch-002"), "--weights", "none", "--cache", str(workplace / "cache")]))
     assert read_record(run / "epoch-002").metrics == metrics[0]  # also without the base

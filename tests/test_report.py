@@ -27,6 +27,7 @@ PAGE = ROOT / "docs" / "experiments.md"
 ENDS = {"style_photos": 260.0, "style_error_photos": 38.0, "content_photos": 0.0, "style_anime": -6.0, "flat_anime": 0.54}
 
 CHANGE = {"style_change": 10.5, "style_change_error": 4.2}
+CHANGE |= {"independent_style_change": 5.0, "independent_style_change_error": 4.2}
 
 
 def history(steps: int) -> list[dict[str, Any]]:
@@ -49,7 +50,10 @@ def save_run(folder: Path, styles: tuple[float, ...]) -> Path:
             tiny_record(checkpoint, base=experiment.base, changes=changes(experiment), step=step, epoch=number),
             config=dataclasses.asdict(experiment),
             phase="warm-up" if number == 1 else "adversarial",
-            metrics={"style": style, "style_error": 3.0, "content": number / 50, "colour": 2.5, "flat": 0.3} | ENDS | CHANGE,
+            metrics={"style": style, "style_error": 3.0, "content": number / 50, "colour": 2.5, "flat": 0.3}
+            | {"independent_style": style + 10, "independent_style_error": 4.0, "independent_content": number / 25}
+            | ENDS
+            | CHANGE,
         )
         generator = build_generator(GeneratorConfig("lite", channels=4))
         save_checkpoint(checkpoint, generator, record, history(step), np.zeros((8, 8, 3), np.uint8))
@@ -92,14 +96,15 @@ def test_the_report_tells_what_the_records_say(place: Path) -> None:
 
     first = cells(text, "| `repro-1-laptop` epoch-002 |")
     assert first[1:] == [
-        *(f"{len(changes(EXPERIMENTS['repro-1-laptop']))} settings; from repro-1", "120 ± 3", "0.04", "2.5", "0.3", ""),
+        *(f"{len(changes(EXPERIMENTS['repro-1-laptop']))} settings; from repro-1", "120 ± 3", "130 ± 4"),
+        *("0.04", "0.08", "2.5", "0.3", ""),
         *("600 of 1,000", "90", "0", "`python -m train.run repro-1-laptop --data DIR`"),
     ]
     second = cells(text, "| `repro-2-laptop` epoch-002 |")
     assert second[1] == "loss.fake_weight 1.0 → 2.5; from repro-1-laptop"
-    assert cells(text, "| photos themselves |")[2:4] == ["260 ± 38", "0"]
+    assert cells(text, "| photos themselves |")[2:5] == ["260 ± 38", "", "0"]
     compared = cells(text, "| `repro-2-laptop` | `repro-1-laptop` |")
-    assert compared[2:] == ["loss.fake_weight 1.0 → 2.5", "+10.5 ± 4.2", "yes", "+0.000"]
+    assert compared[2:] == ["loss.fake_weight 1.0 → 2.5", "**+10.5 ± 4.2**", "+5 ± 4.2", "+0.000"]
     course = cells(text, "| `repro-1-laptop` | 1")
     assert course[5] == "falls, then rises" and re.search("at 2[45]0", course[2])
     assert course[6] == "0.46, 0.10 (constant 0.46, 0.10)"

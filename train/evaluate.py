@@ -2,7 +2,8 @@
 
     python -m train.evaluate runs/fast-hayao --data DIR                       every checkpoint of a run
     python -m train.evaluate runs/fast-hayao/epoch-015 --data DIR --no-write  one; only prints
-    python -m train.evaluate RUN --data DIR --pictures PHOTOS OUTPUTS         and another model's pictures of PHOTOS
+    python -m train.evaluate RUN --data DIR --pictures PHOTOS OUTPUTS         and another model's pictures of PHOTOS; given
+                                                                              more than once, each against the first
 
 Each checkpoint's own configuration says which photos and frames were held out. Photos themselves and anime itself (one
 half of the frames against the other) are the two ends of the scale. Style and content distance are measured twice: in a
@@ -34,7 +35,7 @@ from hub_export.card import model_card
 from hub_export.checkpoint import Record
 from train.datasets import Source, open_data
 from train.experiments import EXPERIMENTS, DataConfig
-from train.measure import CONVOLUTIONS, MINIMUM_PICTURES, STYLES, Draw, Gauge, Scale, Score, traced
+from train.measure import CONVOLUTIONS, MINIMUM_PICTURES, Draw, Gauge, Scale, Score, traced
 
 COLUMNS = {
     "style": ("style ± error", 15),
@@ -48,8 +49,8 @@ COLUMNS = {
 """What is printed: its title and its width."""
 CONTENT_BOUND, COLOUR_BOUND = 0.10, 12.0
 RULE = (
-    f"lowest style distance among adversarial checkpoints with content distance below {CONTENT_BOUND:g} and colour shift "
-    f"below {COLOUR_BOUND:g}; where there is none, the lowest content distance"
+    "lowest independent style distance among adversarial checkpoints with content distance below "
+    f"{CONTENT_BOUND:g} and colour shift below {COLOUR_BOUND:g}; where there is none, the lowest content distance"
 )
 
 
@@ -89,7 +90,7 @@ def recommended(figures: Mapping[str, Mapping[str, float]]) -> str:
     """The name that RULE chooses among {name: figures} of adversarial checkpoints, at least one."""
     allowed = [name for name, of in figures.items() if of["content"] < CONTENT_BOUND and of["colour"] < COLOUR_BOUND]
     if allowed:
-        return min(allowed, key=lambda name: figures[name]["style"])
+        return min(allowed, key=lambda name: figures[name]["independent_style"])
     return min(figures, key=lambda name: figures[name]["content"])
 
 
@@ -214,20 +215,24 @@ def main(arguments: argparse.Namespace) -> None:
             opponent = compared_with(record, records.values())
             if opponent:
                 base = last[opponent][1]
-                changes = {of: score.distances[of].change_from(base.distances[of]) for of in STYLES}
-                told = ", ".join(f"{of} {change:+.1f} ± {error:.1f}" for of, (change, error) in changes.items())
-                content = score.figures["content"] - base.figures["content"]
-                print(f"{name} against {opponent}: {told}, content {content:+.3f}", flush=True)
+                changes = score.changes_from(base)
+                print(_against(name, score, opponent, base), flush=True)
                 if arguments.write:
                     figures = {f"{of}_change": change for of, (change, _) in changes.items()}
                     figures |= {f"{of}_change_error": error for of, (_, error) in changes.items()}
                     about = {"measured": record.data["measured"], "compared_with": opponent}
                     write_figures(folder, record.metrics | _rounded(figures), about, rows[folder.parent])
+        others: dict[Path, dict[str, Score]] = {}
         for photos, outputs in arguments.pictures:
-            given = [(photos / "themselves", photos), (outputs, outputs)]
-            for label, folder in given:
-                pairs = read_pairs(photos, folder, arguments.size)
-                print(_line(f"{label.parent.name}/{label.name}", scale.score(pairs)), flush=True)
+            of_these = others.setdefault(photos, {})
+            for label, folder in ((photos / "themselves", photos), (outputs, outputs)):
+                name = f"{label.parent.name}/{label.name}"
+                if name not in of_these:
+                    of_these[name] = scale.score(read_pairs(photos, folder, arguments.size))
+                    print(_line(name, of_these[name].figures), flush=True)
+        for (_, _), (first, theirs), *more in (of_these.items() for of_these in others.values()):
+            for name, score in more:
+                print(_against(name, score, first, theirs), flush=True)
         print(_line("anime", scale.ends["anime"]))
     for figures_of in adversarial.values():
         print(f"\nrecommended: {recommended(figures_of)}", end="")
@@ -275,6 +280,12 @@ def _read(path: Path) -> np.ndarray:
             return np.asarray(image.convert("RGB"))
     except (OSError, UnidentifiedImageError):
         raise ValueError(f"--pictures: {path} is not a picture that can be read: take it out") from None
+
+
+def _against(name: str, score: Score, other: str, theirs: Score) -> str:
+    """What changed from another model's drawings of the same photos."""
+    told = ", ".join(f"{of} {change:+.1f} ± {error:.1f}" for of, (change, error) in score.changes_from(theirs).items())
+    return f"{name} against {other}: {told}, content {score.figures['content'] - theirs.figures['content']:+.3f}"
 
 
 def _line(name: str, figures: Mapping[str, float] | None) -> str:

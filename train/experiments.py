@@ -474,7 +474,7 @@ hayao_gpu_patch = _register(
     loss={"gray_weight": 0.3},
     schedule={"discriminator_rate": 3e-4},
 )
-_register(
+hayao_gpu_painted = _register(
     hayao_gpu,
     "hayao-gpu-painted",
     "Does half the content weight bring it nearer to anime, and what does that cost?",
@@ -502,6 +502,26 @@ _register(
         "steps_per_epoch": 75,
         "steps": 0,
         "generator_rate": 2e-4,
+        "discriminator_rate": 1e-3,
+        "ema": 0.99,
+    },
+)
+_register(
+    hayao_gpu_painted,
+    "hayao-clear",
+    "Without a palette to reach, and judged in gray, do skies stay blue while the painting stays?",
+    init="animegan_app/checkpoints/hayao-gpu-painted/epoch-004",
+    discriminator={"sees": "gray"},
+    loss={"content_weight": 18.0, "style_weight": 100.0, "style_target": "gray"},
+    data={"size": 160, "vivid": 0.0},
+    schedule={
+        "batch": 4,
+        "warmup_epochs": 0,
+        "warmup_steps": 0,
+        "epochs": 4,
+        "steps_per_epoch": 60,
+        "steps": 0,
+        "generator_rate": 1.5e-4,
         "discriminator_rate": 1e-3,
         "ema": 0.99,
     },

@@ -227,6 +227,10 @@ class Score:
     figures: dict[str, float]
     distances: dict[str, Distance]
 
+    def changes_from(self, other: "Score") -> dict[str, tuple[float, float]]:
+        """How much larger the style distances are than another one's of the same photos, with their errors."""
+        return {name: self.distances[name].change_from(other.distances[name]) for name in STYLES}
+
 
 def compare(outputs: Measured, anime: Measured) -> Score:
     """Scores pictures against anime."""
@@ -267,15 +271,15 @@ class Scale:
         self.frames = len(frames)
         self.anime = measure(gauge, ((frame, frame) for frame in frames))
         self.contents = [self._content(photo) for photo in self.photos]
-        self.ends = {"photos": self.score((photo, photo) for photo in self.photos), "anime": itself(self.anime)}
+        self.ends = {"photos": self.score((photo, photo) for photo in self.photos).figures, "anime": itself(self.anime)}
 
     def _content(self, photo: np.ndarray) -> dict[str, np.ndarray]:
         maps = self.gauge.maps(photo)
         return {layer: _unit(maps[layer]).astype(np.float16) for layer in CONTENTS.values()}
 
-    def score(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-        """The figures of outputs, as `compare`."""
-        return compare(measure(self.gauge, pairs), self.anime).figures
+    def score(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Score:
+        """Scores (photo, output)."""
+        return compare(measure(self.gauge, pairs), self.anime)
 
     def score_generator(self, draw: Draw) -> Score:
         """What `draw` makes of the held-out photos."""
