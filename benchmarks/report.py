@@ -186,7 +186,7 @@ def comparison_table(runs: Sequence[Run]) -> str:
     if not rows:
         return "None of the runs is the base of another."
     note = "The error is the jackknife's of the change itself: both drew the same photos. It is not over seeds of training."
-    return f"{table(head, rows)}\n\n{note} What is beyond twice its error is in bold."
+    return f"{table(head, rows)}\n\n{note} What is beyond twice its error stands out."
 
 
 def change(metrics: Mapping[str, float], name: str) -> str:
