@@ -222,17 +222,17 @@ def main(arguments: argparse.Namespace) -> None:
                     figures |= {f"{of}_change_error": error for of, (_, error) in changes.items()}
                     about = {"measured": record.data["measured"], "compared_with": opponent}
                     write_figures(folder, record.metrics | _rounded(figures), about, rows[folder.parent])
-        others: dict[Path, dict[str, Score]] = {}
+        given: dict[Path, dict[Path, Score]] = {}
         for photos, outputs in arguments.pictures:
-            of_these = others.setdefault(photos, {})
+            scores = given.setdefault(photos, {})
             for label, folder in ((photos / "themselves", photos), (outputs, outputs)):
-                name = f"{label.parent.name}/{label.name}"
-                if name not in of_these:
-                    of_these[name] = scale.score(read_pairs(photos, folder, arguments.size))
-                    print(_line(name, of_these[name].figures), flush=True)
-        for (_, _), (first, theirs), *more in (of_these.items() for of_these in others.values()):
-            for name, score in more:
-                print(_against(name, score, first, theirs), flush=True)
+                if label not in scores:
+                    scores[label] = scale.score(read_pairs(photos, folder, arguments.size))
+                    print(_line(_short(label), scores[label].figures), flush=True)
+        for scores in given.values():
+            _, (first, theirs), *others = scores.items()
+            for label, score in others:
+                print(_against(_short(label), score, _short(first), theirs), flush=True)
         print(_line("anime", scale.ends["anime"]))
     for figures_of in adversarial.values():
         print(f"\nrecommended: {recommended(figures_of)}", end="")
@@ -280,6 +280,10 @@ def _read(path: Path) -> np.ndarray:
             return np.asarray(image.convert("RGB"))
     except (OSError, UnidentifiedImageError):
         raise ValueError(f"--pictures: {path} is not a picture that can be read: take it out") from None
+
+
+def _short(folder: Path) -> str:
+    return f"{folder.parent.name}/{folder.name}"
 
 
 def _against(name: str, score: Score, other: str, theirs: Score) -> str:

