@@ -146,7 +146,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def results_table(runs: Sequence[Run]) -> str:
     """A row for each run's last checkpoint, between the two ends of the scale."""
-    figures = ("style", "independent_style", "content", "independent_content", "colour", "flat", "lines")
+    figures = {"style": "style ± error", "independent_style": "independent style"}
+    figures |= {"content": "content", "independent_content": "independent content"}
+    figures |= {name: name for name in ("colour", "flat", "lines")}
     metrics = runs[0].last.metrics
     rows = []
     for run in runs:
@@ -158,8 +160,7 @@ def results_table(runs: Sequence[Run]) -> str:
         rows.append([*cells, steps, f"{record.compute['seconds']:,.0f}", str(record.seed), f"`{command(record)}`"])
     for words, end in (("photos themselves", "_photos"), ("anime itself, half against half", "_anime")):
         rows.append([words, "", *(figure(metrics, name, end) for name in figures), "", "", "", ""])
-    titles = ["style ± error", "independent style", "content", "independent content", *figures[4:]]
-    return table(["experiment", "differs in", *titles, "steps", "seconds", "seed", "trained by"], rows)
+    return table(["experiment", "differs in", *figures.values(), "steps", "seconds", "seed", "trained by"], rows)
 
 
 def comparison_table(runs: Sequence[Run]) -> str:

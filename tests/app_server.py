@@ -47,7 +47,7 @@ class Server:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}/"
-        self.log = open(temporary / "log.txt", "w")  # noqa: SIM115  closed in stop()
+        self.log = open(temporary / "log.txt", "w")  # noqa: SIM115  closed at the end
         self.process = subprocess.Popen(
             [sys.executable, *program, "--port", str(port)],
             cwd=ROOT,
@@ -71,7 +71,10 @@ class Server:
         """Names of what uploads and results left behind."""
         return sorted(path.name for path in (self.temporary / "gradio").rglob("*") if path.is_file())
 
-    def stop(self) -> None:
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self.process.terminate()
         self.process.wait(30)
         self.log.close()

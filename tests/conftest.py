@@ -57,9 +57,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(runs, tmp_path_factory.mktemp("server"))
-    yield server
-    server.stop()
+    with Server(runs, tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -322,20 +322,16 @@ def test_without_a_checkpoint_the_page_says_what_to_do(browser: Browser, tmp_pat
         "from animegan_app.ui import build_demo, launch\n"
         "launch(build_demo(Catalog({})), port=int(sys.argv[-1]))\n"
     )
-    server = Server(tmp_path / "none", tmp_path, ("-c", program))
-    try:
+    with Server(tmp_path / "none", tmp_path, ("-c", program)) as server:
         for page in opened(browser, server, width=1280, height=900):
             expect(page.get_by_text("There is no checkpoint yet.")).to_be_visible()
             upload(page, PAGODA)
             expect(page.get_by_text("There is no checkpoint to draw with")).to_be_visible(timeout=WAIT)
-    finally:
-        server.stop()
 
 
 def test_nothing_personal_is_left_after_the_end(browser: Browser, runs: Path, tmp_path: Path) -> None:
     Image.fromarray(scene(40, 60)).save(tmp_path / "private.png")
-    server = Server(runs, tmp_path)
-    try:
+    with Server(runs, tmp_path) as server:
         for page in opened(browser, server, width=1280, height=900):
             upload(page, tmp_path / "private.png")
             facts(page, "60 × 40 px")
@@ -346,8 +342,6 @@ def test_nothing_personal_is_left_after_the_end(browser: Browser, runs: Path, tm
             expect(page.locator("#course-status")).to_contain_text("2 of 2 drawn", timeout=WAIT)
             assert "private-tiny-epoch-001.png" in server.files()
             assert page.evaluate("JSON.stringify([localStorage, sessionStorage])").find("private") < 0
-    finally:
-        server.stop()
     assert server.files() == sorted(path.name for path in (ROOT / "animegan_app" / "examples").glob("*.jpg"))
 
 

@@ -79,9 +79,8 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(laboratory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(laboratory, tmp_path_factory.mktemp("server"))
-    yield server
-    server.stop()
+    with Server(laboratory, tmp_path_factory.mktemp("server")) as server:
+        yield server
 
 
 def show(page: Page, tab: str) -> None:
@@ -329,8 +328,7 @@ def test_sixty_checkpoints(browser: Browser, laboratory: Path, tmp_path: Path) -
         names = {"experiment": "long", "checkpoint": folder.name, "epoch": epoch, "step": 10 * epoch}
         write_record(folder, dataclasses.replace(read_record(folder), **names))  # type: ignore[arg-type]
     Image.fromarray(scene(64, 96)).save(tmp_path / "small.png")  # what takes long with many is not the size
-    server = Server(tmp_path / "runs", tmp_path)
-    try:
+    with Server(tmp_path / "runs", tmp_path) as server:
         for page in opened(browser, server, width=1280, height=900):
             start = time.monotonic()
             show(page, "Experiments")
@@ -343,8 +341,6 @@ def test_sixty_checkpoints(browser: Browser, laboratory: Path, tmp_path: Path) -
             expect(page.locator("#course-status")).to_contain_text("60 of 60 drawn", timeout=4 * WAIT)
             expect(page.locator("#course img")).to_have_count(61)
             assert saved(page, "get-course", "small-long-epoch-060-course.webp").n_frames == 61
-    finally:
-        server.stop()
 
 
 def test_nothing_is_downloaded_for_a_look(
@@ -353,8 +349,7 @@ def test_nothing_is_downloaded_for_a_look(
     laboratory: Path,
     tmp_path: Path,
 ) -> None:
-    server = Server(laboratory, tmp_path, ("app.py", "--hub", REPO))
-    try:
+    with Server(laboratory, tmp_path, ("app.py", "--hub", REPO)) as server:
         for page in opened(browser, server, width=1280, height=900):
             show(page, "Experiments")
             expect(page.locator("#overview")).to_contain_text(REPO, timeout=WAIT)
@@ -368,5 +363,3 @@ def test_nothing_is_downloaded_for_a_look(
             expect(page.locator("#chosen")).not_to_contain_text(REPO)
             got = [line for line in tiny_hub.requests if line.startswith("GET") and "/resolve/" in line]
             assert got and all(line.endswith("checkpoint.json") for line in got), got
-    finally:
-        server.stop()

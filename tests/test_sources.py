@@ -16,8 +16,7 @@ from hub_export.store import HubStore
 
 def test_added_from_the_hub(browser: Browser, tiny_hub: HubServer, runs: Path, tmp_path: Path) -> None:
     tiny_hub.create("you/private", private=True)
-    server = Server(runs, tmp_path)
-    try:
+    with Server(runs, tmp_path) as server:
         for page in opened(browser, server, width=1280, height=900):
             choose(page, "experiment", "other · local runs")
             page.get_by_role("tab", name="Sources").click()
@@ -64,8 +63,6 @@ def test_added_from_the_hub(browser: Browser, tiny_hub: HubServer, runs: Path, t
             choose(page, "experiment", f"{REPO} · Hugging Face Hub")
             upload(page, PAGODA)
             facts(page, f"{REPO} epoch-001")
-    finally:
-        server.stop()
 
 
 def test_with_the_hub_alone_and_a_tampered_checkpoint(browser: Browser, tiny_hub: HubServer, tmp_path: Path) -> None:
@@ -79,8 +76,7 @@ def test_with_the_hub_alone_and_a_tampered_checkpoint(browser: Browser, tiny_hub
         "from hub_export.store import HubStore\n"
         "launch(build_demo(Catalog({HUB: HubStore(['you'])})), port=int(sys.argv[-1]))\n"
     )
-    server = Server(tmp_path / "none", tmp_path, ("-c", program))
-    try:
+    with Server(tmp_path / "none", tmp_path, ("-c", program)) as server:
         for page in opened(browser, server, width=390, height=844):
             expect(page.get_by_text("There is no checkpoint yet.")).to_be_visible()
             expect(page.get_by_text("There is no checkpoint yet.")).to_be_hidden(timeout=WAIT)
@@ -100,13 +96,10 @@ def test_with_the_hub_alone_and_a_tampered_checkpoint(browser: Browser, tiny_hub
             choose(page, "checkpoint", "epoch-001 · warm-up")
             facts(page, f"{REPO} epoch-001")
             expect(page.locator("#again")).to_be_hidden()
-    finally:
-        server.stop()
 
 
 def test_nobody_waits_for_a_download_that_drips(browser: Browser, tiny_hub: HubServer, runs: Path, tmp_path: Path) -> None:
-    server = Server(runs, tmp_path, (str(ROOT / "app.py"), "--hub", REPO))
-    try:
+    with Server(runs, tmp_path, (str(ROOT / "app.py"), "--hub", REPO)) as server:
         for slow in opened(browser, server, width=1280, height=900):
             choose(slow, "experiment", f"{REPO} · Hugging Face Hub")
             fault = tiny_hub.fail("GET .*/model.weights.h5", drip=0.5)
@@ -126,13 +119,10 @@ def test_nobody_waits_for_a_download_that_drips(browser: Browser, tiny_hub: HubS
             facts(slow, f"{REPO} epoch-001")
             assert same.result(30)[1]["checkpoint"] == f"hub/{REPO}/epoch-001"
             assert sum(line.startswith("GET") and line.endswith("model.weights.h5") for line in tiny_hub.requests) == 1
-    finally:
-        server.stop()
 
 
 def test_cancel_stops_waiting(browser: Browser, tiny_hub: HubServer, runs: Path, tmp_path: Path) -> None:
-    server = Server(runs, tmp_path, (str(ROOT / "app.py"), "--hub", REPO))
-    try:
+    with Server(runs, tmp_path, (str(ROOT / "app.py"), "--hub", REPO)) as server:
         for page in opened(browser, server, width=1280, height=900):
             cancel = page.locator("#cancel")
             expect(cancel).to_be_hidden()
@@ -152,8 +142,6 @@ def test_cancel_stops_waiting(browser: Browser, tiny_hub: HubServer, runs: Path,
             fault.drip = 0.0
             choose(page, "experiment", f"{REPO} · Hugging Face Hub")
             facts(page, f"{REPO} epoch-001")
-    finally:
-        server.stop()
 
 
 def test_the_page_accepts_only_so_many_sources(tmp_path: Path) -> None:
@@ -167,8 +155,7 @@ def test_the_hub_is_asked_after_the_page_is_up_and_a_choice_stays(
     browser: Browser, tiny_hub: HubServer, runs: Path, tmp_path: Path
 ) -> None:
     tiny_hub.fail("GET /api/.*", silence=12, times=1)
-    server = Server(runs, tmp_path, (str(ROOT / "app.py"), "--hub", "you"))
-    try:
+    with Server(runs, tmp_path, (str(ROOT / "app.py"), "--hub", "you")) as server:
         assert tiny_hub.requests == []
         start = time.monotonic()
         for page in opened(browser, server, width=1280, height=900):
@@ -193,8 +180,6 @@ def test_the_hub_is_asked_after_the_page_is_up_and_a_choice_stays(
             assert page.locator("#facts").inner_text() == line, "not drawn again"
             found.click()
             facts(page, f"{REPO} epoch-001")
-    finally:
-        server.stop()
 
 
 def test_visitors_of_a_space_cannot_spend_its_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
