@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from animegan_app.catalog import Offer
-from hub_export.checkpoint import HISTORY, CheckpointError, Record, read_history
+from hub_export.checkpoint import HISTORY, CheckpointError, Record, read_history, yardsticks
 
 MAX_POINTS = 400
 """Points of a curve; a longer one is shown by the means of so many equal parts."""
@@ -148,27 +148,29 @@ def loss_figure(
 def plane_figure(experiments: Mapping[str, Sequence[Offer]], words: Mapping[str, str]) -> Figure:
     """Style distance over content distance: a point for each measured checkpoint, whose customdata is its key.
 
-    Photos themselves and anime itself, the ends of the scale, are shown where a record has them.
+    Both are `yardsticks` of all that is shown. Photos themselves and anime itself, the ends of the scale, are shown where
+    a record has them.
 
     Args:
         experiments: offers in training order by the experiment's name.
-        words: titles of the axes, "content" and "style", and of the ends, "photos" and "anime"; what a "point" shows, in
-            Plotly's template language; names of phases.
+        words: titles of the axes by the names of `yardsticks`, and of the ends, "photos" and "anime"; what a "point"
+            shows, in Plotly's template language; names of phases.
     """
+    style, content = yardsticks(offer.record for offers in experiments.values() for offer in offers)
     data: list[Figure] = []
     layout = _layout(PLANE_HEIGHT)
-    layout["xaxis"] |= {"title": {"text": words["content"]}, "rangemode": "tozero"}
-    layout["yaxis"] |= {"title": {"text": words["style"]}}
+    layout["xaxis"] |= {"title": {"text": words[content]}, "rangemode": "tozero"}
+    layout["yaxis"] |= {"title": {"text": words[style]}}
     photos: dict[float, None] = {}
     anime: dict[float, None] = {}
     for place, (name, offers) in enumerate(experiments.items()):
-        measured = [offer for offer in offers if {"style", "content"} <= offer.record.metrics.keys()]
+        measured = [offer for offer in offers if {style, content} <= offer.record.metrics.keys()]
         if measured:
             colour, (shape, _) = _look(place)
-            data.append(_course(name, measured, colour, shape, words))
+            data.append(_course(name, measured, (style, content), colour, shape, words))
         for metrics in (offer.record.metrics for offer in measured):
-            photos |= dict.fromkeys([metrics["style_photos"]] if "style_photos" in metrics else [])
-            anime |= dict.fromkeys([metrics["style_anime"]] if "style_anime" in metrics else [])
+            for found, end in ((photos, f"{style}_photos"), (anime, f"{style}_anime")):
+                found |= dict.fromkeys([metrics[end]] if end in metrics else [])
     if photos:
         data.append(
             {
@@ -198,16 +200,18 @@ def _look(place: int) -> tuple[str, tuple[str, str]]:
     return COLOURS[place % len(COLOURS)], MARKS[place // len(COLOURS) % len(MARKS)]
 
 
-def _course(name: str, offers: Sequence[Offer], colour: str, shape: str, words: Mapping[str, str]) -> Figure:
+def _course(
+    name: str, offers: Sequence[Offer], distances: tuple[str, str], colour: str, shape: str, words: Mapping[str, str]
+) -> Figure:
     """The way of one experiment's measured checkpoints over the plane."""
-    records = [offer.record for offer in offers]
-    errors = [record.metrics.get("style_error", 0) for record in records]
+    (style, content), records = distances, [offer.record for offer in offers]
+    errors = [record.metrics.get(f"{style}_error", 0) for record in records]
     symbols = [f"{shape}-open" if record.phase == "warm-up" else shape for record in records]
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "x": [record.metrics["content"] for record in records],
-        "y": [record.metrics["style"] for record in records],
+        "x": [record.metrics[content] for record in records],
+        "y": [record.metrics[style] for record in records],
         "error_y": {"type": "data", "array": errors, "color": FAINT, "thickness": 1},
         "name": html.escape(name),
         "line": {"color": colour, "width": 1},

@@ -213,6 +213,16 @@ def _is(value: Any, kind: Any) -> bool:
     return not isinstance(value, int | float) or abs(value) < 2**53  # NaN is not
 
 
+def yardsticks(records: Iterable[Record]) -> tuple[str, str]:
+    """Names of the style and the content distance that compare checkpoints.
+
+    They are the independent ones, in a network that nothing is trained against, where all that were measured have them.
+    """
+    measured = [record.metrics.keys() for record in records if "style" in record.metrics]
+    independent = "independent_style", "independent_content"
+    return independent if measured and all(names >= set(independent) for names in measured) else ("style", "content")
+
+
 def verify_files(folder: Path, record: Record, names: Iterable[str] | None = None) -> None:
     """Compares size and sha256 of every file, or of those named, with the record. Raises CheckpointError for the first."""
     for name in record.files if names is None else names:

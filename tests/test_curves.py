@@ -154,6 +154,23 @@ def test_the_plane_holds_every_measured_checkpoint_and_both_ends() -> None:
     assert plane_figure({"x": other}, WORDS)["data"] == []
 
 
+def test_the_plane_is_the_independent_network_s_where_all_were_measured_in_it() -> None:
+    figures = {"style": 90.0, "style_photos": 260.0, "style_anime": -5.0, "content": 0.1}
+    independent = {"independent_style": 120.0, "independent_style_error": 9.0, "independent_content": 0.2}
+    independent |= {"independent_style_photos": 270.0, "independent_style_anime": -8.0}
+    words = WORDS | {"independent_style": "its style", "independent_content": "its content"}
+    both = [Offer("local", "tiny", record(metrics=figures | independent)), Offer("local", "tiny", record("epoch-002"))]
+    figure = plane_figure({"tiny": both}, words)
+    course, photos = figure["data"]
+    assert (course["x"], course["y"], course["error_y"]["array"]) == ([0.2], [120], [9])
+    assert photos["y"] == [270] and figure["layout"]["shapes"][0]["y0"] == -8
+    assert figure["layout"]["xaxis"]["title"]["text"] == "its content"
+    assert figure["layout"]["yaxis"]["title"]["text"] == "its style"
+    figure = plane_figure({"tiny": both, "old": [Offer("local", "old", record(metrics=figures))]}, words)
+    assert [trace["y"] for trace in figure["data"]] == [[90], [90], [260]], "figures of one network only"
+    assert figure["layout"]["yaxis"]["title"]["text"] == "style"
+
+
 def test_two_dozen_experiments_look_different_and_more_are_drawn_too() -> None:
     offer = Offer("local", "tiny", record("epoch-001", metrics={"style": 200.0, "content": 0.05}))
     figure, one = (plane_figure({f"experiment {number}": [offer] for number in range(count)}, WORDS) for count in (30, 1))

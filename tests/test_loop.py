@@ -105,6 +105,10 @@ def test_keep_spares_the_newest_the_warm_ups_last_and_the_best(short_run: Run) -
     assert superseded(records, 1) == ["epoch-001", "epoch-003", "epoch-005"]
     assert superseded([*records, at(4, "adversarial", style=2.0)], 2) == ["epoch-001", "epoch-003"]
     assert superseded(records, 9) == []
+    also = {"independent_content": 0.1}
+    by_both = [at(1, "adversarial", style=2.0, independent_style=9.0, **also), at(2, "adversarial")]
+    by_both += [at(3, "adversarial", style=3.0, independent_style=8.0, **also), at(4, "adversarial")]
+    assert superseded(by_both, 1) == ["epoch-001", "epoch-002"], "the best by the network that nothing is trained against"
 
     short_run.keep = 1
     (short_run.folder / ".epoch-009-removed").mkdir()

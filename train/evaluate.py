@@ -206,7 +206,8 @@ def main(arguments: argparse.Namespace) -> None:
             last[record.experiment] = folder, score
             if arguments.write:
                 metrics = _rounded(score.figures | ends)
-                sentence = f"{on[0].upper()}{on[1:]}; {gauge.network} {' and '.join(CONVOLUTIONS)}{note}."
+                networks = f"{gauge.network} {' and '.join(CONVOLUTIONS)}{note}; independent: EfficientNet-Lite0"
+                sentence = f"{on[0].upper()}{on[1:]}; {networks}."
                 rows.setdefault(folder.parent, []).append(evaluation(record, metrics))
                 write_figures(folder, metrics, {"measured": sentence}, rows[folder.parent])
         records = {name: checkpoint.read_record(folder) for name, (folder, _) in last.items()}

@@ -405,9 +405,10 @@ def superseded(records: Iterable[checkpoint.Record], keep: int) -> list[str]:
     The warm-up's last one stays too, and so does the best one: of the lowest style distance, where that was measured.
     """
     ordered = sorted(records, key=lambda record: record.step)
+    style, _ = checkpoint.yardsticks(ordered)
     warmup = [record for record in ordered if record.phase == "warm-up"]
-    measured = [record for record in ordered if record.phase == "adversarial" and "style" in record.metrics]
-    best = sorted(measured, key=lambda record: record.metrics["style"])
+    measured = [record for record in ordered if record.phase == "adversarial" and style in record.metrics]
+    best = sorted(measured, key=lambda record: record.metrics[style])
     stay = {record.checkpoint for record in [*ordered[-keep:], *warmup[-1:], *best[:1]]}
     return [record.checkpoint for record in ordered if record.checkpoint not in stay]
 

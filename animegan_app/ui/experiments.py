@@ -20,12 +20,13 @@ from animegan_app.ui import parts
 from animegan_app.ui.stylise import Stylise, choices, duration
 from animegan_app.ui.words import explain, label, read, say
 from hub_export.card import model_card
-from hub_export.checkpoint import CARD, CheckpointError, read_samples
+from hub_export.checkpoint import CARD, CheckpointError, read_samples, yardsticks
 
 OVERLAID = len(MARKS) * len(COLOURS)
 """How many experiments the charts show unasked; so many look different."""
-USUAL_TERMS = ("content", "style", "d_real", "d_fake", "eval_style")
+USUAL_TERMS = ("content", "style", "d_real", "d_fake", "eval_style", "eval_independent_style")
 """The terms that the charts show unasked, as far as they are there."""
+PLANE_WORDS = ("style", "content", "independent_style", "independent_content", "photos", "anime", "point")
 MAX_SAMPLES, MAX_QUESTION = 60, 160
 MAX_CARD = 50_000
 """Bytes of a card that are shown."""
@@ -116,7 +117,7 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
         told = [(", ".join(names), read(text, request)) for way in ways for text, names in way.items()]
         if len(ways) > 1:
             notes.append(say("other_scales", request))
-        words = {key: say(f"plane_{key}", request) for key in ("content", "style", "photos", "anime", "point")}
+        words = {key: say(f"plane_{key}", request) for key in PLANE_WORDS}
         words |= {phase: say(phase, request) for phase in parts.PHASES}
         plane = plane_figure(named, words)
         if not plane["data"]:
@@ -240,10 +241,11 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
 def _overview(experiments: dict[str, list[Offer]], request: gr.Request | None) -> str:
     """HTML of the table of all experiments, each as its newest checkpoint tells it."""
     rows = []
+    style, content = yardsticks(offer.record for offers in experiments.values() for offer in offers)
     for offers in experiments.values():
         newest = offers[-1].record
-        measured = [offer.record for offer in offers if "style" in offer.record.metrics]
-        best = min(measured, key=lambda record: record.metrics["style"], default=None)
+        measured = [offer.record for offer in offers if style in offer.record.metrics]
+        best = min(measured, key=lambda record: record.metrics[style], default=None)
         generator, compute = newest.generator, newest.compute
         question = read(newest.question, request)
         rows.append(
@@ -251,8 +253,8 @@ def _overview(experiments: dict[str, list[Offer]], request: gr.Request | None) -
                 offers[0].name,
                 say(offers[0].source, request),
                 question if len(question) <= MAX_QUESTION else f"{question[:MAX_QUESTION]}…",
-                _figure(best.metrics, "style") if best else "–",
-                _figure(best.metrics, "content") if best else "–",
+                _figure(best.metrics, style) if best else "–",
+                _figure(best.metrics, content) if best else "–",
                 best.checkpoint if best else "",
                 f"{newest.step:,}",
                 parts.phase(newest, request),
@@ -260,7 +262,7 @@ def _overview(experiments: dict[str, list[Offer]], request: gr.Request | None) -
                 say("spent", request, time=duration(compute["seconds"], request), device=compute["device"]),
             )
         )
-    keys = ("experiment", "place", "question", "style", "content", "best", "steps", "phase", "generator", "compute")
+    keys = ("experiment", "place", "question", style, content, "best", "steps", "phase", "generator", "compute")
     return parts.table([say(key, request) for key in keys], rows)
 
 

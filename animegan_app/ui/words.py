@@ -125,6 +125,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "phase": ("Phase", "阶段"),
     "style": ("Style distance", "风格距离"),
     "content": ("Content distance", "内容距离"),
+    "independent_style": ("Independent style distance", "独立风格距离"),
+    "independent_content": ("Independent content distance", "独立内容距离"),
     "best": ("Measured best", "测得最佳"),
     "curves_title": ("<h2>Curves</h2>", "<h2>曲线</h2>"),
     "overlaid": ("Experiments shown", "显示的实验"),
@@ -140,6 +142,14 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "plane_content": ("content distance: 0 keeps everything", "内容距离：0 表示完全保留"),
     "plane_style": ("style distance: lower is more anime", "风格距离：越低越像动漫"),
+    "plane_independent_content": (
+        "content distance in the independent network: 0 keeps everything",
+        "独立网络中的内容距离：0 表示完全保留",
+    ),
+    "plane_independent_style": (
+        "style distance in the independent network: lower is more anime",
+        "独立网络中的风格距离：越低越像动漫",
+    ),
     "plane_point": ("style %{{y:.3g}}, content %{{x:.3g}}", "风格 %{{y:.3g}}，内容 %{{x:.3g}}"),
     "plane_photos": ("photos", "照片"),
     "plane_anime": ("anime", "动漫"),
@@ -369,13 +379,15 @@ RECORDS: dict[str, str] = {
         "用吉卜力工作室公布的、可在常识范围内使用的剧照训练；与其无关联；供研究和个人使用。"
     ),
     "Held-out 48 photos and 48 frames, longest side 512; hed-vgg16 conv2_2 and conv3_3 "
-    "(its discriminator looked through the same network and layers, which flatters its style).": (
+    "(its discriminator looked through the same network and layers, which flatters its style); "
+    "independent: EfficientNet-Lite0.": (
         "未参与训练的 48 张照片和 48 帧画面，最长边 512；hed-vgg16 的 conv2_2 和 conv3_3"
-        "（其判别器用的是同一网络的这些层，因此风格距离偏低）。"
+        "（其判别器用的是同一网络的这些层，因此风格距离偏低）；独立网络：EfficientNet-Lite0。"
     ),
     "Held-out 48 photos and 48 frames, longest side 512; hed-vgg16 conv2_2 and conv3_3 "
-    "(same network as trained against, other layers).": (
-        "未参与训练的 48 张照片和 48 帧画面，最长边 512；hed-vgg16 的 conv2_2 和 conv3_3（与训练所用的网络相同，层不同）。"
+    "(same network as trained against, other layers); independent: EfficientNet-Lite0.": (
+        "未参与训练的 48 张照片和 48 帧画面，最长边 512；hed-vgg16 的 conv2_2 和 conv3_3"
+        "（与训练所用的网络相同，层不同）；独立网络：EfficientNet-Lite0。"
     ),
 }
 """What records say, by its English; of what strangers train, the questions alone."""
