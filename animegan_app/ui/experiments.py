@@ -27,6 +27,7 @@ OVERLAID = len(MARKS) * len(COLOURS)
 USUAL_TERMS = ("content", "style", "d_real", "d_fake", "eval_style", "eval_independent_style")
 """The terms that the charts show unasked, as far as they are there."""
 PLANE_WORDS = ("style", "content", "independent_style", "independent_content", "photos", "anime", "point")
+"""Keys of what `plane_figure` is told in words, each after "plane_"."""
 MAX_SAMPLES, MAX_QUESTION = 60, 160
 MAX_CARD = 50_000
 """Bytes of a card that are shown."""
