@@ -69,12 +69,25 @@ def test_vivid_targets_are_deeper_warmer_and_more_colourful() -> None:
             assert before[0] - 12 < after[1] < before[0] and after[0] > after[1] > after[2]
 
 
-def test_warm_targets_have_more_red_and_less_blue() -> None:
-    for before, after in recoloured(warm=1.0).items():
-        if before in ((0, 0, 0), (255, 255, 255)):
-            assert tuple(after) == before
-        else:
-            assert before[0] < after[0] < before[0] + 12 and after[1] == before[1] and before[2] - 16 < after[2] < before[2]
+def test_tones_are_the_gray_of_the_frames() -> None:
+    cream, dusk, red, blue = (230, 225, 205), (20, 22, 32), (200, 40, 40), (60, 90, 200)
+    frame = np.repeat(np.array([cream, dusk, red, blue], np.uint8), 20, axis=0)[None].repeat(64, axis=0)
+    held_out = np.full_like(frame, 128)
+    held_out[..., 0] = 140
+    grays = [[round(float(np.dot(colour, losses.GRAY_WEIGHTS)))] * 3 for colour in (cream, dusk)]
+    photo = np.repeat(np.array([*grays, [200, 240, 210], [40, 14, 20]], np.uint8), 16, axis=0)[None].repeat(64, axis=0)
+
+    def targets(tones: float) -> np.ndarray:
+        frames = [np.dstack([colours, colours]) for colours in (frame, held_out)]
+        config = DataConfig(size=64, tones=tones, holdout=1)
+        element = next(iter(TrainingData(config, [photo, photo], frames).batches(1, seed=0).as_numpy_iterator()))
+        return np.asarray(127.5 * (element["target"][0, 0, ::16] + 1.0))
+
+    before, whole, half = targets(0.0), targets(1.0), targets(0.5)
+    np.testing.assert_allclose(whole[:2], [cream, dusk], atol=1.5)
+    np.testing.assert_allclose(half, (before + whole) / 2, atol=0.1)
+    np.testing.assert_allclose(whole @ losses.GRAY_WEIGHTS, before @ np.array(losses.GRAY_WEIGHTS), atol=0.1)
+    np.testing.assert_allclose((whole - before)[2:], (whole - before)[:2], atol=1.5, err_msg="colours move with their gray")
 
 
 @pytest.mark.parametrize("flat", [False, True])

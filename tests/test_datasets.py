@@ -222,8 +222,7 @@ def test_contradictions_on_the_command_line(layout: Path, tmp_path: Path) -> Non
         (DataConfig(holdout=-1), Source(), "cannot be negative"),
         (DataConfig(resolution=-1), Source(), "cannot be negative"),
         (DataConfig(vivid=-0.5), Source(), "data.vivid cannot be negative"),
-        (DataConfig(warm=-0.5), Source(), "data.warm cannot be negative"),
-        (DataConfig(warm=10.0), Source(), "data.warm is between 0 and 5, got 10"),
+        (DataConfig(tones=-0.5), Source(), "data.tones cannot be negative"),
         (DataConfig(flatten=1.5), Source(), "between 0 and 1"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -4,7 +4,7 @@ A photo and its flat version, an anime frame and its smooth version are cut alik
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,12 @@ ENLARGEMENT = 1.12
 VIVID_SATURATION = 0.3
 VIVID_EXPONENTS = (0.05, 0.1, 0.2)
 """Of R, G and B. Photos have a mean CIE lightness of 60, b* of -1 and chroma of 11; Hayao's frames 48, 4 and 16."""
-WARM_EXPONENTS = (-0.1, 0.0, 0.15)
-MAXIMUM_WARMTH = 5.0
-"""Red's exponent stays above 0."""
+GRAY_CHROMA = 24.0
+"""What is nearer than that to gray in U and V, in levels of 255, is nearly gray."""
+GRAY_SMOOTHING = 12.0
+"""Levels of luma, a Gaussian's sigma."""
+GRAY_STRIDE = 4
+"""Every so many rows and columns of a frame are looked at."""
 
 
 class TrainingData:
@@ -51,6 +54,8 @@ class TrainingData:
                 f"{config.holdout} of each are held out: lower data.holdout or add pictures"
             )
         self._photos, self._anime = _Store(photos), _Store(anime)
+        if config.tones:
+            self._gray = gray_of(self._anime.picture(index)[..., :3] for index in range(self.anime_count))
 
     def summary(self) -> dict[str, Any]:
         """For the record: counts of what is trained on, what was held out, source and terms."""
@@ -103,8 +108,8 @@ class TrainingData:
         Returns:
             Elements {"photo", "target", "anime", "anime_gray", "smooth", "smooth_gray"}, each (batch, size, size, 3)
             float32 [-1, 1] RGB. target is the photo in the same crop, flat where config.flatten is set, more vivid
-            where config.vivid and warmer where config.warm is; the last four are one frame in one crop, the gray ones
-            with three equal channels.
+            where config.vivid and with anime's gray where config.tones is; the last four are one frame in one crop, the
+            gray ones with three equal channels.
         """
         context = context or tf.distribute.InputContext()
         workers = context.num_input_pipelines
@@ -150,8 +155,10 @@ class TrainingData:
     def _photo(self, index: Any, seed: Any) -> dict[str, Any]:
         picture = self._cut(self._photos.read(index), seed)
         target = picture[..., -3:]
-        if self.config.vivid or self.config.warm:
-            target = enliven(target, self.config.vivid, self.config.warm)
+        if self.config.vivid:
+            target = enliven(target, self.config.vivid)
+        if self.config.tones:
+            target = tint(target, self.config.tones * self._gray)
         return {"photo": pixels.to_model(picture[..., :3]), "target": pixels.to_model(target)}
 
     def _frame(self, index: Any, seed: Any) -> dict[str, Any]:
@@ -213,12 +220,39 @@ def _order(count: int, key: int, first: int) -> tf.data.Dataset:
     return epochs.flat_map(permutation).skip(first % count)
 
 
-def enliven(picture: Any, vivid: float, warm: float = 0.0) -> Any:
-    """(..., 3) RGB in [0, 255] -> the same, deeper and more colourful, and warmer; black and white stay."""
+def enliven(picture: Any, vivid: float) -> Any:
+    """(..., 3) RGB in [0, 255] -> the same, deeper and more colourful; black and white stay."""
     gray = to_gray(picture)
     saturated = gray + (1.0 + VIVID_SATURATION * vivid) * (picture - gray)
-    exponents = 1.0 + vivid * tf.constant(VIVID_EXPONENTS) + warm * tf.constant(WARM_EXPONENTS)
-    return 255.0 * tf.clip_by_value(saturated / 255.0, 0.0, 1.0) ** exponents
+    return 255.0 * tf.clip_by_value(saturated / 255.0, 0.0, 1.0) ** (1.0 + vivid * tf.constant(VIVID_EXPONENTS))
+
+
+def gray_of(frames: Iterable[np.ndarray]) -> np.ndarray:
+    """What gray is in anime: not quite gray, warm in the lights and cool in the shadows.
+
+    Args:
+        frames: uint8 (H, W, 3) RGB.
+
+    Returns:
+        (256, 2) float32: for each luma, the mean U and V, in levels of 255, of nearly gray pixels; 0 where none is.
+    """
+    sums = np.zeros((3, 256))
+    for frame in frames:
+        yuv = tf.image.rgb_to_yuv(tf.cast(frame[::GRAY_STRIDE, ::GRAY_STRIDE], tf.float32)).numpy().reshape(-1, 3)
+        yuv = yuv[np.hypot(yuv[:, 1], yuv[:, 2]) < GRAY_CHROMA]
+        luma = np.clip(np.rint(yuv[:, 0]), 0, 255).astype(np.int64)
+        sums += [np.bincount(luma, weights, 256) for weights in (None, yuv[:, 1], yuv[:, 2])]
+    levels = np.arange(256)
+    count, u, v = sums @ np.exp(-0.5 * np.square((levels[:, None] - levels) / GRAY_SMOOTHING))
+    return np.stack([u, v], axis=-1).astype(np.float32) / np.maximum(count, 1e-8)[:, None].astype(np.float32)
+
+
+def tint(picture: Any, gray: Any) -> Any:
+    """(..., 3) RGB in [0, 255] -> the same with U and V of its luma added to every pixel; `gray` as of `gray_of`."""
+    yuv = tf.image.rgb_to_yuv(picture)
+    luma = tf.cast(tf.round(tf.clip_by_value(yuv[..., 0], 0.0, 255.0)), tf.int32)
+    tinted = tf.concat([yuv[..., :1], yuv[..., 1:] + tf.gather(gray, luma)], axis=-1)
+    return tf.clip_by_value(tf.image.yuv_to_rgb(tinted), 0.0, 255.0)
 
 
 def _central_square(picture: Any) -> Any:

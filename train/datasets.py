@@ -31,7 +31,7 @@ from absl import logging
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from tqdm import tqdm
 
-from train.batches import MAXIMUM_WARMTH, TrainingData
+from train.batches import TrainingData
 from train.experiments import DataConfig, nearest
 from train.smooth import flatten, smooth_edges
 
@@ -93,12 +93,10 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
     Raises:
         ValueError: the pictures are missing, unusable or too few, or a download failed.
     """
-    positive = {"resolution": config.resolution, "holdout": config.holdout, "vivid": config.vivid, "warm": config.warm}
+    positive = {"resolution": config.resolution, "holdout": config.holdout, "vivid": config.vivid, "tones": config.tones}
     for name, value in positive.items():
         if not value >= 0:
             raise ValueError(f"data.{name} cannot be negative, got {value:g}")
-    if not config.warm <= MAXIMUM_WARMTH:
-        raise ValueError(f"data.warm is between 0 and {MAXIMUM_WARMTH:g}, got {config.warm:g}")
     if not 0.0 <= config.flatten <= 1.0:
         raise ValueError(f"data.flatten is between 0 and 1, got {config.flatten:g}")
     cache = (cache or Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))).expanduser()

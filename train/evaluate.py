@@ -258,7 +258,8 @@ def _data_config(record: Record) -> DataConfig:
     """What of a checkpoint's own configuration says which pictures were held out: whoever shares it drew the same photos."""
     label = f"{record.experiment}/{record.checkpoint}"
     try:
-        config = DataConfig(**record.config["data"])
+        told = record.config["data"]
+        config = DataConfig(**{name: told[name] for name in ("style", "photos", "resolution", "holdout")})
     except (KeyError, TypeError) as error:
         raise ValueError(f"{label}: its data configuration is not one of this version ({error})") from None
     if not config.holdout:
@@ -267,7 +268,7 @@ def _data_config(record: Record) -> DataConfig:
         )
     if config.holdout < MINIMUM_PICTURES:
         raise ValueError(f"{label}: {config.holdout} held-out pictures are too few: it takes {MINIMUM_PICTURES} or more")
-    return DataConfig(style=config.style, photos=config.photos, resolution=config.resolution, holdout=config.holdout)
+    return config
 
 
 def _drawer(folder: Path, record: Record) -> Draw:

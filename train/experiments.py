@@ -119,8 +119,8 @@ class DataConfig:
             colour and pixels are then held to; 0 holds them to the photo itself, as the references do.
         vivid: how much deeper, warmer and more colourful than the photo that version is, see `batches.enliven`; 1 is part
             of the way from photos to Hayao's frames, which keeps white white. 0 in the references.
-        warm: how much lighter that version's red is and how much darker its blue; white stays white here too. 0 in the
-            references.
+        tones: how far that version's gray goes to that of the anime frames, which is warm in the lights and cool in the
+            shadows, see `batches.gray_of`; 0 in the references.
         holdout: how many photos and how many frames are kept out of training, for judging.
     """
 
@@ -131,7 +131,7 @@ class DataConfig:
     augment: Literal["none", "flip", "crop", "enlarge-crop"] = "none"
     flatten: float = 0.0
     vivid: float = 0.0
-    warm: float = 0.0
+    tones: float = 0.0
     holdout: int = 0
 
 
@@ -466,7 +466,7 @@ _register(
     "Is it the colour that the discriminator sees, or the style term?",
     discriminator={"sees": "gray"},
 )
-hayao_gpu_patch = _register(
+_register(
     hayao_gpu,
     "hayao-gpu-patch",
     "With minutes of a GPU, is the references' patch discriminator as good as one on frozen features?",
@@ -487,26 +487,6 @@ _register(
     loss={"style_weight": 2500.0, "colour_weight": 500.0},
 )
 _register(
-    hayao_gpu_patch,
-    "hayao-warm",
-    "Do a warmer palette and a heavier style term, on a CPU again, bring it as near to anime as the official model is?",
-    init="animegan_app/checkpoints/hayao-gpu-patch/epoch-004",
-    discriminator={"kind": "projected", "channels": 128, "norm": "instance"},
-    loss={"content_weight": 30.0, "style_weight": 2000.0, "colour_weight": 600.0, "gray_weight": 0.0},
-    data={"size": 128, "vivid": 0.7, "warm": 0.3},
-    schedule={
-        "batch": 4,
-        "warmup_epochs": 0,
-        "warmup_steps": 0,
-        "epochs": 3,
-        "steps_per_epoch": 75,
-        "steps": 0,
-        "generator_rate": 2e-4,
-        "discriminator_rate": 1e-3,
-        "ema": 0.99,
-    },
-)
-_register(
     hayao_gpu_painted,
     "hayao-clear",
     "Without a palette to reach, and judged in gray, do skies stay blue while the painting stays?",
@@ -524,6 +504,22 @@ _register(
         "generator_rate": 1.5e-4,
         "discriminator_rate": 1e-3,
         "ema": 0.99,
+    },
+)
+_register(
+    EXPERIMENTS["hayao-gpu-gray"],
+    "hayao-tones",
+    "Does what anime has for gray, warm lights and cool shadows, bring a photo nearer to it than vivid colours do?",
+    init="animegan_app/checkpoints/hayao-gpu-gray/epoch-004",
+    data={"vivid": 0.0, "tones": 1.0},
+    schedule={
+        "warmup_epochs": 0,
+        "warmup_steps": 0,
+        "epochs": 6,
+        "steps_per_epoch": 100,
+        "steps": 0,
+        "generator_rate": 2e-4,
+        "ema": 0.995,
     },
 )
 _register(

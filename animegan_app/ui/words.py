@@ -361,11 +361,11 @@ RECORDS: dict[str, str] = {
     "Does three times the style weight bring deep features as near to anime as the official model's?": (
         "三倍的风格权重能让深层特征像官方模型那样接近动画吗？"
     ),
-    "Do a warmer palette and a heavier style term, on a CPU again, bring it as near to anime as the official model is?": (
-        "回到 CPU 上，更暖的配色加上更重的风格项，能像官方模型那样接近动画吗？"
-    ),
     "Without a palette to reach, and judged in gray, do skies stay blue while the painting stays?": (
         "不再追求动画配色、判别器只看灰度时，天空能保持蓝色、画面仍保持手绘感吗？"
+    ),
+    "Does what anime has for gray, warm lights and cool shadows, bring a photo nearer to it than vivid colours do?": (
+        "动画里的“灰色”亮部偏暖、暗部偏冷：用它代替鲜艳的配色，能让照片更接近动画吗？"
     ),
     "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.": (
         "整套程序能运行吗？生成的图片、极小的网络、几步训练：CPU 上只需数秒。"
