@@ -166,7 +166,7 @@ def test_mixed_precision_keeps_float32_where_it_matters(precision: str) -> None:
     convolutions = [layer for layer in trainer.generator.layers if isinstance(layer, keras.layers.Conv2D)]
     assert {layer.compute_dtype for layer in convolutions} == {precision.removeprefix("mixed_")}
     assert (precision == "mixed_float16") == isinstance(trainer.generator_optimizer, keras.optimizers.LossScaleOptimizer)
-    exported = trainer.export()
+    exported = trainer.export()()
     assert {layer.compute_dtype for layer in exported.layers} == {"float32"}
 
 
@@ -208,7 +208,7 @@ def test_export_is_the_average() -> None:
         trainer.step(batch(step), step, 0, 3)
         decay = np.float32(min(0.9, (1 + step) / (10 + step)))
         expected = [decay * a + (1 - decay) * b for a, b in zip(expected, trainer.generator.get_weights(), strict=True)]
-    for a, b in zip(trainer.export().get_weights(), expected, strict=True):
+    for a, b in zip(trainer.export()().get_weights(), expected, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     assert not np.allclose(trainer.generator.get_weights()[0], expected[0], atol=1e-6)
 

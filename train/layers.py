@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from hub_export.generator import STOCK
@@ -144,15 +145,15 @@ def advance_power_iterations(model: keras.Model) -> None:
             layer.advance_power_iteration()
 
 
-def fold_spectral_norm(trained: keras.Model, plain: keras.Model) -> None:
-    """Copies weights into a model of the same structure with plain convolutions, kernels already divided by σ."""
-    sources = [layer for layer in trained.layers if layer.weights]
-    targets = [layer for layer in plain.layers if layer.weights]
-    for source, target in zip(sources, targets, strict=True):
-        weights = [weight.numpy() for weight in source.trainable_weights + source.non_trainable_weights]
-        if isinstance(source, SpectralConv2D):
-            weights = [source.normalised_kernel().numpy(), *weights[1:-1]]
-        target.set_weights(weights)
+def fold_spectral_norm(trained: keras.Model) -> list[np.ndarray]:
+    """Weights for a model of the same structure with plain convolutions: kernels are already divided by σ."""
+    folded: list[np.ndarray] = []
+    for layer in trained.layers:
+        weights = [weight.numpy() for weight in layer.trainable_weights + layer.non_trainable_weights]
+        if isinstance(layer, SpectralConv2D):
+            weights = [layer.normalised_kernel().numpy(), *weights[1:-1]]
+        folded += weights
+    return folded
 
 
 def unfold(plain: keras.Model, trained: keras.Model) -> None:

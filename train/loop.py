@@ -303,7 +303,7 @@ class Run:
             return
         epoch = self.plan.epoch(self.step)
         name = f"epoch-{epoch:03d}"
-        folder, generator, history = self.folder / name, self.trainer.export(), list(self.history)
+        folder, export, history = self.folder / name, self.trainer.export(), list(self.history)
         record = checkpoint.Record(
             experiment=self.folder.name,
             checkpoint=name,
@@ -328,6 +328,7 @@ class Run:
         state = self._state()
 
         def write() -> None:
+            generator = export()
             samples = sample_grid(generator, self.photos, self.experiment.generator.stride)
             checkpoint.save_checkpoint(folder, generator, record, history, samples)
             (self.folder / "samples").mkdir(exist_ok=True)

@@ -340,11 +340,19 @@ class Trainer:
             if model:
                 unfold(generator, model)
 
-    def export(self) -> keras.Model:
-        """The generator as a checkpoint holds it: averaged if the experiment says so, plain stock layers, float32."""
-        plain = build_generator(self.experiment.generator)
-        fold_spectral_norm(self.averaged or self.generator, plain)
-        return plain
+    def export(self) -> Callable[[], keras.Model]:
+        """Takes the weights as they are now; a call builds the generator of them, which may be later and in another thread.
+
+        It is as a checkpoint holds it: averaged if the experiment says so, plain stock layers, float32.
+        """
+        weights = fold_spectral_norm(self.averaged or self.generator)
+
+        def build() -> keras.Model:
+            plain = build_generator(self.experiment.generator)
+            plain.set_weights(weights)
+            return plain
+
+        return build
 
     def state(self) -> dict[str, np.ndarray]:
         """Every variable that resuming needs, by name: weights, power-iteration vectors, optimizers, dropout seeds."""
