@@ -20,9 +20,11 @@ VIVID_EXPONENTS = (0.05, 0.1, 0.2)
 """Of R, G and B. Photos have a mean CIE lightness of 60, b* of -1 and chroma of 11; Hayao's frames 48, 4 and 16."""
 GRAY_CHROMA = 24.0
 """What is nearer than that to gray in U and V, in levels of 255, is nearly gray."""
-GRAY_SMOOTHING = 12.0
-"""Levels of luma, a Gaussian's sigma."""
-GRAY_STRIDE = 4
+WHITE = 0.99
+"""Share of the frames' pixels that are darker than what white becomes."""
+TONE_SMOOTHING = 12.0
+"""Levels of luma over which mean colours are smoothed, a Gaussian's sigma."""
+TONE_STRIDE = 4
 """Every so many rows and columns of a frame are looked at."""
 
 
@@ -55,7 +57,7 @@ class TrainingData:
             )
         self._photos, self._anime = _Store(photos), _Store(anime)
         if config.tones:
-            self._gray = gray_of(self._anime.picture(index)[..., :3] for index in range(self.anime_count))
+            self._tones = tones_of(self._anime.picture(index)[..., :3] for index in range(self.anime_count))
 
     def summary(self) -> dict[str, Any]:
         """For the record: counts of what is trained on, what was held out, source and terms."""
@@ -108,7 +110,7 @@ class TrainingData:
         Returns:
             Elements {"photo", "target", "anime", "anime_gray", "smooth", "smooth_gray"}, each (batch, size, size, 3)
             float32 [-1, 1] RGB. target is the photo in the same crop, flat where config.flatten is set, more vivid
-            where config.vivid and with anime's gray where config.tones is; the last four are one frame in one crop, the
+            where config.vivid and in anime's tones where config.tones is; the last four are one frame in one crop, the
             gray ones with three equal channels.
         """
         context = context or tf.distribute.InputContext()
@@ -158,7 +160,7 @@ class TrainingData:
         if self.config.vivid:
             target = enliven(target, self.config.vivid)
         if self.config.tones:
-            target = tint(target, self.config.tones * self._gray)
+            target = tint(target, self.config.tones * self._tones)
         return {"photo": pixels.to_model(picture[..., :3]), "target": pixels.to_model(target)}
 
     def _frame(self, index: Any, seed: Any) -> dict[str, Any]:
@@ -227,32 +229,37 @@ def enliven(picture: Any, vivid: float) -> Any:
     return 255.0 * tf.clip_by_value(saturated / 255.0, 0.0, 1.0) ** (1.0 + vivid * tf.constant(VIVID_EXPONENTS))
 
 
-def gray_of(frames: Iterable[np.ndarray]) -> np.ndarray:
-    """What gray is in anime: not quite gray, warm in the lights and cool in the shadows.
+def tones_of(frames: Iterable[np.ndarray]) -> np.ndarray:
+    """What becomes of gray in anime: lights are softer and warm, shadows cool.
 
     Args:
         frames: uint8 (H, W, 3) RGB.
 
     Returns:
-        (256, 2) float32: for each luma, the mean U and V, in levels of 255, of nearly gray pixels; 0 where none is.
+        (256, 3) float32: for each luma what to add to Y, U and V, in levels of 255. White goes to the luma that WHITE of the
+        frames' pixels stay below, what is lighter than half in proportion; U and V are the mean of the frames' nearly gray
+        pixels of the new luma, 0 where there is none.
     """
-    sums = np.zeros((3, 256))
+    shades, sums = np.zeros(256), np.zeros((3, 256))
     for frame in frames:
-        yuv = tf.image.rgb_to_yuv(tf.cast(frame[::GRAY_STRIDE, ::GRAY_STRIDE], tf.float32)).numpy().reshape(-1, 3)
-        yuv = yuv[np.hypot(yuv[:, 1], yuv[:, 2]) < GRAY_CHROMA]
+        yuv = tf.image.rgb_to_yuv(tf.cast(frame[::TONE_STRIDE, ::TONE_STRIDE], tf.float32)).numpy().reshape(-1, 3)
         luma = np.clip(np.rint(yuv[:, 0]), 0, 255).astype(np.int64)
-        sums += [np.bincount(luma, weights, 256) for weights in (None, yuv[:, 1], yuv[:, 2])]
+        gray = np.hypot(yuv[:, 1], yuv[:, 2]) < GRAY_CHROMA
+        shades += np.bincount(luma, minlength=256)
+        sums += [np.bincount(luma[gray], weights, 256) for weights in (None, yuv[gray, 1], yuv[gray, 2])]
     levels = np.arange(256)
-    count, u, v = sums @ np.exp(-0.5 * np.square((levels[:, None] - levels) / GRAY_SMOOTHING))
-    return np.stack([u, v], axis=-1).astype(np.float32) / np.maximum(count, 1e-8)[:, None].astype(np.float32)
+    count, u, v = sums @ np.exp(-0.5 * np.square((levels[:, None] - levels) / TONE_SMOOTHING))
+    white = np.searchsorted(np.cumsum(shades), WHITE * shades.sum())
+    luma = np.minimum(levels, 127.5 + (levels - 127.5) * (white - 127.5) / 127.5)
+    chroma = [np.interp(luma, levels, total / np.maximum(count, 1e-8)) for total in (u, v)]
+    return np.stack([luma - levels, *chroma], axis=-1).astype(np.float32)
 
 
-def tint(picture: Any, gray: Any) -> Any:
-    """(..., 3) RGB in [0, 255] -> the same with U and V of its luma added to every pixel; `gray` as of `gray_of`."""
+def tint(picture: Any, tones: Any) -> Any:
+    """(..., 3) RGB in [0, 255] -> the same with what `tones`, as of `tones_of`, has for its luma added to every pixel."""
     yuv = tf.image.rgb_to_yuv(picture)
     luma = tf.cast(tf.round(tf.clip_by_value(yuv[..., 0], 0.0, 255.0)), tf.int32)
-    tinted = tf.concat([yuv[..., :1], yuv[..., 1:] + tf.gather(gray, luma)], axis=-1)
-    return tf.clip_by_value(tf.image.yuv_to_rgb(tinted), 0.0, 255.0)
+    return tf.clip_by_value(tf.image.yuv_to_rgb(yuv + tf.gather(tones, luma)), 0.0, 255.0)
 
 
 def _central_square(picture: Any) -> Any:

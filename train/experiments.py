@@ -119,8 +119,8 @@ class DataConfig:
             colour and pixels are then held to; 0 holds them to the photo itself, as the references do.
         vivid: how much deeper, warmer and more colourful than the photo that version is, see `batches.enliven`; 1 is part
             of the way from photos to Hayao's frames, which keeps white white. 0 in the references.
-        tones: how far that version's gray goes to that of the anime frames, which is warm in the lights and cool in the
-            shadows, see `batches.gray_of`; 0 in the references.
+        tones: how far that version goes to what gray is in the anime frames, softer and warm in the lights, cool in the
+            shadows, see `batches.tones_of`; 0 in the references.
         holdout: how many photos and how many frames are kept out of training, for judging.
     """
 
@@ -509,8 +509,9 @@ _register(
 _register(
     EXPERIMENTS["hayao-gpu-gray"],
     "hayao-tones",
-    "Does what anime has for gray, warm lights and cool shadows, bring a photo nearer to it than vivid colours do?",
+    "Do the tones of anime, soft warm lights and cool shadows, bring a photo nearer to it than vivid colours do?",
     init="animegan_app/checkpoints/hayao-gpu-gray/epoch-004",
+    loss={"content_weight": 20.0},
     data={"vivid": 0.0, "tones": 1.0},
     schedule={
         "warmup_epochs": 0,

@@ -364,8 +364,8 @@ RECORDS: dict[str, str] = {
     "Without a palette to reach, and judged in gray, do skies stay blue while the painting stays?": (
         "不再追求动画配色、判别器只看灰度时，天空能保持蓝色、画面仍保持手绘感吗？"
     ),
-    "Does what anime has for gray, warm lights and cool shadows, bring a photo nearer to it than vivid colours do?": (
-        "动画里的“灰色”亮部偏暖、暗部偏冷：用它代替鲜艳的配色，能让照片更接近动画吗？"
+    "Do the tones of anime, soft warm lights and cool shadows, bring a photo nearer to it than vivid colours do?": (
+        "动画的影调亮部柔和偏暖、暗部偏冷：用它代替鲜艳的配色，能让照片更接近动画吗？"
     ),
     "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.": (
         "整套程序能运行吗？生成的图片、极小的网络、几步训练：CPU 上只需数秒。"
