@@ -77,25 +77,23 @@ def open_strategy(name: str, wait: float = 600.0) -> tf.distribute.Strategy:
 
 
 class Adam(keras.optimizers.Adam):
-    """Keras' Adam with TensorFlow's one operation for each variable, where Keras' own step takes a dozen.
+    """Keras' Adam for float32 with TensorFlow's one operation for each variable, where Keras' own step takes a dozen.
 
-    The steps' graphs are a fifth smaller for it, and so faster to trace and to start.
+    The steps' graphs are a third smaller for it, and so faster to trace and to start.
     """
 
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        step = tf.cast(self.iterations + 1, tf.float32)
+        beta1, beta2 = tf.constant(self.beta_1), tf.constant(self.beta_2)
+        powers = {"beta1_power": tf.pow(beta1, step), "beta2_power": tf.pow(beta2, step)}
+        self._of_all = {"beta1": beta1, "beta2": beta2, "epsilon": tf.constant(self.epsilon), **powers}
+        super().apply(grads, trainable_variables)
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        index, step = self._get_variable_index(variable), tf.cast(self.iterations + 1, variable.dtype)
+        index = self._get_variable_index(variable)
         momentum, velocity = self._momentums[index].value, self._velocities[index].value
         tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=momentum.handle,
-            v=velocity.handle,
-            beta1_power=tf.pow(tf.cast(self.beta_1, step.dtype), step),
-            beta2_power=tf.pow(tf.cast(self.beta_2, step.dtype), step),
-            lr=tf.cast(learning_rate, variable.dtype),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
-            grad=gradient,
+            var=variable.handle, m=momentum.handle, v=velocity.handle, lr=learning_rate, grad=gradient, **self._of_all
         )
 
 
