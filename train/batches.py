@@ -223,7 +223,7 @@ def _order(count: int, key: int, first: int) -> tf.data.Dataset:
 
 
 def enliven(picture: Any, vivid: float) -> Any:
-    """(..., 3) RGB in [0, 255] -> the same, deeper and more colourful; black and white stay."""
+    """(..., 3) RGB in [0, 255] -> the same, deeper, more colourful and warmer; black and white stay."""
     gray = to_gray(picture)
     saturated = gray + (1.0 + VIVID_SATURATION * vivid) * (picture - gray)
     return 255.0 * tf.clip_by_value(saturated / 255.0, 0.0, 1.0) ** (1.0 + vivid * tf.constant(VIVID_EXPONENTS))
