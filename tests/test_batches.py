@@ -78,7 +78,7 @@ def test_tones_are_what_gray_is_in_the_frames() -> None:
     photo = np.repeat(np.array(colours, np.uint8), 16, axis=0)[None].repeat(64, axis=0)
 
     def targets(tones: float) -> np.ndarray:
-        frames = [np.dstack([colours, colours]) for colours in (frame, held_out)]
+        frames = [np.dstack([picture, picture]) for picture in (frame, held_out)]
         config = DataConfig(size=64, tones=tones, holdout=1)
         element = next(iter(TrainingData(config, [photo, photo], frames).batches(1, seed=0).as_numpy_iterator()))
         return np.asarray(127.5 * (element["target"][0, 0, ::16] + 1.0))

@@ -20,7 +20,7 @@ from test_checkpoint import tiny_record
 from hub_export import pixels
 from hub_export.card import model_card
 from hub_export.checkpoint import Record, load_generator, read_history, read_record, verify_files, write_record
-from train.evaluate import _insert, _kinship, compared_with, main, parser, read_pairs, recommended
+from train.evaluate import _data_config, _insert, _kinship, compared_with, main, parser, read_pairs, recommended
 from train.lite0 import efficientnet_lite0, read_torch
 from train.measure import (
     STYLES,
@@ -34,6 +34,17 @@ from train.measure import (
 )
 
 ROOT = Path(__file__).parents[1]
+
+
+def test_settings_of_another_version_keep_nothing_from_being_measured() -> None:
+    record = read_record(ROOT / "animegan_app/checkpoints/hayao-gpu-gray/epoch-004")
+    told = record.config["data"]
+    assert "warm" in told, "no setting any more"
+    config = _data_config(record)
+    assert (config.style, config.holdout, config.vivid) == ("Hayao", 48, 0.0)
+    del told["photos"]
+    with pytest.raises(ValueError, match="data configuration is not one of this version"):
+        _data_config(record)
 
 
 def between(x: np.ndarray, y: np.ndarray) -> Distance:
