@@ -50,7 +50,7 @@ MAX_HISTORY_ROWS, MAX_HISTORY_ROW = 50_000, 2**14
 MAX_SAMPLES_SIDE = 4096
 STOCK_CLASSES = {
     *("Functional", "InputLayer", "Conv2D", "DepthwiseConv2D", "GroupNormalization", "LeakyReLU", "Activation", "Add"),
-    *("UpSampling2D", "AveragePooling2D", "Pad", "DTypePolicy", "__keras_tensor__"),
+    *("UpSampling2D", "AveragePooling2D", "Pad", "Subtract", "Multiply", "Split", "Clip", "DTypePolicy", "__keras_tensor__"),
     *("HeNormal", "GlorotUniform", "TruncatedNormal", "RandomNormal", "Zeros", "Ones"),
 }
 """The only classes that config.json may name, all of Keras itself, so that stock Keras runs no code of a stranger."""

@@ -17,6 +17,10 @@ from typing import Any
 import keras
 
 from hub_export.architecture import GeneratorConfig
+from hub_export.pixels import GRAY_WEIGHTS
+
+SHIFT_REACH = 4
+"""Over how many pixels, about, kept colours can be shifted at the least."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,20 @@ def _lite(photo: Any, c: int, layers: Layers) -> Any:
     return b.conv(x, 3, 3, use_bias=True, initializer=small)
 
 
+def _keep_colours(photo: Any, drawn: Any) -> Any:
+    """The drawing's luma, the photo's colours, and the mean over areas of what the drawing's colours differ from those."""
+    b = _Blocks(STOCK, "none", keras.initializers.HeNormal)
+    change = keras.ops.subtract(drawn, photo)
+    of_luma = [
+        keras.ops.multiply(x, weight) for x, weight in zip(keras.ops.split(change, 3, axis=-1), GRAY_WEIGHTS, strict=True)
+    ]
+    luma = keras.layers.Add()(of_luma)  # (B, H, W, 1)
+    shift = keras.layers.AveragePooling2D(SHIFT_REACH)(keras.ops.subtract(change, luma))
+    for _ in range(SHIFT_REACH.bit_length() - 1):
+        shift = b.upsample(shift)
+    return keras.ops.clip(keras.ops.add(keras.layers.Add()([photo, shift]), luma), -1.0, 1.0)
+
+
 @contextlib.contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
     """Layers built inside have this Keras dtype policy, whatever the process has set."""
@@ -184,4 +202,7 @@ def build_generator(config: GeneratorConfig, layers: Layers = STOCK) -> keras.Mo
     body = {"v1": _v1, "v2": _v2, "lite": _lite}[config.architecture]
     photo = keras.Input((None, None, 3), name="photo")
     anime = keras.layers.Activation("tanh", dtype="float32", name="anime")(body(photo, config.channels, layers))
+    if config.colours == "kept":
+        with dtype_policy("float32"):
+            anime = _keep_colours(photo, anime)
     return keras.Model(photo, anime, name=f"generator_{config.architecture}")

@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 CONTRACT = {"order": "RGB", "range": [-1.0, 1.0]}
+GRAY_WEIGHTS = (0.299, 0.587, 0.114)
+"""Of R, G and B; as in cv2.cvtColor and Pillow's mode L."""
 MINIMUM_SIDE = 32
 """Smallest side a generator is given: its deepest reflect padding needs more than one pixel at stride 8."""
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from hub_export import pixels
-from train import batches, losses
+from train import batches
 from train.batches import TrainingData
 from train.experiments import DataConfig
 
@@ -64,7 +64,7 @@ def test_vivid_targets_are_deeper_warmer_and_more_colourful() -> None:
         if before in ((0, 0, 0), (255, 255, 255)):
             assert tuple(after) == before
         elif saturation:
-            assert np.ptp(after) > 1.2 * saturation and after @ losses.GRAY_WEIGHTS < before @ np.array(losses.GRAY_WEIGHTS)
+            assert np.ptp(after) > 1.2 * saturation and after @ pixels.GRAY_WEIGHTS < before @ np.array(pixels.GRAY_WEIGHTS)
         else:
             assert before[0] - 12 < after[1] < before[0] and after[0] > after[1] > after[2]
 
@@ -87,6 +87,24 @@ def test_tones_are_what_gray_is_in_the_frames() -> None:
     np.testing.assert_allclose(whole[:2], [cream, dusk], atol=1.5)
     np.testing.assert_allclose(half, (before + whole) / 2, atol=0.1)
     np.testing.assert_allclose((whole - before)[2:], (whole - before)[:2], atol=1.5, err_msg="colours move with their gray")
+
+
+def test_nights_are_the_frames_with_the_least_red_and_photos_become_as_dark() -> None:
+    frames = [
+        np.full((64, 64, 6), colour * 2, np.uint8) for colour in ([200, 180, 160], [20, 40, 80], [90, 200, 90], [22, 40, 80])
+    ]
+    photos = [np.full((64, 64, 3), level, np.uint8) for level in (100, 160, 30)]
+    data = TrainingData(DataConfig(size=64, night=0.34, tones=1.0, holdout=1), photos, frames)
+    assert (data.anime_count, data.photo_count) == (1, 2)
+    np.testing.assert_array_equal(data.held_out_anime()[0][0, 0], [22, 40, 80])
+    dark = np.array([20, 40, 80]) @ pixels.GRAY_WEIGHTS / 130
+    for element in data.batches(1, seed=0).take(4).as_numpy_iterator():
+        photo, target, frame = (
+            pixels.from_model(element[name])[0, 0, 0].astype(int) for name in ("photo", "target", "anime")
+        )
+        np.testing.assert_array_equal(frame, [20, 40, 80])
+        assert target @ pixels.GRAY_WEIGHTS == pytest.approx(dark * photo[0], abs=1.5)
+        assert target[2] - target[0] == pytest.approx(60, abs=2), "blue as the frames are"
 
 
 @pytest.mark.parametrize("flat", [False, True])

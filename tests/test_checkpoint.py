@@ -4,6 +4,7 @@ import base64
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import marshal
 import os
@@ -23,7 +24,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hub_export.architecture import Architecture, GeneratorConfig
+from hub_export.architecture import Architecture, Colours, GeneratorConfig
 from hub_export.checkpoint import (
     CARD,
     CONFIG,
@@ -113,19 +114,20 @@ def digest(generator: Any) -> str:
 
 
 def test_stock_keras_draws_the_same_picture_bit_for_bit(tmp_path: Path) -> None:
-    drawn = []
-    for architecture in get_args(Architecture):
-        generator = build_generator(GeneratorConfig(architecture, channels=4))
-        config = {"architecture": architecture, "channels": 4}
-        folder = tmp_path / architecture / "epoch-001"
-        save_checkpoint(folder, generator, tiny_record(folder, generator=config), [], np.zeros((8, 8, 3), np.uint8))
+    drawn, kinds = [], list(itertools.product(get_args(Architecture), get_args(Colours)))
+    for architecture, colours in kinds:
+        config = GeneratorConfig(architecture, channels=4, colours=colours)
+        generator, folder = build_generator(config), tmp_path / f"{architecture}-{colours}" / "epoch-001"
+        record = tiny_record(folder, generator=dataclasses.asdict(config))
+        save_checkpoint(folder, generator, record, [], np.zeros((8, 8, 3), np.uint8))
         drawn.append(digest(generator))
+        assert digest(load_generator(folder)) == drawn[-1]
     np.save(tmp_path / "photo.npy", PROBE_INPUT[:, :40, :64])
     code = f"""
 import sys, hashlib, keras, numpy as np
 photo = np.load("photo.npy")
-for architecture in {get_args(Architecture)!r}:
-    generator = keras.saving.load_model(architecture + "/epoch-001")
+for architecture, colours in {kinds!r}:
+    generator = keras.saving.load_model(f"{{architecture}}-{{colours}}/epoch-001")
     print(hashlib.sha256(np.asarray(generator(photo)).tobytes()).hexdigest())
 assert not {{"hub_export", "train", "animegan_app"}} & set(sys.modules)
 """

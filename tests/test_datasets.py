@@ -223,7 +223,8 @@ def test_contradictions_on_the_command_line(layout: Path, tmp_path: Path) -> Non
         (DataConfig(resolution=-1), Source(), "cannot be negative"),
         (DataConfig(vivid=-0.5), Source(), "data.vivid cannot be negative"),
         (DataConfig(tones=-0.5), Source(), "data.tones cannot be negative"),
-        (DataConfig(flatten=1.5), Source(), "between 0 and 1"),
+        (DataConfig(flatten=1.5), Source(), "data.flatten is between 0 and 1"),
+        (DataConfig(night=1.5), Source(), "data.night is between 0 and 1"),
     ]:
         with pytest.raises(ValueError, match=message):
             open_data(config, source, tmp_path / "cache")

@@ -9,16 +9,16 @@ import pytest
 import tensorflow as tf
 
 from hub_export import pixels
-from hub_export.architecture import Architecture, GeneratorConfig
+from hub_export.architecture import Architecture, Colours, GeneratorConfig
 from hub_export.generator import _Blocks, build_generator, dtype_policy
 
-ARCHITECTURES: list[Architecture] = ["v1", "v2", "lite"]
+KINDS: list[tuple[Architecture, Colours]] = [("v1", "drawn"), ("v2", "kept"), ("lite", "drawn"), ("lite", "kept")]
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=KINDS, ids="-".join)
 def tiny(request: pytest.FixtureRequest) -> tuple[keras.Model, GeneratorConfig]:
     keras.utils.set_random_seed(0)
-    config = GeneratorConfig(request.param, channels=4)
+    config = GeneratorConfig(request.param[0], channels=4, colours=request.param[1])
     return build_generator(config), config
 
 
@@ -89,6 +89,28 @@ def test_lite_starts_near_gray_and_sees_only_a_neighbourhood() -> None:
     np.testing.assert_allclose(drawn[:, :, :64], changed[:, :, :64], atol=1e-6)
 
 
+def test_kept_colours_are_the_photos_and_only_areas_shift() -> None:
+    drawing = build_generator(GeneratorConfig("lite", channels=4))
+    keeping = build_generator(GeneratorConfig("lite", channels=4, colours="kept"))
+    random = np.random.default_rng(0)
+    weights = [random.normal(0, 0.3, weight.shape) for weight in drawing.get_weights()]
+    weights[-2:] = [0.005 * weight for weight in weights[-2:]]  # faint, so that nothing is clipped
+    drawing.set_weights(weights)
+    keeping.set_weights(weights)
+    photo = random.uniform(-0.2, 0.2, (1, 64, 64, 3)).astype(np.float32)
+    drawn, kept = np.asarray(drawing(photo)), np.asarray(keeping(photo))
+    luma = np.array(pixels.GRAY_WEIGHTS, np.float32)
+
+    def colours(picture: np.ndarray) -> np.ndarray:
+        return picture - (picture @ luma)[..., None]
+
+    np.testing.assert_allclose(kept @ luma, drawn @ luma, atol=1e-5)
+    areas = colours(drawn - photo).reshape(1, 16, 4, 16, 4, 3).mean(axis=(2, 4))
+    shift = tf.image.resize(tf.image.resize(areas, (32, 32)), (64, 64))
+    assert np.abs(shift).max() > 0.02
+    np.testing.assert_allclose(colours(kept - photo), shift, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -99,6 +121,8 @@ def test_lite_starts_near_gray_and_sees_only_a_neighbourhood() -> None:
         ({"architecture": "v2", "channels": -1}, "from 1 to 128"),
         ({"architecture": "v2", "channels": 8.5}, "from 1 to 128"),
         ({"architecture": "v2", "channels": True}, "from 1 to 128"),
+        ({"architecture": "v2", "colours": "loud"}, "one of drawn, kept, got 'loud'"),
+        ({"architecture": "v2", "colours": ["kept"]}, "one of drawn, kept"),
     ],
 )
 def test_what_cannot_be_built_says_why(values: dict[str, Any], words: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hub_export import pixels
 from train import losses
 from train.experiments import Experiment, get_experiment, override
 from train.layers import advance_power_iterations
@@ -231,7 +232,7 @@ def test_a_discriminator_that_sees_gray_pushes_no_colour() -> None:
     with tf.GradientTape() as tape:
         logits = trainer.discriminator(trainer._seen(fake, 0))
     gradient = tape.gradient(logits, fake).numpy()
-    luma = np.array(losses.GRAY_WEIGHTS, np.float32)
+    luma = np.array(pixels.GRAY_WEIGHTS, np.float32)
     assert np.abs(gradient).max() > 0
     np.testing.assert_allclose(gradient, gradient.sum(-1, keepdims=True) * luma, atol=1e-6 * np.abs(gradient).max())
 

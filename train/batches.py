@@ -18,10 +18,8 @@ ENLARGEMENT = 1.12
 VIVID_SATURATION = 0.3
 VIVID_EXPONENTS = (0.05, 0.1, 0.2)
 """Of R, G and B. Photos have a mean CIE lightness of 60, b* of -1 and chroma of 11; Hayao's frames 48, 4 and 16."""
-GRAY_CHROMA = 24.0
-"""What is nearer than that to gray in U and V, in levels of 255, is nearly gray."""
-WHITE = 0.99
-"""Share of the frames' pixels that are darker than what white becomes."""
+GRAY_CHROMA, WHITE = 24.0, 0.99
+"""By day, see `tones_of`."""
 TONE_SMOOTHING = 12.0
 """Levels of luma over which mean colours are smoothed, a Gaussian's sigma."""
 TONE_STRIDE = 4
@@ -55,9 +53,16 @@ class TrainingData:
                 f"{len(photos)} photos and {len(anime)} anime frames leave nothing to train on when "
                 f"{config.holdout} of each are held out: lower data.holdout or add pictures"
             )
+        if config.night:
+            reds = [frame[..., 0].mean() for frame in anime[: self.anime_count]]
+            nights = sorted(np.argsort(reds)[: max(1, round(config.night * self.anime_count))])
+            anime[: self.anime_count] = [anime[index] for index in nights]
+            self.anime_count = len(nights)
+            self._exposure = _luma(anime[: self.anime_count]) / _luma(photos[: self.photo_count])
         self._photos, self._anime = _Store(photos), _Store(anime)
         if config.tones:
-            self._tones = tones_of(self._anime.picture(index)[..., :3] for index in range(self.anime_count))
+            frames = (self._anime.picture(index)[..., :3] for index in range(self.anime_count))
+            self._tones = tones_of(frames, *((np.inf, 1.0) if config.night else (GRAY_CHROMA, WHITE)))
 
     def summary(self) -> dict[str, Any]:
         """For the record: counts of what is trained on, what was held out, source and terms."""
@@ -110,8 +115,8 @@ class TrainingData:
         Returns:
             Elements {"photo", "target", "anime", "anime_gray", "smooth", "smooth_gray"}, each (batch, size, size, 3)
             float32 [-1, 1] RGB. target is the photo in the same crop, flat where config.flatten is set, more vivid
-            where config.vivid and in anime's tones where config.tones is; the last four are one frame in one crop, the
-            gray ones with three equal channels.
+            where config.vivid, as dark as the frames where config.night and in anime's tones where config.tones is; the
+            last four are one frame in one crop, the gray ones with three equal channels.
         """
         context = context or tf.distribute.InputContext()
         workers = context.num_input_pipelines
@@ -159,6 +164,8 @@ class TrainingData:
         target = picture[..., -3:]
         if self.config.vivid:
             target = enliven(target, self.config.vivid)
+        if self.config.night:
+            target = self._exposure * target
         if self.config.tones:
             target = tint(target, self.config.tones * self._tones)
         return {"photo": pixels.to_model(picture[..., :3]), "target": pixels.to_model(target)}
@@ -229,28 +236,30 @@ def enliven(picture: Any, vivid: float) -> Any:
     return 255.0 * tf.clip_by_value(saturated / 255.0, 0.0, 1.0) ** (1.0 + vivid * tf.constant(VIVID_EXPONENTS))
 
 
-def tones_of(frames: Iterable[np.ndarray]) -> np.ndarray:
+def tones_of(frames: Iterable[np.ndarray], nearly_gray: float = GRAY_CHROMA, white: float = WHITE) -> np.ndarray:
     """What becomes of gray in anime: lights are softer and warm, shadows cool.
 
     Args:
         frames: uint8 (H, W, 3) RGB.
+        nearly_gray: how far from gray in U and V a pixel may be that counts, in levels of 255.
+        white: share of the frames' pixels that are darker than what white becomes.
 
     Returns:
-        (256, 3) float32: for each luma what to add to Y, U and V, in levels of 255. White goes to the luma that WHITE of the
-        frames' pixels stay below, what is lighter than half in proportion; U and V are the mean of the frames' nearly gray
-        pixels of the new luma, 0 where there is none.
+        (256, 3) float32: for each luma what to add to Y, U and V, in levels of 255. White goes to the luma that `white` of
+        the frames' pixels stay below, what is lighter than half in proportion; U and V are the mean of the frames' nearly
+        gray pixels of the new luma, 0 where there is none.
     """
     shades, sums = np.zeros(256), np.zeros((3, 256))
     for frame in frames:
         yuv = tf.image.rgb_to_yuv(tf.cast(frame[::TONE_STRIDE, ::TONE_STRIDE], tf.float32)).numpy().reshape(-1, 3)
         luma = np.clip(np.rint(yuv[:, 0]), 0, 255).astype(np.int64)
-        gray = np.hypot(yuv[:, 1], yuv[:, 2]) < GRAY_CHROMA
+        gray = np.hypot(yuv[:, 1], yuv[:, 2]) < nearly_gray
         shades += np.bincount(luma, minlength=256)
         sums += [np.bincount(luma[gray], weights, 256) for weights in (None, yuv[gray, 1], yuv[gray, 2])]
     levels = np.arange(256)
     count, u, v = sums @ np.exp(-0.5 * np.square((levels[:, None] - levels) / TONE_SMOOTHING))
-    white = np.searchsorted(np.cumsum(shades), WHITE * shades.sum())
-    luma = np.minimum(levels, 127.5 + (levels - 127.5) * (white - 127.5) / 127.5)
+    lightest = np.searchsorted(np.cumsum(shades), white * shades.sum())
+    luma = np.minimum(levels, 127.5 + (levels - 127.5) * (lightest - 127.5) / 127.5)
     chroma = [np.interp(luma, levels, total / np.maximum(count, 1e-8)) for total in (u, v)]
     return np.stack([luma - levels, *chroma], axis=-1).astype(np.float32)
 
@@ -260,6 +269,11 @@ def tint(picture: Any, tones: Any) -> Any:
     yuv = tf.image.rgb_to_yuv(picture)
     luma = tf.cast(tf.round(tf.clip_by_value(yuv[..., 0], 0.0, 255.0)), tf.int32)
     return tf.clip_by_value(tf.image.yuv_to_rgb(yuv + tf.gather(tones, luma)), 0.0, 255.0)
+
+
+def _luma(pictures: list[np.ndarray]) -> float:
+    """The mean over pictures of uint8 (H, W, 3 or more), RGB first, in levels of 255."""
+    return float(np.mean([picture[..., :3].mean(axis=(0, 1)) @ pixels.GRAY_WEIGHTS for picture in pictures]))
 
 
 def _central_square(picture: Any) -> Any:

@@ -97,8 +97,9 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
     for name, value in positive.items():
         if not value >= 0:
             raise ValueError(f"data.{name} cannot be negative, got {value:g}")
-    if not 0.0 <= config.flatten <= 1.0:
-        raise ValueError(f"data.flatten is between 0 and 1, got {config.flatten:g}")
+    for name, value in {"flatten": config.flatten, "night": config.night}.items():
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"data.{name} is between 0 and 1, got {value:g}")
     cache = (cache or Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))).expanduser()
     located = _locate(config, source, cache)
     anime = _open_set("anime", located.anime, config, cache)

@@ -74,6 +74,7 @@ class LossConfig:
         colour_range: RGB in [0, 1] ("unit", the references) or [0, 255] ("byte", the diary) before YUV.
         colour_uv: Huber (the references) or plain L1 on U and V.
         colour_count: how often the colour term is added; the diary's later code added it twice.
+        chroma_weight: how much more than Y that term's U and V count; 1 in the references.
         colour_saturation: how saturated the colours are that the colour loss asks for, relative to the photo's; anime is
             more colourful than photos. 1 in the references.
         generator_weight, discriminator_weight: the references' adversarial weights.
@@ -91,6 +92,7 @@ class LossConfig:
     colour_range: Literal["unit", "byte"] = "unit"
     colour_uv: Literal["huber", "l1"] = "huber"
     colour_count: int = 1
+    chroma_weight: float = 1.0
     colour_saturation: float = 1.0
     tv_weight: float = 0.0
     generator_weight: float = 300.0
@@ -121,6 +123,8 @@ class DataConfig:
             of the way from photos to Hayao's frames, which keeps white white. 0 in the references.
         tones: how far that version goes to what gray is in the anime frames, softer and warm in the lights, cool in the
             shadows, see `batches.tones_of`; 0 in the references.
+        night: share of the anime frames that are trained on, those with the least red light in them, which are its nights;
+            the photo's version is then as dark as they are, and its tones are all of theirs. 0 for all frames.
         holdout: how many photos and how many frames are kept out of training, for judging.
     """
 
@@ -132,6 +136,7 @@ class DataConfig:
     flatten: float = 0.0
     vivid: float = 0.0
     tones: float = 0.0
+    night: float = 0.0
     holdout: int = 0
 
 
@@ -511,16 +516,34 @@ _register(
     "hayao-tones",
     "Do the tones of anime, soft warm lights and cool shadows, bring a photo nearer to it than vivid colours do?",
     init="animegan_app/checkpoints/hayao-gpu-gray/epoch-004",
-    loss={"content_weight": 20.0},
+    generator=GeneratorConfig("lite", colours="kept"),
+    loss={"chroma_weight": 8.0},
     data={"vivid": 0.0, "tones": 1.0},
     schedule={
         "warmup_epochs": 0,
         "warmup_steps": 0,
-        "epochs": 6,
+        "epochs": 4,
         "steps_per_epoch": 100,
         "steps": 0,
         "generator_rate": 2e-4,
-        "ema": 0.995,
+        "ema": 0.99,
+    },
+)
+_register(
+    EXPERIMENTS["hayao-gpu-gray"],
+    "hayao-night",
+    "Do frames of nights alone make another style, in which day becomes evening?",
+    init="animegan_app/checkpoints/hayao-gpu-gray/epoch-004",
+    loss={"content_weight": 18.0, "chroma_weight": 4.0},
+    data={"vivid": 0.0, "tones": 1.0, "night": 0.2},
+    schedule={
+        "warmup_epochs": 0,
+        "warmup_steps": 0,
+        "epochs": 3,
+        "steps_per_epoch": 100,
+        "steps": 0,
+        "generator_rate": 2e-4,
+        "ema": 0.99,
     },
 )
 _register(

@@ -12,13 +12,11 @@ import tensorflow as tf
 from hub_export import pixels
 
 PENALTY_KINDS = ("wgan-gp", "wgan-lp", "dragan")
-GRAY_WEIGHTS = (0.299, 0.587, 0.114)
-"""Of R, G and B; as in cv2.cvtColor and Pillow's mode L."""
 
 
 def to_gray(picture: Any) -> Any:
     """(..., 3) RGB -> (..., 3) with three equal channels, its luma."""
-    luma = sum(weight * picture[..., channel : channel + 1] for channel, weight in enumerate(GRAY_WEIGHTS))
+    luma = sum(weight * picture[..., channel : channel + 1] for channel, weight in enumerate(pixels.GRAY_WEIGHTS))
     return tf.repeat(luma, 3, axis=-1)
 
 
@@ -47,18 +45,19 @@ def style_loss(anime_gram: Any, fake_features: Any) -> Any:
     return _l1(anime_gram, gram_matrix(fake_features))
 
 
-def colour_loss(photo: Any, fake: Any, colour_range: str = "unit", uv: str = "huber") -> Any:
+def colour_loss(photo: Any, fake: Any, colour_range: str = "unit", uv: str = "huber", chroma_weight: float = 1.0) -> Any:
     """L1 on Y plus a loss on U and on V, of RGB scaled to the given range.
 
     Args:
         colour_range: "unit" for RGB in [0, 1] (the references), "byte" for [0, 255] (the diary).
         uv: "huber" with delta 1 (the references), or "l1".
+        chroma_weight: of U and of V; that of Y is 1.
     """
     scale = {"unit": 1.0 / 255.0, "byte": 1.0}[colour_range]
     difference = tf.image.rgb_to_yuv(scale * (pixels.to_bytes_range(photo) - pixels.to_bytes_range(fake)))  # linear in RGB
     y, u, v = tf.unstack(tf.abs(difference), axis=-1)
     chroma: Callable[[Any], Any] = {"huber": _huber, "l1": tf.identity}[uv]
-    return tf.reduce_mean(y) + tf.reduce_mean(chroma(u)) + tf.reduce_mean(chroma(v))
+    return tf.reduce_mean(y) + chroma_weight * (tf.reduce_mean(chroma(u)) + tf.reduce_mean(chroma(v)))
 
 
 def total_variation_loss(fake: Any) -> Any:

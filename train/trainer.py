@@ -234,7 +234,7 @@ class Trainer:
             terms = {
                 "content": losses.content_loss(target_features, fake_features),
                 "style": losses.style_loss(style_gram, fake_features),
-                "colour": losses.colour_loss(colours, fake, loss.colour_range, loss.colour_uv),
+                "colour": losses.colour_loss(colours, fake, loss.colour_range, loss.colour_uv, loss.chroma_weight),
                 "tv": losses.total_variation_loss(fake),
                 "adversarial": losses.generator_adversarial_loss(loss.adversarial, fake_logits),
             }

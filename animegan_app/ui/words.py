@@ -367,6 +367,9 @@ RECORDS: dict[str, str] = {
     "Do the tones of anime, soft warm lights and cool shadows, bring a photo nearer to it than vivid colours do?": (
         "动画的影调亮部柔和偏暖、暗部偏冷：用它代替鲜艳的配色，能让照片更接近动画吗？"
     ),
+    "Do frames of nights alone make another style, in which day becomes evening?": (
+        "只用夜晚的画面，能得到另一种把白天变成傍晚的风格吗？"
+    ),
     "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.": (
         "整套程序能运行吗？生成的图片、极小的网络、几步训练：CPU 上只需数秒。"
     ),
