@@ -491,6 +491,18 @@ _register(
     "Does three times the style weight bring deep features as near to anime as the official model's?",
     loss={"style_weight": 2500.0, "colour_weight": 500.0},
 )
+
+GO_ON: dict[str, Any] = {
+    "warmup_epochs": 0,
+    "warmup_steps": 0,
+    "steps": 0,
+    "steps_per_epoch": 100,
+    "generator_rate": 2e-4,
+    "ema": 0.99,
+}
+"""The schedule of what goes on from a GPU's checkpoint on a CPU, beside its epochs."""
+
+
 _register(
     hayao_gpu_painted,
     "hayao-clear",
@@ -499,17 +511,7 @@ _register(
     discriminator={"sees": "gray"},
     loss={"content_weight": 18.0, "style_weight": 100.0, "style_target": "gray"},
     data={"size": 160, "vivid": 0.0},
-    schedule={
-        "batch": 4,
-        "warmup_epochs": 0,
-        "warmup_steps": 0,
-        "epochs": 4,
-        "steps_per_epoch": 60,
-        "steps": 0,
-        "generator_rate": 1.5e-4,
-        "discriminator_rate": 1e-3,
-        "ema": 0.99,
-    },
+    schedule={**GO_ON, "batch": 4, "epochs": 4, "steps_per_epoch": 60, "generator_rate": 1.5e-4, "discriminator_rate": 1e-3},
 )
 _register(
     EXPERIMENTS["hayao-gpu-gray"],
@@ -519,15 +521,7 @@ _register(
     generator=GeneratorConfig("lite", colours="kept"),
     loss={"chroma_weight": 8.0},
     data={"vivid": 0.0, "tones": 1.0},
-    schedule={
-        "warmup_epochs": 0,
-        "warmup_steps": 0,
-        "epochs": 4,
-        "steps_per_epoch": 100,
-        "steps": 0,
-        "generator_rate": 2e-4,
-        "ema": 0.99,
-    },
+    schedule={**GO_ON, "epochs": 4},
 )
 _register(
     EXPERIMENTS["hayao-gpu-gray"],
@@ -536,15 +530,7 @@ _register(
     init="animegan_app/checkpoints/hayao-gpu-gray/epoch-004",
     loss={"content_weight": 18.0, "chroma_weight": 4.0},
     data={"vivid": 0.0, "tones": 1.0, "night": 0.2},
-    schedule={
-        "warmup_epochs": 0,
-        "warmup_steps": 0,
-        "epochs": 3,
-        "steps_per_epoch": 100,
-        "steps": 0,
-        "generator_rate": 2e-4,
-        "ema": 0.99,
-    },
+    schedule={**GO_ON, "epochs": 3},
 )
 _register(
     fast_hayao,
