@@ -4,7 +4,6 @@ import base64
 import contextlib
 import dataclasses
 import hashlib
-import itertools
 import json
 import marshal
 import os
@@ -24,7 +23,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hub_export.architecture import Architecture, Colours, GeneratorConfig
+from hub_export.architecture import Architecture, GeneratorConfig
 from hub_export.checkpoint import (
     CARD,
     CONFIG,
@@ -114,7 +113,7 @@ def digest(generator: Any) -> str:
 
 
 def test_stock_keras_draws_the_same_picture_bit_for_bit(tmp_path: Path) -> None:
-    drawn, kinds = [], list(itertools.product(get_args(Architecture), get_args(Colours)))
+    drawn, kinds = [], [*((architecture, "drawn") for architecture in get_args(Architecture)), ("lite", "kept")]
     for architecture, colours in kinds:
         config = GeneratorConfig(architecture, channels=4, colours=colours)
         generator, folder = build_generator(config), tmp_path / f"{architecture}-{colours}" / "epoch-001"
