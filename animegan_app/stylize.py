@@ -34,7 +34,7 @@ DEFAULT_LONGEST_SIDE = 768
 """Near what was trained on: on larger pictures the effect is weaker, and they take longer."""
 MAX_PIXELS = max(LONGEST_SIDES) ** 2
 """What a generator is given at most: v2 takes about 2 kB a pixel, 4.7 GB for this many."""
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+LUMA = np.array(pixels.GRAY_WEIGHTS, np.float32)
 """Shares of red, green and blue in a pixel's light, after ITU-R BT.601."""
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 

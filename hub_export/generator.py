@@ -76,22 +76,23 @@ class _Blocks:
         x = self.conv(self.depthwise(x, stride), filters, 1)
         return self.activate(self.norm(x, 1e-6))
 
-    def upsample(self, x: Any) -> Any:
-        """Bilinear x2 with half-pixel centres for any size: nearest x2, then a [1,2,1] filter as two box filters.
-
-        `UpSampling2D(interpolation="bilinear")` fails in graph mode when height and width are dynamic.
-        """
-        x = keras.layers.UpSampling2D(2)(x)
-        x = keras.ops.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="symmetric")
-        for _ in range(2):
-            x = keras.layers.AveragePooling2D(2, 1)(x)
-        return x
-
     def inverted_residual(self, x: Any, filters: int, bottleneck: int, depthwise: dict[str, Any]) -> Any:
         y = self.conv_norm(x, bottleneck, 1)
         y = self.activate(self.norm(self.depthwise(y, **depthwise)))
         y = self.norm(self.conv(y, filters, 1))
         return keras.layers.Add()([x, y]) if x.shape[-1] == filters else y
+
+
+def _upsample(x: Any) -> Any:
+    """Bilinear x2 with half-pixel centres for any size: nearest x2, then a [1,2,1] filter as two box filters.
+
+    `UpSampling2D(interpolation="bilinear")` fails in graph mode when height and width are dynamic.
+    """
+    x = keras.layers.UpSampling2D(2)(x)
+    x = keras.ops.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="symmetric")
+    for _ in range(2):
+        x = keras.layers.AveragePooling2D(2, 1)(x)
+    return x
 
 
 def _v1(photo: Any, c: int, layers: Layers) -> Any:
@@ -110,9 +111,9 @@ def _v1(photo: Any, c: int, layers: Layers) -> Any:
     for _ in range(8):
         x = b.inverted_residual(x, 4 * c, 8 * c, depthwise)
     x = b.conv_norm(x, 4 * c)
-    x = b.separable(b.upsample(x), 2 * c)  # (B, H/2, W/2, 2c)
+    x = b.separable(_upsample(x), 2 * c)  # (B, H/2, W/2, 2c)
     x = b.conv_norm(b.separable(x, 2 * c), 2 * c)
-    x = b.separable(b.upsample(x), 2 * c)  # (B, H, W, 2c)
+    x = b.separable(_upsample(x), 2 * c)  # (B, H, W, 2c)
     x = b.conv_norm(b.conv_norm(x, c), c)
     return b.conv(x, 3, 1)
 
@@ -126,8 +127,8 @@ def _v2(photo: Any, c: int, layers: Layers) -> Any:
     for _ in range(4):
         x = b.inverted_residual(x, 8 * c, 2 * x.shape[-1], {"use_bias": True})
     x = b.conv_norm(x, 4 * c)
-    x = b.conv_norm(b.conv_norm(b.upsample(x), 4 * c), 4 * c)  # (B, H/2, W/2, 4c)
-    x = b.conv_norm(b.conv_norm(b.upsample(x), 2 * c), 2 * c)  # (B, H, W, 2c)
+    x = b.conv_norm(b.conv_norm(_upsample(x), 4 * c), 4 * c)  # (B, H/2, W/2, 4c)
+    x = b.conv_norm(b.conv_norm(_upsample(x), 2 * c), 2 * c)  # (B, H, W, 2c)
     x = b.conv_norm(x, c, 7)
     return b.conv(x, 3, 1)
 
@@ -154,7 +155,7 @@ def _lite(photo: Any, c: int, layers: Layers) -> Any:
 
     def up(x: Any, skip: Any) -> Any:
         x = b.conv(x, skip.shape[-1], 1, use_bias=True)
-        return add()([b.upsample(x), skip])
+        return add()([_upsample(x), skip])
 
     full = conv(photo, c)  # (B, H, W, c)
     half = conv(conv(full, 2 * c, stride=2), 2 * c)  # (B, H/2, W/2, 2c)
@@ -170,7 +171,6 @@ def _lite(photo: Any, c: int, layers: Layers) -> Any:
 
 def _keep_colours(photo: Any, drawn: Any) -> Any:
     """The drawing's luma, the photo's colours, and the mean over areas of what the drawing's colours differ from those."""
-    b = _Blocks(STOCK, "none", keras.initializers.HeNormal)
     change = keras.ops.subtract(drawn, photo)
     of_luma = [
         keras.ops.multiply(x, weight) for x, weight in zip(keras.ops.split(change, 3, axis=-1), GRAY_WEIGHTS, strict=True)
@@ -178,7 +178,7 @@ def _keep_colours(photo: Any, drawn: Any) -> Any:
     luma = keras.layers.Add()(of_luma)  # (B, H, W, 1)
     shift = keras.layers.AveragePooling2D(SHIFT_REACH)(keras.ops.subtract(change, luma))
     for _ in range(SHIFT_REACH.bit_length() - 1):
-        shift = b.upsample(shift)
+        shift = _upsample(shift)
     return keras.ops.clip(keras.ops.add(keras.layers.Add()([photo, shift]), luma), -1.0, 1.0)
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from hub_export import pixels
 from hub_export.architecture import Architecture, Colours, GeneratorConfig
-from hub_export.generator import _Blocks, build_generator, dtype_policy
+from hub_export.generator import _upsample, build_generator, dtype_policy
 
 KINDS: list[tuple[Architecture, Colours]] = [("v1", "drawn"), ("v2", "kept"), ("lite", "drawn"), ("lite", "kept")]
 
@@ -65,7 +65,7 @@ def test_a_float32_model_whatever_its_policy(tiny: tuple[keras.Model, GeneratorC
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 8)])
 def test_upsampling_is_bilinear_with_half_pixel_centres(size: tuple[int, int]) -> None:
     photo = keras.Input((None, None, 2))
-    double = keras.Model(photo, _Blocks(keras.layers.Conv2D, "none", "zeros").upsample(photo))
+    double = keras.Model(photo, _upsample(photo))
     image = np.random.default_rng(0).normal(size=(2, *size, 2)).astype(np.float32)
     reference = tf.image.resize(image, (2 * size[0], 2 * size[1]), "bilinear")
     np.testing.assert_allclose(double(image), reference, atol=1e-6)

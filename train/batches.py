@@ -18,8 +18,8 @@ ENLARGEMENT = 1.12
 VIVID_SATURATION = 0.3
 VIVID_EXPONENTS = (0.05, 0.1, 0.2)
 """Of R, G and B. Photos have a mean CIE lightness of 60, b* of -1 and chroma of 11; Hayao's frames 48, 4 and 16."""
-GRAY_CHROMA, WHITE = 24.0, 0.99
-"""By day, see `tones_of`."""
+DAY, NIGHT = (24.0, 0.99), (np.inf, 1.0)
+"""`nearly_gray` and `white` of `tones_of`."""
 TONE_SMOOTHING = 12.0
 """Levels of luma over which mean colours are smoothed, a Gaussian's sigma."""
 TONE_STRIDE = 4
@@ -62,7 +62,7 @@ class TrainingData:
         self._photos, self._anime = _Store(photos), _Store(anime)
         if config.tones:
             frames = (self._anime.picture(index)[..., :3] for index in range(self.anime_count))
-            self._tones = tones_of(frames, *((np.inf, 1.0) if config.night else (GRAY_CHROMA, WHITE)))
+            self._tones = tones_of(frames, *(NIGHT if config.night else DAY))
 
     def summary(self) -> dict[str, Any]:
         """For the record: counts of what is trained on, what was held out, source and terms."""
@@ -165,7 +165,7 @@ class TrainingData:
         if self.config.vivid:
             target = enliven(target, self.config.vivid)
         if self.config.night:
-            target = self._exposure * target
+            target = tf.minimum(self._exposure * target, 255.0)
         if self.config.tones:
             target = tint(target, self.config.tones * self._tones)
         return {"photo": pixels.to_model(picture[..., :3]), "target": pixels.to_model(target)}
@@ -236,7 +236,7 @@ def enliven(picture: Any, vivid: float) -> Any:
     return 255.0 * tf.clip_by_value(saturated / 255.0, 0.0, 1.0) ** (1.0 + vivid * tf.constant(VIVID_EXPONENTS))
 
 
-def tones_of(frames: Iterable[np.ndarray], nearly_gray: float = GRAY_CHROMA, white: float = WHITE) -> np.ndarray:
+def tones_of(frames: Iterable[np.ndarray], nearly_gray: float, white: float) -> np.ndarray:
     """What becomes of gray in anime: lights are softer and warm, shadows cool.
 
     Args:
