@@ -8,6 +8,7 @@ last one, of different photos by different checkpoints. Half of what they ask fo
 """
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -30,6 +31,7 @@ EXAMPLES = sorted((ROOT / "animegan_app" / "examples").glob("*.jpg"))
 LONGEST_SIDE = 512
 START_SECONDS, ANSWER_SECONDS = 300, 600
 """How long the app may take to start; a request without an answer for so long counts as lost."""
+PORTS = iter(random.SystemRandom().sample(range(20_000, 30_000), 10_000))
 
 
 @dataclass
@@ -67,10 +69,8 @@ def measure(users: int, seconds: float, runs: Path | None = None) -> Report:
         seconds: for how long they begin new requests.
         runs: folder of local training whose checkpoints are used beside the bundled one.
     """
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
         own = {"ANIMEGAN_RUNS": str(runs or ""), "GRADIO_TEMP_DIR": f"{folder}/gradio", "ANIMEGAN_HUB": ""}
         program = [sys.executable, str(ROOT / "app.py"), "--port", str(port)]
         server = subprocess.Popen(program, cwd=ROOT, env=os.environ | own, stdout=subprocess.DEVNULL)
@@ -82,6 +82,14 @@ def measure(users: int, seconds: float, runs: Path | None = None) -> Report:
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(60)
+
+
+def free_port() -> int:
+    """A port that stays free until a program started now listens at it: the system gives none below 32768 to others."""
+    for port in PORTS:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("no port from 20000 to 29999 is free")
 
 
 def _connect(port: int, server: subprocess.Popen) -> str:

@@ -18,6 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, Stylizer, read_photo
+from benchmarks.load import free_port
 from hub_export import pixels
 from hub_export.store import SETTING
 
@@ -43,9 +44,7 @@ class Server:
 
     def __init__(self, runs: Path, temporary: Path, program: tuple[str, ...] = (str(ROOT / "app.py"),)):
         self.temporary = temporary
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}/"
         self.log = open(temporary / "log.txt", "w")  # noqa: SIM115  closed at the end
         self.process = subprocess.Popen(

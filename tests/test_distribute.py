@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.load import free_port
 from train.datasets import Source, open_data
 from train.experiments import get_experiment
 from train.run import main, parser
@@ -79,14 +80,6 @@ def words(folder: Path, *more: str) -> list[str]:
     return [*TINY, *settings, "--runs", str(folder), "--cache", str(folder.parent / "cache"), *more]
 
 
-def free_addresses(count: int) -> list[str]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in sockets]
-    for server in sockets:
-        server.close()
-    return addresses
-
-
 def start_worker(addresses: list[str], index: int, folder: Path, *more: str) -> subprocess.Popen[str]:
     """The same command on every machine, as TF_CONFIG tells each of them."""
     cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
@@ -98,7 +91,7 @@ def start_worker(addresses: list[str], index: int, folder: Path, *more: str) -> 
 
 @contextlib.contextmanager
 def two_workers(folder: Path, *more: str, only_second: tuple[str, ...] = ()) -> Iterator[list[subprocess.Popen[str]]]:
-    addresses = free_addresses(2)
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     workers = [
         start_worker(addresses, 0, folder, *more),
         start_worker(addresses, 1, folder, *more, *only_second),
@@ -184,7 +177,7 @@ def test_workers_that_were_not_started_alike_stop(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_never_starts_is_named(tmp_path: Path) -> None:
-    addresses = free_addresses(2)
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     worker = start_worker(addresses, 0, tmp_path / "runs", "--wait", "1")
     try:
         output, errors = worker.communicate(timeout=120)
@@ -200,7 +193,7 @@ def test_a_worker_that_never_starts_is_named(tmp_path: Path) -> None:
 
 
 def test_workers_await_each_other_and_leave_their_ports_free() -> None:
-    addresses = free_addresses(3)
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(3)]
     back: list[str] = []
 
     def worker(own: str) -> None:
