@@ -11,7 +11,7 @@ from hub_export.checkpoint import CheckpointError, Record
 from hub_export.store import FolderStore, HubStore, hub_sources
 
 BUNDLED = Path(__file__).parent / "checkpoints"
-RECOMMENDED = "hayao-tones"
+RECOMMENDED = "hayao-lines"
 """The experiment a person sees first."""
 SHIPPED = "bundled"
 """Name of the store of the checkpoints in `BUNDLED`."""

@@ -110,14 +110,14 @@ def read_photo(source: Path | bytes) -> np.ndarray:
 
 
 def blend(photo: np.ndarray, anime: np.ndarray, strength: float, photo_colours: float) -> np.ndarray:
-    """An anime picture toned down: nearer to the photo, or in the photo's colours.
+    """An anime picture toned down or exaggerated: nearer to the photo or beyond the drawing, or in the photo's colours.
 
     Light and colour are the luma and chroma of JPEG's YCbCr. There R = Y + 1.402 Cr, and so on, so that a colour without its
     luma, (R - Y, G - Y, B - Y), is its chroma; chroma is mixed before pictures are.
 
     Args:
         photo, anime: uint8 RGB (H, W, 3).
-        strength: 1 for the anime picture, 0 for the photo.
+        strength: 1 for the anime picture, 0 for the photo; more than 1 goes on in the direction from photo to drawing.
         photo_colours: 0 for the anime picture's colours, 1 for the photo's under the anime picture's light.
 
     Returns:

@@ -89,6 +89,30 @@ def test_tones_are_what_gray_is_in_the_frames() -> None:
     np.testing.assert_allclose((whole - before)[2:], (whole - before)[:2], atol=1.5, err_msg="colours move with their gray")
 
 
+def test_softer_lights_keep_the_contrast_within_them() -> None:
+    tones = np.zeros((256, 3), np.float32)
+    tones[200:, 0] = -0.5 * np.arange(56)  # white becomes 228
+    texture = np.where(np.indices((64, 128)).sum(axis=0) % 2, 240.0, 250.0)
+    texture[:, 80:] = 20.0
+    toned = batches.tint(np.repeat(texture[..., None], 3, axis=-1).astype(np.float32), tones).numpy()
+    lights = toned[:, :40]
+    assert lights.mean() == pytest.approx(245 - 0.5 * 45, abs=1) and np.ptp(lights) == pytest.approx(10, abs=1)
+    np.testing.assert_allclose(toned[:, 80:], 20, atol=0.1, err_msg="another area's tones")
+
+
+def test_lines_are_on_the_dark_side_of_edges_and_have_its_colour() -> None:
+    picture = np.full((40, 40, 3), (200, 180, 160), np.float32)
+    picture[:, 20:] = (60, 90, 120)
+    half, whole = (batches.outline(picture, strength).numpy() - picture for strength in (0.5, 1.0))
+    dark = np.argwhere(whole[20, :, 0] < -1).ravel()
+    assert dark.min() == 20 and 1 <= len(dark) <= 3 and whole.min() < -10
+    np.testing.assert_allclose(whole, whole[:1, :, :1] * np.ones((40, 1, 3)), atol=1e-3, err_msg="luma alone, all along")
+    np.testing.assert_allclose(whole, 2 * half, atol=1e-3)
+    np.testing.assert_array_equal(whole[:, [*range(19), *range(25, 40)]], 0)
+    shallow = np.where(picture[..., :1] > 100, 105.0, 100.0) * np.ones(3)
+    np.testing.assert_array_equal(batches.outline(shallow.astype(np.float32), 1.0), shallow)
+
+
 def test_nights_are_the_frames_with_the_least_red_and_photos_become_as_dark() -> None:
     frames = [
         np.full((64, 64, 6), colour * 2, np.uint8) for colour in ([200, 180, 160], [20, 40, 80], [90, 200, 90], [22, 40, 80])

@@ -223,6 +223,7 @@ def test_contradictions_on_the_command_line(layout: Path, tmp_path: Path) -> Non
         (DataConfig(resolution=-1), Source(), "cannot be negative"),
         (DataConfig(vivid=-0.5), Source(), "data.vivid cannot be negative"),
         (DataConfig(tones=-0.5), Source(), "data.tones cannot be negative"),
+        (DataConfig(lines=-0.5), Source(), "data.lines cannot be negative"),
         (DataConfig(flatten=1.5), Source(), "data.flatten is between 0 and 1"),
         (DataConfig(night=1.5), Source(), "data.night is between 0 and 1"),
     ]:

@@ -13,7 +13,7 @@ NAMES = [
     "repro-1 repro-2 repro-3 repro-4 repro-5 repro-6",
     "repro-fake-half repro-dropout repro-steps-3to1 repro-colour-unit fast-hayao fast-hayao-faithful fast-hayao-vivid",
     "fast-hayao-styled smoke",
-    "hayao-gpu hayao-gpu-gray hayao-gpu-patch hayao-gpu-painted hayao-gpu-style hayao-clear hayao-tones hayao-night",
+    "hayao-gpu hayao-gpu-gray hayao-gpu-patch hayao-gpu-painted hayao-gpu-style hayao-clear hayao-lines hayao-night",
     "repro-1-laptop repro-2-laptop repro-3-laptop repro-4-laptop repro-5-laptop repro-6-laptop repro-fake-half-laptop",
     "repro-dropout-laptop repro-steps-3to1-laptop repro-colour-unit-laptop repro-projected-laptop",
 ]

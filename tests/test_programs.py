@@ -44,7 +44,8 @@ def test_what_programs_may_call(server: Server, runs: Path) -> None:
         ({"checkpoint": "local/../tiny/epoch-001"}, "is not on offer"),
         ({"checkpoint": "local/tiny/epoch-009"}, "is not on offer"),
         ({"longest_side": 100_000}, "longest side must be one of"),
-        ({"strength": 101}, "must be from 0 to 100"),
+        ({"strength": 151}, "strength must be from 0 to 150"),
+        ({"photo_colours": 101}, "photo_colours must be from 0 to 100"),
     ]:
         with pytest.raises(AppError, match=sentence):
             client.predict(handle_file(PAGODA), **values, api_name="/stylise")

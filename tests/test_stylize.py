@@ -194,7 +194,9 @@ def test_strength_leads_from_the_photo_to_anime(pair: tuple[np.ndarray, np.ndarr
     np.testing.assert_array_equal(blend(photo, anime, 1, 0), anime)
     for colours in (0, 0.5, 1):
         np.testing.assert_array_equal(blend(photo, anime, 0, colours), photo)
-    np.testing.assert_allclose(blend(photo, anime, 0.25, 0), 0.75 * photo + 0.25 * anime, atol=0.51)
+    for strength in (0.25, 1.5):  # below 1 toned down, above it exaggerated
+        found = blend(photo, anime, strength, 0)
+        np.testing.assert_allclose(found, (1 - strength) * photo + strength * anime, atol=0.51)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

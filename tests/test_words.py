@@ -63,7 +63,7 @@ def test_chinese_for_who_reads_it(browser: Browser, server: Server, tmp_path: Pa
         expect(page.get_by_role("tab", name="来源")).to_be_visible()
         expect(page).to_have_title(re.compile("AnimeGAN 实验室"))
         expect(page.get_by_role("button", name="宝塔")).to_be_visible()
-        expect(page.locator("#about")).to_contain_text("动画的影调")
+        expect(page.locator("#about")).to_contain_text("深色线条")
         expect(page.get_by_role("button", name="下载")).to_be_visible()
         expect(page.locator("#about")).to_contain_text("张照片")
         choose(page, "experiment", "tiny · 本地训练")

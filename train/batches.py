@@ -24,6 +24,11 @@ TONE_SMOOTHING = 12.0
 """Levels of luma over which mean colours are smoothed, a Gaussian's sigma."""
 TONE_STRIDE = 4
 """Every so many rows and columns of a frame are looked at."""
+SURROUNDINGS_RADIUS, SURROUNDINGS_EDGE = 16, 30.0
+"""Pixels, and the standard deviation of luma, in levels of 255, above which a neighbourhood is not averaged."""
+LINE_SIGMAS, LINE_THRESHOLD, LINE_RANGE, LINE_DARKNESS = (1.0, 1.6), 5.0, 8.0, 0.5
+"""Two Gaussians in pixels; how much darker than its neighbours, in levels of 255, a pixel is where a line begins, and how
+much more where it is full; and how much of its luma a full line takes."""
 
 
 class TrainingData:
@@ -115,8 +120,8 @@ class TrainingData:
         Returns:
             Elements {"photo", "target", "anime", "anime_gray", "smooth", "smooth_gray"}, each (batch, size, size, 3)
             float32 [-1, 1] RGB. target is the photo in the same crop, flat where config.flatten is set, more vivid
-            where config.vivid, as dark as the frames where config.night and in anime's tones where config.tones is; the
-            last four are one frame in one crop, the gray ones with three equal channels.
+            where config.vivid, as dark as the frames where config.night, in anime's tones where config.tones is and with
+            lines where config.lines; the last four are one frame in one crop, the gray ones with three equal channels.
         """
         context = context or tf.distribute.InputContext()
         workers = context.num_input_pipelines
@@ -168,6 +173,8 @@ class TrainingData:
             target = tf.minimum(self._exposure * target, 255.0)
         if self.config.tones:
             target = tint(target, self.config.tones * self._tones)
+        if self.config.lines:
+            target = outline(target, self.config.lines)
         return {"photo": pixels.to_model(picture[..., :3]), "target": pixels.to_model(target)}
 
     def _frame(self, index: Any, seed: Any) -> dict[str, Any]:
@@ -265,10 +272,58 @@ def tones_of(frames: Iterable[np.ndarray], nearly_gray: float, white: float) -> 
 
 
 def tint(picture: Any, tones: Any) -> Any:
-    """(..., 3) RGB in [0, 255] -> the same with what `tones`, as of `tones_of`, has for its luma added to every pixel."""
+    """(H, W, 3) RGB in [0, 255] -> the same in the tones of `tones_of`.
+
+    To a pixel's U and V is added what its luma has, to its Y what the luma around it has: softer lights keep the
+    contrast within them.
+    """
     yuv = tf.image.rgb_to_yuv(picture)
-    luma = tf.cast(tf.round(tf.clip_by_value(yuv[..., 0], 0.0, 255.0)), tf.int32)
-    return tf.clip_by_value(tf.image.yuv_to_rgb(yuv + tf.gather(tones, luma)), 0.0, 255.0)
+    y, uv = yuv[..., :1], yuv[..., 1:]
+
+    def shifts(luma: Any) -> Any:
+        return tf.gather(tones, tf.cast(tf.round(tf.clip_by_value(luma[..., 0], 0.0, 255.0)), tf.int32))
+
+    moved = [y + shifts(_surroundings(y))[..., :1], uv + shifts(y)[..., 1:]]
+    return tf.clip_by_value(tf.image.yuv_to_rgb(tf.concat(moved, axis=-1)), 0.0, 255.0)
+
+
+def outline(picture: Any, strength: float) -> Any:
+    """(H, W, 3) RGB in [0, 255] -> the same with dark lines along the dark sides of its edges.
+
+    At a strength of 1 a full line takes half of the luma. They are a difference of Gaussians, as in Winnemöller 2011,
+    "XDoG: Advanced Image Stylization with eXtended Difference-of-Gaussians".
+    """
+    luma = to_gray(picture)[..., :1]
+    narrow, wide = (_blurred(luma, sigma) for sigma in LINE_SIGMAS)
+    line = tf.clip_by_value((wide - narrow - LINE_THRESHOLD) / LINE_RANGE, 0.0, 1.0)
+    return tf.clip_by_value(picture - strength * LINE_DARKNESS * line * luma, 0.0, 255.0)
+
+
+def _blurred(luma: Any, sigma: float) -> Any:
+    """(H, W, 1) under a Gaussian."""
+    radius = int(np.ceil(3 * sigma))
+    kernel = np.exp(-0.5 * np.square(np.arange(-radius, radius + 1) / sigma))
+    kernel = tf.constant(kernel / kernel.sum(), tf.float32)
+    padded = tf.pad(luma, [[radius, radius], [radius, radius], [0, 0]], "REFLECT")[None]
+    rows = tf.nn.conv2d(padded, tf.reshape(kernel, (-1, 1, 1, 1)), 1, "VALID")
+    return tf.nn.conv2d(rows, tf.reshape(kernel, (1, -1, 1, 1)), 1, "VALID")[0]
+
+
+def _surroundings(luma: Any) -> Any:
+    """(H, W, 1) in [0, 255] -> its means within edges.
+
+    He, Sun and Tang 2010, "Guided Image Filtering", guided by itself.
+    """
+
+    def mean(values: Any) -> Any:  # values outside do not count
+        side = 2 * SURROUNDINGS_RADIUS + 1
+        return tf.nn.avg_pool2d(tf.nn.avg_pool2d(values, (side, 1), 1, "SAME"), (1, side), 1, "SAME")
+
+    values = luma[None] / 255.0
+    average = mean(values)
+    variance = tf.maximum(mean(tf.square(values)) - tf.square(average), 0.0)
+    edge = variance / (variance + (SURROUNDINGS_EDGE / 255.0) ** 2)
+    return 255.0 * (mean(edge) * values + mean((1.0 - edge) * average))[0]
 
 
 def _luma(pictures: list[np.ndarray]) -> float:

@@ -93,10 +93,9 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
     Raises:
         ValueError: the pictures are missing, unusable or too few, or a download failed.
     """
-    positive = {"resolution": config.resolution, "holdout": config.holdout, "vivid": config.vivid, "tones": config.tones}
-    for name, value in positive.items():
-        if not value >= 0:
-            raise ValueError(f"data.{name} cannot be negative, got {value:g}")
+    for name in ("resolution", "holdout", "vivid", "tones", "lines"):
+        if not getattr(config, name) >= 0:
+            raise ValueError(f"data.{name} cannot be negative, got {getattr(config, name):g}")
     for name, value in {"flatten": config.flatten, "night": config.night}.items():
         if not 0.0 <= value <= 1.0:
             raise ValueError(f"data.{name} is between 0 and 1, got {value:g}")

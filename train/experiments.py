@@ -125,6 +125,8 @@ class DataConfig:
             shadows, see `batches.tones_of`; 0 in the references.
         night: share of the anime frames that are trained on, those with the least red light in them, which are its nights;
             the photo's version is then as dark as they are, and its tones are all of theirs. 0 for all frames.
+        lines: how dark the lines are that version has along the dark sides of its edges, see `batches.outline`; 0 in the
+            references.
         holdout: how many photos and how many frames are kept out of training, for judging.
     """
 
@@ -137,6 +139,7 @@ class DataConfig:
     vivid: float = 0.0
     tones: float = 0.0
     night: float = 0.0
+    lines: float = 0.0
     holdout: int = 0
 
 
@@ -515,13 +518,13 @@ _register(
 )
 _register(
     EXPERIMENTS["hayao-gpu-gray"],
-    "hayao-tones",
-    "Do the tones of anime, soft warm lights and cool shadows, bring a photo nearer to it than vivid colours do?",
+    "hayao-lines",
+    "Do dark lines along edges, and the tones of anime, make a drawing of a photo that keeps its colours?",
     init="animegan_app/checkpoints/hayao-gpu-gray/epoch-004",
     generator=GeneratorConfig("lite", colours="kept"),
     loss={"chroma_weight": 8.0},
-    data={"vivid": 0.0, "tones": 1.0},
-    schedule={**GO_ON, "epochs": 4},
+    data={"flatten": 0.15, "vivid": 0.0, "tones": 1.0, "lines": 1.0},
+    schedule={**GO_ON, "epochs": 6, "generator_rate": 3e-4},
 )
 _register(
     EXPERIMENTS["hayao-gpu-gray"],

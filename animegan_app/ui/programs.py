@@ -10,7 +10,7 @@ from gradio.events import api
 from animegan_app.studio import Studio
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, PhotoError, blend
 from animegan_app.ui import parts
-from animegan_app.ui.stylise import TRAIN, file_name
+from animegan_app.ui.stylise import MOST_STRENGTH, TRAIN, file_name
 from hub_export.checkpoint import CheckpointError
 
 
@@ -31,15 +31,17 @@ def build(studio: Studio) -> None:
             photo: a JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF file.
             checkpoint: one of the keys that /checkpoints lists; the app's first choice if it is left out.
             longest_side: the picture is scaled down to at most 512, 768, 1024 or 1536 pixels.
-            strength: 0 (the photo) to 100 (anime).
+            strength: 0 (the photo) over 100 (anime) to 150 (what makes it anime, exaggerated by half).
             photo_colours: 0 (anime's colours) to 100 (the photo's).
 
         Returns:
             The picture as a PNG file, and width, height, seconds, checkpoint, weights (sha256) and commit (on the Hub).
         """
         try:
-            if not (0 <= strength <= 100 and 0 <= photo_colours <= 100):
-                raise PhotoError("strength and photo_colours must be from 0 to 100.")
+            if not 0 <= strength <= MOST_STRENGTH:
+                raise PhotoError("strength must be from 0 to {most}.", most=MOST_STRENGTH)
+            if not 0 <= photo_colours <= 100:
+                raise PhotoError("photo_colours must be from 0 to 100.")
             offer = studio.catalog.find(checkpoint) if checkpoint else studio.catalog.default()
             if offer is None:
                 raise parts.error("nothing_for_programs", request, command=TRAIN)

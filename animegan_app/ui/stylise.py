@@ -15,6 +15,8 @@ from animegan_app.ui.words import explain, label, read, say, tell
 from hub_export.checkpoint import WEIGHTS, CheckpointError, Record
 
 TRAIN = "python -m train.run fast-hayao"
+MOST_STRENGTH = 150
+"""Percent; the bundled checkpoint shown first stays clean up to it, by eye."""
 SHARE = """(experiment, checkpoint) => {
     const address = new URL(window.location);
     if (checkpoint) {
@@ -138,7 +140,7 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
                 )
             with gr.Row():
                 strength = gr.Slider(
-                    0, 100, 100, step=1, label=label("strength"), info=label("strength_info"), elem_id="strength"
+                    0, MOST_STRENGTH, 100, step=1, label=label("strength"), info=label("strength_info"), elem_id="strength"
                 )
                 photo_colours = gr.Slider(
                     0, 100, 0, step=1, label=label("photo_colours"), info=label("photo_colours_info"), elem_id="colours"
@@ -269,7 +271,7 @@ def facts(drawing: Drawing, request: gr.Request | None) -> str:
 
 
 def file_name(photo: str, record: Record, strength: float, photo_colours: float) -> str:
-    """Tells photo, checkpoint and what was toned down, e.g. "pagoda-fast-hayao-epoch-060-strength-80-colours-50"."""
+    """Tells photo, checkpoint and what was changed, e.g. "pagoda-fast-hayao-epoch-060-strength-80-colours-50"."""
     name = parts.file_name(photo, record)
     if strength != 100:
         name += f"-strength-{strength:g}"

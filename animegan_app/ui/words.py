@@ -47,7 +47,7 @@ WORDS: dict[str, tuple[str, str]] = {
     # The result
     "slider": ("Photo ⇄ anime", "照片 ⇄ 动漫"),
     "strength": ("Strength, %", "强度（%）"),
-    "strength_info": ("0 is your photo", "0 即原照片"),
+    "strength_info": ("0 is your photo, more than 100 exaggerates", "0 即原照片，超过 100 则更夸张"),
     "photo_colours": ("Keep the photo's colours, %", "保留照片色彩（%）"),
     "photo_colours_info": ("Light and lines stay anime", "明暗与线条仍为动漫"),
     "format": ("File", "文件格式"),
@@ -228,7 +228,8 @@ CHINESE: dict[str, str] = {
     "The photo is no longer here: choose it again.": "照片已不在这里：请重新选择。",
     "Too many drawings are waited for here: try again in a minute.": "等待绘制的过多：请一分钟后再试。",
     "The longest side must be one of {sides} pixels.": "最长边必须是以下像素值之一：{sides}。",
-    "strength and photo_colours must be from 0 to 100.": "strength 和 photo_colours 必须在 0 到 100 之间。",
+    "strength must be from 0 to {most}.": "strength 必须在 0 到 {most} 之间。",
+    "photo_colours must be from 0 to 100.": "photo_colours 必须在 0 到 100 之间。",
     "Downloading {size} from {name} on the Hugging Face Hub": "正在从 Hugging Face Hub 上的 {name} 下载 {size}",
     "Waiting for 1 drawing before this one": "前面还有 1 幅，请稍候",
     "Waiting for {count} drawings before this one": "前面还有 {count} 幅，请稍候",
@@ -364,8 +365,8 @@ RECORDS: dict[str, str] = {
     "Without a palette to reach, and judged in gray, do skies stay blue while the painting stays?": (
         "不再追求动画配色、判别器只看灰度时，天空能保持蓝色、画面仍保持手绘感吗？"
     ),
-    "Do the tones of anime, soft warm lights and cool shadows, bring a photo nearer to it than vivid colours do?": (
-        "动画的影调亮部柔和偏暖、暗部偏冷：用它代替鲜艳的配色，能让照片更接近动画吗？"
+    "Do dark lines along edges, and the tones of anime, make a drawing of a photo that keeps its colours?": (
+        "沿边缘勾出深色线条、换上动画的影调，能让保留原色的照片成为一幅画吗？"
     ),
     "Do frames of nights alone make another style, in which day becomes evening?": (
         "只用夜晚的画面，能得到另一种把白天变成傍晚的风格吗？"
