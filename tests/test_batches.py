@@ -100,7 +100,7 @@ def test_softer_lights_keep_the_contrast_within_them() -> None:
     np.testing.assert_allclose(toned[:, 80:], 20, atol=0.1, err_msg="another area's tones")
 
 
-def test_lines_are_on_the_dark_side_of_edges_and_have_its_colour() -> None:
+def test_lines_are_on_the_dark_sides_of_edges_and_change_luma_alone() -> None:
     picture = np.full((40, 40, 3), (200, 180, 160), np.float32)
     picture[:, 20:] = (60, 90, 120)
     half, whole = (batches.outline(picture, strength).numpy() - picture for strength in (0.5, 1.0))
