@@ -280,10 +280,10 @@ def tint(picture: Any, tones: Any) -> Any:
     yuv = tf.image.rgb_to_yuv(picture)
     y, uv = yuv[..., :1], yuv[..., 1:]
 
-    def shifts(luma: Any) -> Any:
-        return tf.gather(tones, tf.cast(tf.round(tf.clip_by_value(luma[..., 0], 0.0, 255.0)), tf.int32))
+    def at(luma: Any, shifts: Any) -> Any:
+        return tf.gather(shifts, tf.cast(tf.round(tf.clip_by_value(luma[..., 0], 0.0, 255.0)), tf.int32))
 
-    moved = [y + shifts(_surroundings(y))[..., :1], uv + shifts(y)[..., 1:]]
+    moved = [y + at(_surroundings(y), tones[:, :1]), uv + at(y, tones[:, 1:])]
     return tf.clip_by_value(tf.image.yuv_to_rgb(tf.concat(moved, axis=-1)), 0.0, 255.0)
 
 
