@@ -190,8 +190,10 @@ def test_restored_state_goes_on_to_the_last_bit(settings: list[str], warmup_step
     other.restore(state)
     for step in range(2, 5):
         assert straight.step(batch(step), step, warmup_steps, 6) == other.step(batch(step), step, warmup_steps, 6)
-    for key, value in straight.state().items():
-        np.testing.assert_array_equal(value, other.state()[key], err_msg=key)
+    expected, found = straight.state(), other.state()
+    assert expected.keys() == found.keys()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value, err_msg=key)
 
 
 def test_state_of_another_experiment_is_refused() -> None:
@@ -247,6 +249,19 @@ def test_smooth_target_decides_which_smooth_frames_are_judged() -> None:
         alone = trainer.step(pictures | {"smooth_gray" if target == "colour" else "smooth": pictures["photo"] * 0}, 1, 0, 2)
         assert np.isfinite(alone["d_smooth"])
     assert terms["gray"] != terms["colour"]
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("warmup_steps", [0, 1])
+def test_texture_takes_its_share_of_content(warmup_steps: int) -> None:
+    """Of a batch that is noise all over, and of one without any."""
+    for photo, expected in ((batch()["photo"], 0.25), (batch()["photo"] * 0, 1.0)):
+        pictures = batch() | {"photo": photo}
+        whole, part = (
+            Trainer(tiny(f"loss.textured_content={share}"), "float32").step(pictures, 0, warmup_steps, 2)["content"]
+            for share in (1.0, 0.25)
+        )
+        assert part == pytest.approx(expected * whole, rel=1e-5)
 
 
 def test_cosine_decay() -> None:
