@@ -80,7 +80,8 @@ def test_texture_is_noise_and_neither_a_surface_nor_an_edge(rng: np.random.Gener
         assert (texture.min() == 1) if name == "noise" else (texture.max() == 0), name
     half = np.where(x < 48, noise, 0)
     left, right = np.split(losses.texture(np.repeat(half[None, ..., None], 3, axis=-1).astype(np.float32)).numpy(), 2, axis=2)
-    assert left[:, :, :5].min() == 1 and right[:, :, 1:].max() == 0  # the pixels a position looks at lap one further
+    assert left[:, :, :5].min() == 1
+    assert right[:, :, 1:].max() == 0  # the pixels a position looks at lap one further
 
 
 @pytest.mark.parametrize("weight", [1.0, 8.0])
