@@ -63,28 +63,6 @@ def test_content_style_pixel(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(losses.pixel_loss(a, b), np.abs(a - b).mean(), rtol=1e-5)
 
 
-def test_content_counts_as_a_position_is_important(rng: np.random.Generator) -> None:
-    a, b = rng.normal(size=(2, 2, 4, 5, 7)).astype(np.float32)
-    importance = rng.uniform(0, 1, (2, 4, 5, 1)).astype(np.float32)
-    np.testing.assert_allclose(losses.content_loss(a, b, importance), (importance * np.abs(a - b)).mean(), rtol=1e-5)
-
-
-def test_texture_is_noise_and_neither_a_surface_nor_an_edge(rng: np.random.Generator) -> None:
-    def texture(*lumas: np.ndarray) -> np.ndarray:
-        return losses.texture(np.repeat(np.stack(lumas)[..., None], 3, axis=-1).astype(np.float32)).numpy()
-
-    y, x = np.mgrid[:64, :96]
-    noise = rng.uniform(-1, 1, (64, 96))
-    edges = [np.tanh(np.cos(angle) * (x - 48) + np.sin(angle) * (y - 32)) for angle in (0, 0.5, 1.6, 2.3)]
-    found = texture(noise, noise / 40, 0 * x, x / 50 - 1, *edges)
-    assert found.shape == (8, 8, 12, 1)
-    assert found[0].min() == 1
-    assert found[1:].max() == 0
-    (half,) = texture(np.where(x < 48, noise, 0))
-    assert half[:, :5].min() == 1
-    assert half[:, 7:].max() == 0  # a position looks at eight pixels more on each side
-
-
 @pytest.mark.parametrize("weight", [1.0, 8.0])
 @pytest.mark.parametrize("uv", ["huber", "l1"])
 @pytest.mark.parametrize(("colour_range", "top"), [("unit", 1.0), ("byte", 255.0)])

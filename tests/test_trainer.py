@@ -251,19 +251,6 @@ def test_smooth_target_decides_which_smooth_frames_are_judged() -> None:
     assert terms["gray"] != terms["colour"]
 
 
-@pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("warmup_steps", [0, 1])
-def test_texture_takes_its_share_of_content(warmup_steps: int) -> None:
-    """Of a batch that is noise all over, and of one without any."""
-    for photo, expected in ((batch()["photo"], 0.25), (batch()["photo"] * 0, 1.0)):
-        pictures = batch() | {"photo": photo}
-        whole, part = (
-            Trainer(tiny(f"loss.textured_content={share}"), "float32").step(pictures, 0, warmup_steps, 2)["content"]
-            for share in (1.0, 0.25)
-        )
-        assert part == pytest.approx(expected * whole, rel=1e-5)
-
-
 def test_cosine_decay() -> None:
     schedule = dataclasses.replace(tiny().schedule, decay="cosine")
     assert [round(decay_factor(schedule, done), 4) for done in (0.0, 0.5, 1.0, 2.0)] == [1.0, 0.525, 0.05, 0.05]

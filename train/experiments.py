@@ -68,8 +68,6 @@ class LossConfig:
     Args:
         adversarial: kind of adversarial loss.
         content_weight, style_weight, colour_weight, tv_weight: generator terms.
-        textured_content: share of the content weight that is left where the photo is textured as foliage is, see
-            `losses.texture`; 1 in the references.
         style_target: what the Gram matrix is compared with, the gray or the colour version of the anime frame.
         smooth_target: the edge-smoothed frames that count as fake, gray (the references) or in colour. Gray ones teach
             the discriminator that soft edges have no colour, and the generator then colours its edges.
@@ -87,7 +85,6 @@ class LossConfig:
 
     adversarial: Literal["gan", "lsgan", "wgan-gp", "wgan-lp", "dragan", "hinge"] = "lsgan"
     content_weight: float = 1.5
-    textured_content: float = 1.0
     style_weight: float = 3.0
     style_target: Literal["gray", "colour"] = "gray"
     smooth_target: Literal["gray", "colour"] = "gray"

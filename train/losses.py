@@ -12,10 +12,6 @@ import tensorflow as tf
 from hub_export import pixels
 
 PENALTY_KINDS = ("wgan-gp", "wgan-lp", "dragan")
-TEXTURE_RANGE = 5.0, 11.0
-"""How steep luma is across an edge's own direction, in levels of 255 a pixel, where texture begins and where it is full."""
-FEATURE_STRIDE = 8
-"""Pixels a position of the features stands for, in each direction."""
 
 
 def to_gray(picture: Any) -> Any:
@@ -39,27 +35,9 @@ def gram_matrix(features: Any) -> Any:
     return tf.matmul(flat, flat, transpose_a=True) / size
 
 
-def texture(photo: Any) -> Any:
-    """Where a photo is textured as foliage is: luma changes in all directions there, and in one only along an edge.
-
-    Returns:
-        (B, H/8, W/8, 1) float32 from 0 to 1: the smaller eigenvalue of the structure tensor (Förstner 1987) of 24 by 24
-        pixels, its root from the one to the other end of TEXTURE_RANGE.
-    """
-    luma = 127.5 * to_gray(photo)[..., :1]
-    slopes = tf.image.sobel_edges(luma)[:, :, :, 0] / 8.0  # (B, H, W, 2), levels a pixel
-    down, right = slopes[..., :1], slopes[..., 1:]
-    tensor = tf.concat([down * down, down * right, right * right], axis=-1)
-    tensor = tf.nn.avg_pool2d(tf.nn.avg_pool2d(tensor, FEATURE_STRIDE, FEATURE_STRIDE, "VALID"), 3, 1, "SAME")
-    a, b, c = tf.split(tensor, 3, axis=-1)
-    smaller = (a + c) / 2.0 - tf.sqrt(tf.square((a - c) / 2.0) + tf.square(b))
-    start, full = TEXTURE_RANGE
-    return tf.clip_by_value((tf.sqrt(tf.maximum(smaller, 0.0)) - start) / (full - start), 0.0, 1.0)
-
-
-def content_loss(photo_features: Any, fake_features: Any, importance: Any = 1.0) -> Any:
-    """Mean absolute difference of features, times the `importance` of every position, (B, h, w, 1)."""
-    return _l1(photo_features, fake_features, importance)
+def content_loss(photo_features: Any, fake_features: Any) -> Any:
+    """Mean absolute difference of features."""
+    return _l1(photo_features, fake_features)
 
 
 def style_loss(anime_gram: Any, fake_features: Any) -> Any:
@@ -140,8 +118,8 @@ def gradient_penalty(kind: str, discriminator: Callable[[Any], Any], anime: Any,
     return tf.reduce_mean(tf.square(excess))
 
 
-def _l1(a: Any, b: Any, importance: Any = 1.0) -> Any:
-    return tf.reduce_mean(importance * tf.abs(tf.cast(a, tf.float32) - tf.cast(b, tf.float32)))
+def _l1(a: Any, b: Any) -> Any:
+    return tf.reduce_mean(tf.abs(tf.cast(a, tf.float32) - tf.cast(b, tf.float32)))
 
 
 def _huber(distance: Any) -> Any:

@@ -201,11 +201,10 @@ class Trainer:
         loss = self.experiment.loss
         photo, target = batch["photo"], batch["target"]
         target_features = batch["target_features"] if "target_features" in batch else self.features(target)
-        importance = self._importance(photo)
         advance_power_iterations(self.generator)
         with tf.GradientTape() as tape:
             fake = self.generator(photo, training=True)
-            terms = {"content": losses.content_loss(target_features, self.features(fake), importance)}
+            terms = {"content": losses.content_loss(target_features, self.features(fake))}
             weights = {"content": loss.content_weight}
             if loss.pixel_weight:
                 terms["pixel"] = losses.pixel_loss(target, fake)
@@ -224,7 +223,6 @@ class Trainer:
             both = tf.concat([target, batch[style_entry(self.experiment)]], axis=0)
             target_features, style_features = tf.split(self.features(both), 2)
             style_gram = losses.gram_matrix(style_features)
-        importance = self._importance(photo)
         colours = target if loss.colour_saturation == 1.0 else losses.saturate(target, loss.colour_saturation)
         advance_power_iterations(self.generator)
         with tf.GradientTape() as tape:
@@ -234,7 +232,7 @@ class Trainer:
             fake_features = self.features(fake)
             fake_logits = self.discriminator(self._seen(fake, 0), training=True)
             terms = {
-                "content": losses.content_loss(target_features, fake_features, importance),
+                "content": losses.content_loss(target_features, fake_features),
                 "style": losses.style_loss(style_gram, fake_features),
                 "colour": losses.colour_loss(colours, fake, loss.colour_range, loss.colour_uv, loss.chroma_weight),
                 "tv": losses.total_variation_loss(fake),
@@ -251,11 +249,6 @@ class Trainer:
             scaled = self._scale(total, self.generator_optimizer)
         self._apply(tape, scaled, self.generator_optimizer, self.generator)
         return {**terms, "generator": total, **discriminator_terms}
-
-    def _importance(self, photo: Any) -> Any:
-        """How much content counts at every position of the features."""
-        share = self.experiment.loss.textured_content
-        return 1.0 if share == 1.0 else 1.0 - (1.0 - share) * losses.texture(photo)
 
     def _update_discriminator(self, batch: Mapping[str, Any], fake: Any) -> dict[str, Any]:
         loss = self.experiment.loss
