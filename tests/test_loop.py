@@ -12,7 +12,7 @@ import tensorflow as tf
 from hub_export import checkpoint
 from hub_export.store import FolderStore
 from train.batches import TrainingData
-from train.experiments import get_experiment, override
+from train.experiments import Experiment, get_experiment, override
 from train.loop import COLLAPSE_STEPS, Run, TrainingStopped, _start_profiler, plan, sample_grid, superseded
 
 
@@ -79,6 +79,33 @@ def test_saving_takes_a_snapshot_and_does_not_hold_the_loop(short_run: Run, monk
     assert average == "averaged"
     kernels = checkpoint.load_generator(short_run.folder / "epoch-001").get_weights()
     np.testing.assert_array_equal(kernels[0], expected["averaged/0"])
+
+
+def test_what_is_held_to_inits_drawing_stays_so_when_it_goes_on(short_run: Run, tmp_path: Path) -> None:
+    short_run.step = 10
+    short_run._save_checkpoint()
+    short_run._saving.wait()
+    first = short_run.folder / "epoch-001"
+
+    def held(*settings: str) -> Experiment:
+        return override(short_run.experiment, ["loss.drawn=0.5", *settings], "y")
+
+    def runs(experiment: Experiment, **options: Any) -> Run:
+        return Run(experiment, short_run.data, tmp_path / "y", **options)
+
+    with pytest.raises(ValueError, match="name a checkpoint with --init"):
+        runs(held())
+    with pytest.raises(ValueError, match="train without --keep-features"):
+        runs(held(f"init={first}"), keep_features=True)
+    run = runs(held(f"init={first}"))
+    for variable in run.trainer.generator.variables:
+        variable.assign(variable * 0)
+    run._save_state()
+    run._saving.wait()
+    again = runs(run.experiment, resume=True).trainer
+    for expected, found in zip(checkpoint.load_generator(first).get_weights(), again.initial.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert not any(weight.any() for weight in again.generator.get_weights())
 
 
 def test_an_error_in_saving_comes_out_of_the_loop(short_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -251,6 +251,24 @@ def test_smooth_target_decides_which_smooth_frames_are_judged() -> None:
     assert terms["gray"] != terms["colour"]
 
 
+@pytest.mark.usefixtures("eager")
+def test_targets_have_the_light_of_what_init_draws_and_their_own_colours() -> None:
+    first = Trainer(tiny("seed=1"), "float32").export()()
+    trainer = Trainer(tiny("loss.drawn=0.5"), "float32")
+    trainer.start_from(first)
+    pictures = batch()
+    luma = np.array(pixels.GRAY_WEIGHTS, np.float32)
+    light = (first(pictures["photo"]) - pictures["photo"]).numpy() @ luma
+    expected = np.clip(pictures["target"] + 0.5 * light[..., None], -1, 1)
+    np.testing.assert_allclose(trainer._target(pictures), expected, atol=1e-5)
+    contents = [trainer.step(pictures, step, 1, 3)["content"] for step in range(3)]
+    held_to = losses.content_loss(trainer.features(expected), trainer.features(first(pictures["photo"])))
+    assert contents[0] == pytest.approx(float(held_to), rel=1e-3)
+    np.testing.assert_allclose(trainer._target(pictures), expected, atol=1e-5)  # what learns is not what asks
+    assert not np.allclose(trainer.generator(pictures["photo"]), first(pictures["photo"]), atol=1e-3)
+    assert not [key for key in trainer.state() if key.startswith("initial")]
+
+
 def test_cosine_decay() -> None:
     schedule = dataclasses.replace(tiny().schedule, decay="cosine")
     assert [round(decay_factor(schedule, done), 4) for done in (0.0, 0.5, 1.0, 2.0)] == [1.0, 0.525, 0.05, 0.05]

@@ -116,6 +116,10 @@ class Run:
     ):
         self.strategy = strategy or tf.distribute.get_strategy()
         self.chief = self.strategy.extended.should_checkpoint
+        if experiment.loss.drawn and not experiment.init:
+            raise ValueError("loss.drawn takes the light of what init draws: name a checkpoint with --init")
+        if experiment.loss.drawn and keep_features:
+            raise ValueError("what loss.drawn asks for is drawn in every step: train without --keep-features")
         replicas, share = self.strategy.num_replicas_in_sync, experiment.schedule.batch
         if share % replicas:
             raise ValueError(f"{replicas} devices cannot share batches of {share} evenly: set schedule.batch to a multiple")
@@ -127,10 +131,10 @@ class Run:
         self.trainer = Trainer(experiment, self.precision, self.strategy, xla)
         self.step, self.seconds = 0, 0.0
         self.history: list[dict[str, Any]] = []
+        if experiment.init and (experiment.loss.drawn or not resume):
+            self.trainer.start_from(checkpoint.load_generator(locate(experiment.init)))
         if resume:
             self._restore()
-        elif experiment.init:
-            self.trainer.start_from(checkpoint.load_generator(locate(experiment.init)))
         self._beside = None
         if keep_features:
             kept = KeptFeatures(folder / "features", self.trainer.features, data, style_entry(experiment))

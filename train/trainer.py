@@ -127,6 +127,7 @@ class Trainer:
             self.averaged = build_generator(experiment.generator, layers) if experiment.schedule.ema else None
             if self.averaged:
                 self.averaged.set_weights(self.generator.get_weights())
+            self.initial = build_generator(experiment.generator, layers) if experiment.loss.drawn else None
             judged_by = STOCK.group_norm if penalised else norm
             self.discriminator = build_discriminator(experiment.discriminator, self.features, judged_by)
             self.warmup_optimizer = self._optimizer(self.generator)
@@ -199,7 +200,7 @@ class Trainer:
 
     def _warm_up(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         loss = self.experiment.loss
-        photo, target = batch["photo"], batch["target"]
+        photo, target = batch["photo"], self._target(batch)
         target_features = batch["target_features"] if "target_features" in batch else self.features(target)
         advance_power_iterations(self.generator)
         with tf.GradientTape() as tape:
@@ -216,7 +217,7 @@ class Trainer:
 
     def _train_on(self, batch: Mapping[str, Any], update_discriminator: bool) -> dict[str, Any]:
         loss = self.experiment.loss
-        photo, target = batch["photo"], batch["target"]
+        photo, target = batch["photo"], self._target(batch)
         if "target_features" in batch:
             target_features, style_gram = batch["target_features"], batch["style_gram"]
         else:
@@ -249,6 +250,15 @@ class Trainer:
             scaled = self._scale(total, self.generator_optimizer)
         self._apply(tape, scaled, self.generator_optimizer, self.generator)
         return {**terms, "generator": total, **discriminator_terms}
+
+    def _target(self, batch: Mapping[str, Any]) -> Any:
+        """What content, colour and pixels are held to: the batch's target, with the light of what was drawn at first."""
+        if not self.initial:
+            return batch["target"]
+        photo = batch["photo"]
+        drawn = tf.cast(self.initial(photo, training=False), tf.float32)
+        light = losses.to_gray(drawn) - losses.to_gray(photo)
+        return tf.clip_by_value(batch["target"] + self.experiment.loss.drawn * light, -1.0, 1.0)
 
     def _update_discriminator(self, batch: Mapping[str, Any], fake: Any) -> dict[str, Any]:
         loss = self.experiment.loss
@@ -334,7 +344,7 @@ class Trainer:
             raise ValueError(
                 f"init: the checkpoint holds a {generator.name} of other sizes than {self.experiment.generator}"
             )
-        for model in (self.generator, self.averaged):
+        for model in (self.generator, self.averaged, self.initial):
             if model:
                 unfold(generator, model)
 
