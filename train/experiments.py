@@ -525,9 +525,9 @@ _register(
     "Do dark lines along edges, and the tones of anime, make a drawing of a photo that keeps its colours?",
     init="animegan_app/checkpoints/hayao-gpu-gray/epoch-004",
     generator=GeneratorConfig("lite", colours="kept"),
-    loss={"chroma_weight": 8.0},
-    data={"flatten": 0.15, "vivid": 0.0, "tones": 1.0, "lines": 1.0},
-    schedule={**GO_ON, "epochs": 6, "generator_rate": 3e-4},
+    loss={"content_weight": 60.0, "chroma_weight": 8.0, "drawn": 0.8},
+    data={"flatten": 0.0, "vivid": 0.0, "tones": 0.85, "lines": 0.5},
+    schedule={**GO_ON, "epochs": 2, "generator_rate": 3e-4},
 )
 _register(
     EXPERIMENTS["hayao-gpu-gray"],
