@@ -12,7 +12,7 @@ import tensorflow as tf
 from hub_export import checkpoint
 from hub_export.store import FolderStore
 from train.batches import TrainingData
-from train.experiments import Experiment, get_experiment, override
+from train.experiments import get_experiment, override
 from train.loop import COLLAPSE_STEPS, Run, TrainingStopped, _start_profiler, plan, sample_grid, superseded
 
 
@@ -87,22 +87,13 @@ def test_what_is_held_to_inits_drawing_stays_so_when_it_goes_on(short_run: Run, 
     short_run._saving.wait()
     first = short_run.folder / "epoch-001"
 
-    def held(*settings: str) -> Experiment:
-        return override(short_run.experiment, ["loss.drawn=0.5", *settings], "y")
-
-    def runs(experiment: Experiment, **options: Any) -> Run:
-        return Run(experiment, short_run.data, tmp_path / "y", **options)
-
-    with pytest.raises(ValueError, match="name a checkpoint with --init"):
-        runs(held())
-    with pytest.raises(ValueError, match="train without --keep-features"):
-        runs(held(f"init={first}"), keep_features=True)
-    run = runs(held(f"init={first}"))
+    experiment = override(short_run.experiment, ["loss.drawn=0.5", f"init={first}"], "y")
+    run = Run(experiment, short_run.data, tmp_path / "y")
     for variable in run.trainer.generator.variables:
         variable.assign(variable * 0)
     run._save_state()
     run._saving.wait()
-    again = runs(run.experiment, resume=True).trainer
+    again = Run(experiment, short_run.data, tmp_path / "y", resume=True).trainer
     for expected, found in zip(checkpoint.load_generator(first).get_weights(), again.initial.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
     assert not any(weight.any() for weight in again.generator.get_weights())

@@ -158,6 +158,8 @@ def test_profile_keep_and_deterministic(tmp_path: Path) -> None:
         (["smoke", "--keep", "-1"], "takes a number of checkpoints, got -1"),
         (["smoke", "--wait", "-1"], "takes a number of seconds, got -1"),
         (["smoke", "--publish", "nonsense"], "names no repo: write you/animegan-hayao"),
+        (["smoke", "--set", "loss.drawn=1", "--name", "x"], "name a checkpoint with --init"),
+        (["hayao-lines", "--keep-features"], "train without --keep-features"),
         (["smoke", "--set", "seed=1"], "give it a name with --name"),
     ],
 )

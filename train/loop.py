@@ -116,10 +116,6 @@ class Run:
     ):
         self.strategy = strategy or tf.distribute.get_strategy()
         self.chief = self.strategy.extended.should_checkpoint
-        if experiment.loss.drawn and not experiment.init:
-            raise ValueError("loss.drawn takes the light of what init draws: name a checkpoint with --init")
-        if experiment.loss.drawn and keep_features:
-            raise ValueError("what loss.drawn asks for is drawn in every step: train without --keep-features")
         replicas, share = self.strategy.num_replicas_in_sync, experiment.schedule.batch
         if share % replicas:
             raise ValueError(f"{replicas} devices cannot share batches of {share} evenly: set schedule.batch to a multiple")

@@ -136,6 +136,10 @@ def configure(arguments: argparse.Namespace) -> Experiment:
         experiment = dataclasses.replace(experiment, precision=arguments.precision)
     if experiment.data.size < 32 or experiment.data.size % 8:
         raise ValueError(f"data.size must be a multiple of 8 from 32, got {experiment.data.size}")
+    if experiment.loss.drawn and not experiment.init:
+        raise ValueError("loss.drawn takes the light of what init draws: name a checkpoint with --init")
+    if experiment.loss.drawn and arguments.keep_features:
+        raise ValueError("what loss.drawn asks for is drawn in every step: train without --keep-features")
     for key in ("batch", "epochs", "generator_steps", "checkpoint_epochs"):
         if getattr(experiment.schedule, key) < 1:
             raise ValueError(f"schedule.{key} must be at least 1, got {getattr(experiment.schedule, key)}")
