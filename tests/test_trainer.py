@@ -252,7 +252,8 @@ def test_smooth_target_decides_which_smooth_frames_are_judged() -> None:
 
 
 @pytest.mark.usefixtures("eager")
-def test_targets_have_the_light_of_what_init_draws_and_their_own_colours() -> None:
+@pytest.mark.parametrize("warmup_steps", [0, 1])
+def test_targets_have_the_light_of_what_init_draws_and_their_own_colours(warmup_steps: int) -> None:
     first = Trainer(tiny("seed=1"), "float32").export()()
     trainer = Trainer(tiny("loss.drawn=0.5"), "float32")
     trainer.start_from(first)
@@ -261,7 +262,7 @@ def test_targets_have_the_light_of_what_init_draws_and_their_own_colours() -> No
     light = (first(pictures["photo"]) - pictures["photo"]).numpy() @ luma
     expected = np.clip(pictures["target"] + 0.5 * light[..., None], -1, 1)
     np.testing.assert_allclose(trainer._target(pictures), expected, atol=1e-5)
-    contents = [trainer.step(pictures, step, 1, 3)["content"] for step in range(3)]
+    contents = [trainer.step(pictures, step, warmup_steps, 3)["content"] for step in range(3)]
     held_to = losses.content_loss(trainer.features(expected), trainer.features(first(pictures["photo"])))
     assert contents[0] == pytest.approx(float(held_to), rel=1e-3)
     np.testing.assert_allclose(trainer._target(pictures), expected, atol=1e-5)  # what learns is not what asks

@@ -79,10 +79,10 @@ class LossConfig:
             more colourful than photos. 1 in the references.
         generator_weight, discriminator_weight: the references' adversarial weights.
         real_weight, fake_weight, gray_weight, smooth_weight: the discriminator's four terms.
-        drawn: how much of the light of what `init` draws is in the version of the photo that content, colour and pixels are
-            held to, besides what DataConfig says of it: 1 for all of its luma, 0 for none, as in the references.
         penalty_weight: gradient penalty of wgan-gp, wgan-lp and dragan.
         pixel_weight: mean absolute error between photo and output, in the warm-up only; 0 in the references.
+        drawn: how much of the light of what `init` draws is in the version of the photo that content, colour and pixels are
+            held to, besides what DataConfig says of it: 1 for all of its luma, 0 for none, as in the references.
     """
 
     adversarial: Literal["gan", "lsgan", "wgan-gp", "wgan-lp", "dragan", "hinge"] = "lsgan"
@@ -103,9 +103,9 @@ class LossConfig:
     fake_weight: float = 1.0
     gray_weight: float = 1.0
     smooth_weight: float = 0.1
-    drawn: float = 0.0
     penalty_weight: float = 10.0
     pixel_weight: float = 0.0
+    drawn: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,8 @@ class Trainer:
 
         Args:
             batch: photo, target, anime, anime_gray, smooth, smooth_gray, each (B, S, S, 3) float32 [-1, 1]; target is
-                what content and colour are held to, the photo or its flat version. Where features are kept, their
+                what content and colour are held to, the photo or its flat version, and with loss.drawn so much of the
+                light of what init draws is added to it. Where features are kept, their
                 target_features and style_gram too, see train/kept.py.
             step: number of steps taken before this one; with the seed it determines noise and learning rates.
             warmup_steps, total_steps: the schedule in steps.
@@ -252,7 +253,7 @@ class Trainer:
         return {**terms, "generator": total, **discriminator_terms}
 
     def _target(self, batch: Mapping[str, Any]) -> Any:
-        """What content, colour and pixels are held to: the batch's target, with the light of what was drawn at first."""
+        """What content, colour and pixels are held to, (B, S, S, 3) [-1, 1]: the batch's target, in the light of `initial`."""
         if not self.initial:
             return batch["target"]
         photo = batch["photo"]
