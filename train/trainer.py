@@ -253,7 +253,7 @@ class Trainer:
         return {**terms, "generator": total, **discriminator_terms}
 
     def _target(self, batch: Mapping[str, Any]) -> Any:
-        """What content, colour and pixels are held to, (B, S, S, 3) [-1, 1]: the batch's target, in the light of `initial`."""
+        """What content, colour and pixels are held to: (B, S, S, 3) [-1, 1], the target in the light of `initial`."""
         if not self.initial:
             return batch["target"]
         photo = batch["photo"]
