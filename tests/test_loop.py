@@ -94,7 +94,8 @@ def test_what_is_held_to_inits_drawing_stays_so_when_it_goes_on(short_run: Run, 
     run._save_state()
     run._saving.wait()
     again = Run(experiment, short_run.data, tmp_path / "y", resume=True).trainer
-    for expected, found in zip(checkpoint.load_generator(first).get_weights(), again.initial.get_weights(), strict=True):
+    (teacher,) = again.teachers
+    for expected, found in zip(checkpoint.load_generator(first).get_weights(), teacher.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
     assert not any(weight.any() for weight in again.generator.get_weights())
 

@@ -81,8 +81,10 @@ class LossConfig:
         real_weight, fake_weight, gray_weight, smooth_weight: the discriminator's four terms.
         penalty_weight: gradient penalty of wgan-gp, wgan-lp and dragan.
         pixel_weight: mean absolute error between photo and output, in the warm-up only; 0 in the references.
-        drawn: how much of the light of what `init` draws is in the version of the photo that content, colour and pixels are
-            held to, besides what DataConfig says of it: 1 for all of its luma, 0 for none, as in the references.
+        drawn: how much of the light of a drawing is in the version of the photo that content, colour and pixels are held
+            to, besides what DataConfig says of it: 1 for all of its luma, 0 for none, as in the references.
+        drawn_by: whose drawings those are, checkpoints given as `init` is with a comma between them, of which the mean is
+            taken; "" for that of `init`.
     """
 
     adversarial: Literal["gan", "lsgan", "wgan-gp", "wgan-lp", "dragan", "hinge"] = "lsgan"
@@ -106,6 +108,7 @@ class LossConfig:
     penalty_weight: float = 10.0
     pixel_weight: float = 0.0
     drawn: float = 0.0
+    drawn_by: str = ""
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,12 @@ class Run:
         self.trainer = Trainer(experiment, self.precision, self.strategy, xla)
         self.step, self.seconds = 0, 0.0
         self.history: list[dict[str, Any]] = []
-        if experiment.init and (experiment.loss.drawn or not resume):
+        if experiment.init and not resume:
             self.trainer.start_from(checkpoint.load_generator(locate(experiment.init)))
+        if experiment.loss.drawn:
+            for folder in map(locate, (experiment.loss.drawn_by or experiment.init).split(",")):
+                config = checkpoint.read_record(folder).generator_config
+                self.trainer.learn_from(config, checkpoint.load_generator(folder))
         if resume:
             self._restore()
         self._beside = None

@@ -136,8 +136,10 @@ def configure(arguments: argparse.Namespace) -> Experiment:
         experiment = dataclasses.replace(experiment, precision=arguments.precision)
     if experiment.data.size < 32 or experiment.data.size % 8:
         raise ValueError(f"data.size must be a multiple of 8 from 32, got {experiment.data.size}")
-    if experiment.loss.drawn and not experiment.init:
-        raise ValueError("loss.drawn takes the light of what init draws: name a checkpoint with --init")
+    if experiment.loss.drawn and not (experiment.init or experiment.loss.drawn_by):
+        raise ValueError("loss.drawn takes the light of what a checkpoint draws: name one with --init or loss.drawn_by")
+    if experiment.loss.drawn_by and not experiment.loss.drawn:
+        raise ValueError("loss.drawn_by names whose drawings to take the light of: say how much of them with loss.drawn")
     if experiment.loss.drawn and arguments.keep_features:
         raise ValueError("what loss.drawn asks for is drawn in every step: train without --keep-features")
     for key in ("batch", "epochs", "generator_steps", "checkpoint_epochs"):

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hub_export.architecture import GeneratorConfig
 from hub_export.generator import STOCK, Layers, build_generator, dtype_policy
 from train import losses
 from train.discriminator import build_discriminator
@@ -119,7 +120,9 @@ class Trainer:
         self.experiment, self.precision = experiment, precision
         self.strategy = strategy or tf.distribute.get_strategy()
         keras.utils.set_random_seed(experiment.seed)
-        layers = Layers(SpectralConv2D if experiment.spectral_norm else FastConv2D, norm)
+        self.teachers: list[keras.Model] = []
+        self._plain_layers = Layers(FastConv2D, norm)
+        layers = Layers(SpectralConv2D, norm) if experiment.spectral_norm else self._plain_layers
         penalised = experiment.loss.adversarial in losses.PENALTY_KINDS  # the discriminator is differentiated twice
         with self.strategy.scope(), dtype_policy(precision):
             self.features = build_features(experiment.features)
@@ -127,7 +130,6 @@ class Trainer:
             self.averaged = build_generator(experiment.generator, layers) if experiment.schedule.ema else None
             if self.averaged:
                 self.averaged.set_weights(self.generator.get_weights())
-            self.initial = build_generator(experiment.generator, layers) if experiment.loss.drawn else None
             judged_by = STOCK.group_norm if penalised else norm
             self.discriminator = build_discriminator(experiment.discriminator, self.features, judged_by)
             self.warmup_optimizer = self._optimizer(self.generator)
@@ -175,7 +177,7 @@ class Trainer:
         Args:
             batch: photo, target, anime, anime_gray, smooth, smooth_gray, each (B, S, S, 3) float32 [-1, 1]; target is
                 what content and colour are held to, the photo or its flat version, and with loss.drawn so much of the
-                light of what init draws is added to it. Where features are kept, their
+                light of what the teachers draw is added to it. Where features are kept, their
                 target_features and style_gram too, see train/kept.py.
             step: number of steps taken before this one; with the seed it determines noise and learning rates.
             warmup_steps, total_steps: the schedule in steps.
@@ -253,12 +255,12 @@ class Trainer:
         return {**terms, "generator": total, **discriminator_terms}
 
     def _target(self, batch: Mapping[str, Any]) -> Any:
-        """What content, colour and pixels are held to: (B, S, S, 3) [-1, 1], the target in the light of `initial`."""
-        if not self.initial:
+        """What content, colour and pixels are held to: (B, S, S, 3) [-1, 1], the target in the light of the drawings."""
+        if not self.teachers:
             return batch["target"]
         photo = batch["photo"]
-        drawn = tf.cast(self.initial(photo, training=False), tf.float32)
-        light = losses.to_gray(drawn) - losses.to_gray(photo)
+        drawn = [tf.cast(teacher(photo, training=False), tf.float32) for teacher in self.teachers]
+        light = losses.to_gray(tf.add_n(drawn) / len(drawn) - photo)
         return tf.clip_by_value(batch["target"] + self.experiment.loss.drawn * light, -1.0, 1.0)
 
     def _update_discriminator(self, batch: Mapping[str, Any], fake: Any) -> dict[str, Any]:
@@ -345,9 +347,19 @@ class Trainer:
             raise ValueError(
                 f"init: the checkpoint holds a {generator.name} of other sizes than {self.experiment.generator}"
             )
-        for model in (self.generator, self.averaged, self.initial):
+        for model in (self.generator, self.averaged):
             if model:
                 unfold(generator, model)
+
+    def learn_from(self, config: GeneratorConfig, generator: keras.Model) -> None:
+        """Adds a checkpoint's generator, as `config` describes it, to those whose drawings loss.drawn asks for.
+
+        To be called before the first step.
+        """
+        with self.strategy.scope(), dtype_policy(self.precision):
+            teacher = build_generator(config, self._plain_layers)
+        unfold(generator, teacher)
+        self.teachers.append(teacher)
 
     def export(self) -> Callable[[], keras.Model]:
         """Takes the weights as they are now; a call builds the generator of them, which may be later and in another thread.
