@@ -526,11 +526,17 @@ _register(
     EXPERIMENTS["hayao-gpu-gray"],
     "hayao-lines",
     "Do dark lines along edges, and the tones of anime, make a drawing of a photo that keeps its colours?",
-    init="animegan_app/checkpoints/hayao-gpu-gray/epoch-004",
+    init="animegan_app/checkpoints/hayao-gpu-painted/epoch-004",
     generator=GeneratorConfig("lite", colours="kept"),
-    loss={"content_weight": 60.0, "chroma_weight": 8.0, "drawn": 0.8},
+    loss={
+        "content_weight": 60.0,
+        "chroma_weight": 8.0,
+        "drawn": 0.7,
+        "drawn_by": "animegan_app/checkpoints/hayao-gpu-painted/epoch-004,animegan_app/checkpoints/fast-hayao/epoch-035,"
+        "animegan_app/checkpoints/fast-hayao-faithful/epoch-005",
+    },
     data={"flatten": 0.0, "vivid": 0.0, "tones": 0.85, "lines": 0.5},
-    schedule={**GO_ON, "epochs": 2, "generator_rate": 3e-4},
+    schedule={**GO_ON, "warmup_epochs": 3, "epochs": 5, "generator_rate": 3e-4},
 )
 _register(
     EXPERIMENTS["hayao-gpu-gray"],
