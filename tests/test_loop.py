@@ -99,6 +99,9 @@ def test_what_is_held_to_inits_drawing_stays_so_when_it_goes_on(short_run: Run, 
         np.testing.assert_array_equal(found, expected)
     assert not any(weight.any() for weight in again.generator.get_weights())
 
+    twice = override(short_run.experiment, ["loss.drawn=0.5", f"loss.drawn_by={first}, {first}"], "z")
+    assert len(Run(twice, short_run.data, tmp_path / "z").trainer.teachers) == 2
+
 
 def test_an_error_in_saving_comes_out_of_the_loop(short_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:

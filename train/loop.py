@@ -130,7 +130,8 @@ class Run:
         if experiment.init and not resume:
             self.trainer.start_from(checkpoint.load_generator(locate(experiment.init)))
         if experiment.loss.drawn:
-            for folder in map(locate, (experiment.loss.drawn_by or experiment.init).split(",")):
+            for reference in (experiment.loss.drawn_by or experiment.init).split(","):
+                folder = locate(reference.strip())
                 config = checkpoint.read_record(folder).generator_config
                 self.trainer.learn_from(config, checkpoint.load_generator(folder))
         if resume:
