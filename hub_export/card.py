@@ -104,10 +104,12 @@ def _measured(record: Record) -> str:
 def _start(record: Record) -> str:
     init, loss = record.config.get("init"), record.config.get("loss")
     by = loss.get("drawn_by") if isinstance(loss, dict) else None
-    teachers = f"It was held to what `{'`, `'.join(by.split(','))}` draw, whose compute is not counted here." if by else ""
+    sentences = []
     if init:
-        return " ".join([f"The generator started from `{init}`, whose own compute is not counted here.", teachers]).strip()
-    return teachers or "Nothing was pretrained except the feature network named in the configuration."
+        sentences.append(f"The generator started from `{init}`, whose own compute is not counted here.")
+    if by:
+        sentences.append(f"It was held to what `{'`, `'.join(by.split(','))}` draw, whose compute is not counted here.")
+    return " ".join(sentences) or "Nothing was pretrained except the feature network named in the configuration."
 
 
 def _load_it(record: Record, repo: str | None) -> str:
