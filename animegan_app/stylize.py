@@ -142,7 +142,7 @@ class Stylizer:
     def __init__(self, capacity: int = 4):
         self._capacity = capacity
         self._loaded: OrderedDict[tuple[Path, str], tuple[Callable[[np.ndarray], Any], int]] = OrderedDict()
-        self._traced: OrderedDict[str, Callable[..., Any]] = OrderedDict()
+        self._traced: OrderedDict[str, tuple[Callable[..., Any], Any]] = OrderedDict()
         self._lock = threading.Lock()
         self._warming: threading.Thread | None = None
 
@@ -187,22 +187,24 @@ class Stylizer:
         if key not in self._loaded:
             import tensorflow as tf
 
-            generator = load_generator(folder)
+            kind = str(sorted(record.generator.items()))
+            draw, built = self._traced.get(kind, (None, None))
+            generator = load_generator(folder, into=built)
             variables = generator.trainable_variables, generator.non_trainable_variables
             weights = tf.nest.map_structure(lambda variable: tf.identity(variable.value), variables)
-            kind = str(sorted(record.generator.items()))
-            if kind not in self._traced:
+            if draw is None:
                 # One trace for every size and all weights; autograph has nothing to convert in a Functional model.
                 shapes = tf.nest.map_structure(lambda weight: tf.TensorSpec(weight.shape, weight.dtype), weights)
-                self._traced[kind] = tf.function(
+                draw = tf.function(
                     lambda weights, photo: generator.stateless_call(*weights, photo)[0],
                     input_signature=[shapes, tf.TensorSpec((1, None, None, 3), tf.float32)],
                     autograph=False,
                 )
                 blank = np.zeros((1, pixels.MINIMUM_SIDE, pixels.MINIMUM_SIDE, 3), np.float32)
-                self._traced[kind](weights, blank)  # traces: no drawing's time
+                draw(weights, blank)  # traces: no drawing's time
+                self._traced[kind] = draw, generator
             self._traced.move_to_end(kind)
-            self._loaded[key] = partial(self._traced[kind], weights), record.generator_config.stride
+            self._loaded[key] = partial(draw, weights), record.generator_config.stride
         self._loaded.move_to_end(key)
         for kept in (self._loaded, self._traced):
             while len(kept) > self._capacity:

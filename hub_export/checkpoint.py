@@ -235,8 +235,12 @@ def verify_files(folder: Path, record: Record, names: Iterable[str] | None = Non
             raise CheckpointError(f"{folder}: {name} is damaged or was changed (its sha256 differs from the record)")
 
 
-def load_generator(folder: Path) -> "keras.Model":
+def load_generator(folder: Path, into: "keras.Model | None" = None) -> "keras.Model":
     """Rebuilds the generator of a checkpoint and verifies the whole checkpoint.
+
+    Args:
+        folder: .../EXPERIMENT/CHECKPOINT.
+        into: a generator of the same config, which takes the weights instead of a new one: that is quicker.
 
     Returns:
         A Functional model of stock layers, float32, see `hub_export.generator`.
@@ -254,7 +258,7 @@ def load_generator(folder: Path) -> "keras.Model":
     from hub_export.generator import build_generator, dtype_policy
 
     with dtype_policy("float32"):
-        generator = build_generator(config)
+        generator = build_generator(config) if into is None else into
     _check_config(folder, [type(operation).__name__ for operation in generator.operations])
     try:
         assign_weights(generator, (folder / WEIGHTS).read_bytes(), record.weights)

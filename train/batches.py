@@ -128,6 +128,7 @@ class TrainingData:
         first, end = start_step * batch, np.iinfo(np.int64).max
         photo_order, anime_order, photo_geometry, anime_geometry = (4 * seed + stream for stream in range(4))
 
+        @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and looking for it takes a second
         def example(position: Any, photo: Any, frame: Any) -> dict[str, Any]:
             photo_seed, frame_seed = tf.stack([photo_geometry, position]), tf.stack([anime_geometry, position])
             more = beside(photo, frame) if beside else {}
