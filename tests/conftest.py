@@ -35,6 +35,16 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
         yield server
 
 
+@pytest.fixture
+def eager(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Steps run operation by operation: the same mathematics, without the seconds in which TensorFlow builds a graph."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(getattr(request, "param", True))
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     assert Path(CHROMIUM).exists(), f"{CHROMIUM} is missing: apt-get install chromium"

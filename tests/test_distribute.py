@@ -27,6 +27,7 @@ TINY = ("smoke", "--precision", "float32", "--name", "tiny")
 SETTINGS = (
     "spectral_norm=true",
     "discriminator.channels=8",
+    "discriminator.layers=1",
     "data.size=32",
     "schedule.steps_per_epoch=4",
     "schedule.warmup_epochs=0",

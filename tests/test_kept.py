@@ -76,6 +76,8 @@ def test_what_cannot_be_kept(features: keras.Model, tmp_path: Path) -> None:
         KeptFeatures(tmp_path / "full", features, data(), "anime")
 
 
+@pytest.mark.usefixtures("eager")
+@pytest.mark.filterwarnings("ignore:Even though the .tf.config")  # the data's graph stays one
 def test_a_run_with_kept_features_has_the_losses_of_one_without(tmp_path: Path) -> None:
     short = experiment("schedule.warmup_steps=1", "schedule.steps=3", "loss.style_weight=1000")
     rows = {}
