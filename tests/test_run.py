@@ -160,7 +160,6 @@ def test_profile_keep_and_deterministic(tmp_path: Path) -> None:
         (["smoke", "--publish", "nonsense"], "names no repo: write you/animegan-hayao"),
         (["smoke", "--set", "loss.drawn=1", "--name", "x"], "name one with --init or loss.drawn_by"),
         (["smoke", "--set", "loss.drawn_by=a", "--name", "x"], "say how much of them with loss.drawn"),
-        (["smoke", "--set", "loss.drawn_edge=2", "--name", "x"], "say how much of it with loss.drawn"),
         (["hayao-lines", "--keep-features"], "train without --keep-features"),
         (["smoke", "--set", "seed=1"], "give it a name with --name"),
     ],

@@ -12,7 +12,7 @@ from hub_export import pixels
 from train import losses
 from train.experiments import Experiment, get_experiment, override
 from train.layers import advance_power_iterations
-from train.trainer import DRAWN_RADIUS, Adam, Trainer, decay_factor
+from train.trainer import Adam, Trainer, decay_factor
 
 SIZE, BATCH = 32, 2
 
@@ -266,20 +266,6 @@ def test_targets_have_the_light_of_the_mean_drawing_and_their_own_colours(warmup
     np.testing.assert_allclose(trainer._target(pictures), expected, atol=1e-5)  # what learns is not what asks
     assert not np.allclose(trainer.generator(pictures["photo"]), first(pictures["photo"]), atol=1e-3)
     assert trainer.state().keys() == Trainer(tiny(), "float32").state().keys()
-
-
-@pytest.mark.usefixtures("eager")
-def test_light_of_drawings_is_evened_out_but_for_edges_and_lines_of_the_target_stay() -> None:
-    smooth, plain = (Trainer(tiny("loss.drawn=0.5", f"loss.drawn_edge={edge}"), "float32") for edge in (8, 0))
-    other = tiny("seed=1")
-    for trainer in (smooth, plain):
-        trainer.learn_from(other.generator, Trainer(other, "float32").export()())
-    pictures = batch()
-    pictures["target"] *= 0.25  # nothing is clipped
-    before = losses.to_gray(pictures["photo"] + (plain._target(pictures) - pictures["target"]))[..., :1]
-    expected = losses.guided_filter(before, DRAWN_RADIUS, 8 / 127.5) - before
-    np.testing.assert_allclose(smooth._target(pictures) - plain._target(pictures), tf.repeat(expected, 3, -1), atol=1e-5)
-    assert float(tf.reduce_max(tf.abs(expected))) > 0.01
 
 
 def test_cosine_decay() -> None:

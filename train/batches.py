@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from hub_export import pixels
 from train.experiments import DataConfig
-from train.losses import guided_filter, to_gray
+from train.losses import to_gray
 
 ENLARGEMENT = 1.12
 VIVID_SATURATION = 0.3
@@ -284,8 +284,7 @@ def tint(picture: Any, tones: Any) -> Any:
     def at(luma: Any, shifts: Any) -> Any:
         return tf.gather(shifts, tf.cast(tf.round(tf.clip_by_value(luma[..., 0], 0.0, 255.0)), tf.int32))
 
-    surroundings = 255.0 * guided_filter(y[None] / 255.0, SURROUNDINGS_RADIUS, SURROUNDINGS_EDGE / 255.0)[0]
-    moved = [y + at(surroundings, tones[:, :1]), uv + at(y, tones[:, 1:])]
+    moved = [y + at(_surroundings(y), tones[:, :1]), uv + at(y, tones[:, 1:])]
     return tf.clip_by_value(tf.image.yuv_to_rgb(tf.concat(moved, axis=-1)), 0.0, 255.0)
 
 
@@ -309,6 +308,23 @@ def _blurred(luma: Any, sigma: float) -> Any:
     padded = tf.pad(luma, [[radius, radius], [radius, radius], [0, 0]], "REFLECT")[None]
     rows = tf.nn.conv2d(padded, tf.reshape(kernel, (-1, 1, 1, 1)), 1, "VALID")
     return tf.nn.conv2d(rows, tf.reshape(kernel, (1, -1, 1, 1)), 1, "VALID")[0]
+
+
+def _surroundings(luma: Any) -> Any:
+    """(H, W, 1) in [0, 255] -> its means within edges.
+
+    He, Sun and Tang 2010, "Guided Image Filtering", guided by itself.
+    """
+
+    def mean(values: Any) -> Any:  # values outside do not count
+        side = 2 * SURROUNDINGS_RADIUS + 1
+        return tf.nn.avg_pool2d(tf.nn.avg_pool2d(values, (side, 1), 1, "SAME"), (1, side), 1, "SAME")
+
+    values = luma[None] / 255.0
+    average = mean(values)
+    variance = tf.maximum(mean(tf.square(values)) - tf.square(average), 0.0)
+    edge = variance / (variance + (SURROUNDINGS_EDGE / 255.0) ** 2)
+    return 255.0 * (mean(edge) * values + mean((1.0 - edge) * average))[0]
 
 
 def _luma(pictures: list[np.ndarray]) -> float:

@@ -85,8 +85,6 @@ class LossConfig:
             to, besides what DataConfig says of it: 1 for all of its luma, 0 for none, as in the references.
         drawn_by: whose drawings those are, checkpoints given as `init` is with a comma between them, of which the mean is
             taken; "" for that of `init`.
-        drawn_edge: what differs by less from its surroundings in that light is evened out, in levels of 255; what differs
-            by more are edges. 0 leaves all of it.
     """
 
     adversarial: Literal["gan", "lsgan", "wgan-gp", "wgan-lp", "dragan", "hinge"] = "lsgan"
@@ -111,7 +109,6 @@ class LossConfig:
     pixel_weight: float = 0.0
     drawn: float = 0.0
     drawn_by: str = ""
-    drawn_edge: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -26,30 +26,6 @@ def saturate(picture: Any, factor: float) -> Any:
     return tf.clip_by_value(gray + factor * (picture - gray), -1.0, 1.0)
 
 
-def guided_filter(luma: Any, radius: int, edge: float) -> Any:
-    """Evens out what differs little from its surroundings and keeps edges; a picture guided by itself.
-
-    Reference: He, Sun and Tang 2010, "Guided Image Filtering".
-
-    Args:
-        luma: (B, H, W, 1) float32 of any range.
-        radius: of the square window around a pixel; what lies outside the picture does not count.
-        edge: the standard deviation within a window, in luma's unit, at which half of the contrast stays.
-
-    Returns:
-        (B, H, W, 1) float32.
-    """
-    side = 2 * radius + 1
-
-    def mean(values: Any) -> Any:
-        return tf.nn.avg_pool2d(tf.nn.avg_pool2d(values, (side, 1), 1, "SAME"), (1, side), 1, "SAME")
-
-    average = mean(luma)
-    variance = tf.maximum(mean(tf.square(luma)) - tf.square(average), 0.0)
-    stays = variance / (variance + edge**2)
-    return mean(stays) * luma + mean((1.0 - stays) * average)
-
-
 def gram_matrix(features: Any) -> Any:
     """(B, h, w, C) -> (B, C, C) float32: XᵀX/(h·w·C), per sample."""
     features = tf.cast(features, tf.float32)

@@ -140,10 +140,6 @@ def configure(arguments: argparse.Namespace) -> Experiment:
         raise ValueError("loss.drawn takes the light of what a checkpoint draws: name one with --init or loss.drawn_by")
     if experiment.loss.drawn_by and not experiment.loss.drawn:
         raise ValueError("loss.drawn_by names whose drawings to take the light of: say how much of them with loss.drawn")
-    if experiment.loss.drawn_edge and not experiment.loss.drawn:
-        raise ValueError("loss.drawn_edge evens out the light of drawings: say how much of it with loss.drawn")
-    if experiment.loss.drawn_edge < 0:
-        raise ValueError(f"loss.drawn_edge must be at least 0, got {experiment.loss.drawn_edge:g}")
     if experiment.loss.drawn and arguments.keep_features:
         raise ValueError("what loss.drawn asks for is drawn in every step: train without --keep-features")
     for key in ("batch", "epochs", "generator_steps", "checkpoint_epochs"):

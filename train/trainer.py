@@ -28,9 +28,6 @@ from train.features import build_features
 from train.layers import FastConv2D, SpectralConv2D, advance_power_iterations, fold_spectral_norm, group_norm, unfold
 from train.workers import await_workers
 
-DRAWN_RADIUS = 5
-"""Radius in pixels of the surroundings that loss.drawn_edge compares a pixel with."""
-
 
 def automatic_precision() -> str:
     """mixed_bfloat16 where the device computes in it, else float32."""
@@ -263,11 +260,8 @@ class Trainer:
             return batch["target"]
         photo = batch["photo"]
         drawn = [tf.cast(teacher(photo, training=False), tf.float32) for teacher in self.teachers]
-        light = self.experiment.loss.drawn * losses.to_gray(tf.add_n(drawn) / len(drawn) - photo)[..., :1]
-        if self.experiment.loss.drawn_edge:
-            luma = losses.to_gray(photo)[..., :1] + light
-            light += losses.guided_filter(luma, DRAWN_RADIUS, self.experiment.loss.drawn_edge / 127.5) - luma
-        return tf.clip_by_value(batch["target"] + light, -1.0, 1.0)
+        light = losses.to_gray(tf.add_n(drawn) / len(drawn) - photo)
+        return tf.clip_by_value(batch["target"] + self.experiment.loss.drawn * light, -1.0, 1.0)
 
     def _update_discriminator(self, batch: Mapping[str, Any], fake: Any) -> dict[str, Any]:
         loss = self.experiment.loss
