@@ -50,7 +50,7 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, *program, "--port", str(port)],
             cwd=ROOT,
-            env=os.environ
+            env={name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
             | {"ANIMEGAN_RUNS": str(runs), "GRADIO_TEMP_DIR": str(temporary / "gradio"), SETTING: ""}
             | {"HF_HOME": str(temporary / "hub"), "HF_HUB_CACHE": str(temporary / "hub" / "cache")}
             | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},

@@ -4,6 +4,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # the loopback Hub speaks LFS, not Xet
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # two processes test at a time; the app's server keeps all cores
 
 from collections.abc import Iterator
 from pathlib import Path
