@@ -92,15 +92,16 @@ def test_step_equals_the_plain_step_gradient_by_gradient(target: str) -> None:
             )
 
 
+@pytest.mark.usefixtures("eager")
 def test_steps_compiled_by_xla_give_the_losses_of_the_plain_ones() -> None:
     """Without colour jitter, whose random numbers TensorFlow draws otherwise under XLA."""
     experiment = tiny("discriminator.layers=1")
     plain, compiled = Trainer(experiment, "float32"), Trainer(experiment, "float32", xla=True)
     for step in range(3):
+        tf.config.run_functions_eagerly(False)
         found = compiled.step(batch(step), step, 1, 3)
         tf.config.run_functions_eagerly(True)
         expected = plain.step(batch(step), step, 1, 3)
-        tf.config.run_functions_eagerly(False)
         assert found == pytest.approx(expected, rel=1e-3)
 
 
