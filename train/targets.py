@@ -1,0 +1,107 @@
+"""What a photo is to become: operations by name, written in the order in which they are applied.
+
+    target = "denoise | flat(0.012) | dabs | light | lines(0.8)"
+
+A generator is held to the result, its target, where the reference recipes hold it to the photo itself (target = "").
+Every operation runs once for each photo, while pictures are prepared; a prepared set is named after its operations, so
+that changing them prepares anew. A new one is a function here and a test.
+"""
+
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from train import painting
+from train.experiments import nearest
+
+Operation = Callable[..., np.ndarray]
+OPERATIONS: dict[str, Operation] = {}
+"""By name; each takes (picture, photo), both (H, W, 3) float32 RGB [0, 1], and numbers, and returns a picture."""
+
+
+def operation(function: Operation) -> Operation:
+    """Makes a function an operation of its name."""
+    OPERATIONS[function.__name__] = function
+    return function
+
+
+@operation
+def denoise(picture: np.ndarray, photo: np.ndarray, strength: float = 4.0) -> np.ndarray:
+    """Grain goes, edges stay (non-local means)."""
+    return painting.denoise(picture, strength)
+
+
+@operation
+def flat(picture: np.ndarray, photo: np.ndarray, threshold: float = 0.01) -> np.ndarray:
+    """Areas of one colour (L0 gradient minimisation); a higher threshold is flatter."""
+    return painting.flatten(picture, threshold)
+
+
+@operation
+def dabs(picture: np.ndarray, photo: np.ndarray, radius: float = 3.0) -> np.ndarray:
+    """Brush dabs of a radius in pixels where the photo is busy: foliage, gravel, fur."""
+    return painting.dab(picture, photo, round(radius))
+
+
+@operation
+def light(
+    picture: np.ndarray, photo: np.ndarray, chroma: float = 1.4, shadows: float = 9.0, split: float = 1.0
+) -> np.ndarray:
+    """Full colours, open shadows, cool darks and warm lights."""
+    return painting.light(picture, chroma, shadows, split)
+
+
+@operation
+def lines(
+    picture: np.ndarray, photo: np.ndarray, strength: float = 1.0, width: float = 1.0, darkness: float = 0.78
+) -> np.ndarray:
+    """Tinted lines along borders."""
+    return painting.outline(picture, photo, strength, width, darkness)
+
+
+def parse(target: str) -> list[tuple[str, tuple[float, ...]]]:
+    """ "flat(0.012) | lines" as [("flat", (0.012,)), ("lines", ())]; [] for "".
+
+    Raises:
+        ValueError: an unknown operation (names the nearest), something other than numbers, or too many of them.
+    """
+    return [_parse_step(step.strip()) for step in target.split("|")] if target.strip() else []
+
+
+def paint(photo: np.ndarray, target: str) -> np.ndarray:
+    """The target of a photo: uint8 (H, W, 3) RGB of the photo's size. Raises ValueError as `parse` does."""
+    original = picture = photo.astype(np.float32) / 255
+    for name, numbers in parse(target):
+        picture = OPERATIONS[name](picture, original, *numbers)
+    return np.uint8(np.clip(picture, 0, 1) * 255 + 0.5)
+
+
+@functools.cache
+def digest(target: str) -> str:
+    """What tells a target from every other: its operations and the code that carries them out."""
+    code = b"".join(Path(inspect.getfile(module)).read_bytes() for module in (painting, inspect.getmodule(parse)) if module)
+    return hashlib.sha256(repr(parse(target)).encode() + code).hexdigest()[:12]
+
+
+def _parse_step(step: str) -> tuple[str, tuple[float, ...]]:
+    name, bracket, rest = step.partition("(")
+    name = name.strip()
+    if name not in OPERATIONS:
+        raise ValueError(f"target: unknown operation {name!r}: {nearest(name, list(OPERATIONS))}")
+    known = list(inspect.signature(OPERATIONS[name]).parameters)[2:]
+    usage = f"{name}({', '.join(known)})"
+    if not bracket:
+        return name, ()
+    if not rest.endswith(")"):
+        raise ValueError(f"target: {step!r} lacks its closing bracket: write {usage}")
+    try:
+        numbers = tuple(float(text) for text in rest[:-1].split(",")) if rest[:-1].strip() else ()
+    except ValueError:
+        raise ValueError(f"target: {step!r} takes numbers: write {usage}") from None
+    if len(numbers) > len(known) or not all(0 <= number < float("inf") for number in numbers):
+        raise ValueError(f"target: {step!r} takes at most {len(known)} numbers, none negative: write {usage}")
+    return name, numbers
