@@ -22,7 +22,7 @@ def denoise(picture: np.ndarray, strength: float = 4.0) -> np.ndarray:
 
 
 def flatten(picture: np.ndarray, threshold: float = 0.01) -> np.ndarray:
-    """Areas of one colour: L0 gradient minimisation, and a quarter of a bilateral filter, which keeps the gradients of skies.
+    """Areas of one colour: L0 gradient minimisation, with a quarter of a bilateral filter to keep the gradients of skies.
 
     Where there is little contrast around (haze, a far ridge), the threshold falls with it, so that faint silhouettes stay.
 
@@ -93,7 +93,7 @@ def light(picture: np.ndarray, chroma: float = 1.4, shadows: float = 9.0, split:
     lightness = 3 + 0.95 * np.clip(lightness, 0, 100)
     factor = 1 + (chroma - 1) * np.exp(-((np.hypot(lab[..., 1], lab[..., 2]) / 60) ** 2))
     lab[..., 0] = lightness
-    lab[..., 1:] *= factor[..., None]
+    lab[..., 1:] = lab[..., 1:] * factor[..., None]
     lab[..., 2] += split * (2 * _ramp(lightness, 55, 90) - 4 * (1 - _ramp(lightness, 8, 38)))
     return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1), np.float32)
 
@@ -112,7 +112,7 @@ def outline(
         width: σ of the difference of Gaussians in pixels; a line is about twice as wide.
         darkness: share of the local colour that a full line takes away.
     """
-    along, across, cosine, sine = _structure(photo @ LUMA, 2.5)
+    along, _, cosine, sine = _structure(photo @ LUMA, 2.5)
     response = _flow_difference((picture + photo) @ LUMA / 2, cosine, sine, width)
     wide_along, wide_across, _, _ = _structure(photo @ LUMA, 6.0)
     coherence = (wide_along - wide_across) / (wide_along + wide_across + 1e-9)
@@ -126,7 +126,7 @@ def outline(
 
 
 def _to_bytes(picture: np.ndarray) -> np.ndarray:
-    return np.uint8(np.clip(picture, 0, 1) * 255 + 0.5)
+    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _blur(picture: np.ndarray, sigma: float) -> np.ndarray:
@@ -161,7 +161,8 @@ def _kuwahara(picture: np.ndarray, radius: int, sectors: int = 8, sharpness: flo
     reach = np.arange(-2 * radius, 2 * radius + 1)
     down, right = np.meshgrid(reach, reach, indexing="ij")
     near = np.exp(-(right**2 + down**2) / (2 * (0.7 * radius) ** 2))
-    total, weights = np.zeros_like(picture), np.zeros((*picture.shape[:2], 1), np.float32)
+    total: np.ndarray = np.zeros_like(picture)
+    weights: np.ndarray = np.zeros((*picture.shape[:2], 1), np.float32)
     for sector in range(sectors):
         off = np.angle(np.exp(1j * (np.arctan2(down, right) - 2 * np.pi * sector / sectors)))
         kernel = near * np.exp(-(off**2) / (1.6 * (np.pi / sectors) ** 2))
@@ -171,13 +172,16 @@ def _kuwahara(picture: np.ndarray, radius: int, sectors: int = 8, sharpness: flo
         square = cv2.filter2D(picture * picture, -1, kernel, borderType=cv2.BORDER_REFLECT)
         variance = np.maximum(square - mean * mean, 0).sum(-1, keepdims=True)
         weight = 1 / (1e-4 + variance) ** sharpness
-        total, weights = total + weight * mean, weights + weight
+        total += weight * mean
+        weights += weight
     return total / weights
 
 
 def _flow_difference(gray: np.ndarray, cosine: np.ndarray, sine: np.ndarray, sigma: float) -> np.ndarray:
     """Difference of Gaussians across edges, averaged along them (σ 4): above 0 on an edge's dark side."""
     height, width = gray.shape
+    x: np.ndarray
+    y: np.ndarray
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     taps = np.arange(-int(np.ceil(3.2 * sigma)), int(np.ceil(3.2 * sigma)) + 1)
     narrow, wide = (np.exp(-(taps**2) / (2 * (sigma * ratio) ** 2)) for ratio in (1.0, 1.6))
@@ -185,7 +189,8 @@ def _flow_difference(gray: np.ndarray, cosine: np.ndarray, sine: np.ndarray, sig
     across = np.zeros_like(gray)
     for tap, share in zip(taps, difference, strict=True):
         across += np.float32(share) * _at(gray, x + tap * cosine, y + tap * sine)
-    total, weights = across.copy(), 1.0
+    total: np.ndarray = across.copy()
+    weights = 1.0
     for start in (1.0, -1.0):
         right, down = -start * sine, start * cosine  # the edge's direction
         along_x, along_y = x, y

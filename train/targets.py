@@ -77,7 +77,7 @@ def paint(photo: np.ndarray, target: str) -> np.ndarray:
     original = picture = photo.astype(np.float32) / 255
     for name, numbers in parse(target):
         picture = OPERATIONS[name](picture, original, *numbers)
-    return np.uint8(np.clip(picture, 0, 1) * 255 + 0.5)
+    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 @functools.cache
