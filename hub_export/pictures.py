@@ -38,9 +38,12 @@ def with_end(data: bytes) -> bytes:
     """
     if _walk(data)[1]:
         return data
-    one, two = (data + filler * 64 + b"\xff\xd9" for filler in (b"\x00", b"\xaa"))
-    pixels = [Image.open(io.BytesIO(content), formats=["JPEG"]).tobytes() for content in (one, two)]
-    return one if pixels[0] == pixels[1] else data
+    one, two = (data.rstrip(b"\xff") + filler * 64 + b"\xff\xd9" for filler in (b"\x00", b"\xaa"))
+    try:
+        first, second = (Image.open(io.BytesIO(content), formats=["JPEG"]).tobytes() for content in (one, two))
+    except OSError:
+        return data
+    return one if first == second else data
 
 
 def upright(picture: Image.Image) -> Image.Image:
