@@ -1,234 +1,33 @@
-"""Real tiny pictures: finding, preparing and reusing them, every reason to skip one, and every error."""
+"""Real tiny pictures: preparing and reusing them, and every reason to skip one."""
 
 import functools
-import http.server
 import io
 import shutil
 import struct
-import threading
-import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
-import tensorflow_datasets as tfds
-from PIL import Image, ImageDraw
+from folders import drawing, fill, fill_layout
+from PIL import Image
 
-from train import datasets
-from train.datasets import Source, open_data
+from train import datasets, sources
+from train.datasets import open_data
 from train.experiments import DataConfig
 from train.smooth import flatten, smooth_edges
+from train.sources import Source
 
 CONFIG = DataConfig(style="Hayao", resolution=0, size=64, augment="crop")
 
 
-def drawing(index: int, width: int = 80, height: int = 72) -> Image.Image:
-    """Flat shapes and a little noise: edges to smooth, and no two windows alike."""
-    random = np.random.default_rng(index)
-    picture = Image.new("RGB", (width, height), tuple(map(int, random.integers(0, 256, 3))))
-    draw = ImageDraw.Draw(picture)
-    for _ in range(4):
-        left, top = map(int, random.integers(0, 50, 2))
-        draw.ellipse((left, top, left + 25, top + 20), fill=tuple(map(int, random.integers(0, 256, 3))), outline=(0, 0, 0))
-    noisy = np.asarray(picture) + random.normal(0, 2, (height, width, 3))
-    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
-
-
-def fill(folder: Path, count: int, first: int = 0, suffix: str = "jpg", **size: int) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in range(first, first + count):
-        drawing(index, **size).save(folder / f"{index:03d}.{suffix}", quality=95)
-    return folder
-
-
 @pytest.fixture
 def layout(tmp_path: Path) -> Path:
-    root = tmp_path / "animegan"
-    fill(root / "Hayao" / "style", 5)
-    fill(root / "Hayao" / "smooth", 5, first=50)
-    fill(root / "train_photo", 7, first=100, width=96)
-    return root
+    return fill_layout(tmp_path / "animegan")
 
 
 def prepared_sets(cache: Path) -> list[Path]:
     return sorted((cache / "animegan_pictures").glob("*/2.0.0"))
-
-
-# What may be given
-
-
-def test_layout_folder(layout: Path, tmp_path: Path) -> None:
-    data = open_data(CONFIG, Source(data=str(layout)), tmp_path / "cache")
-    assert (data.photo_count, data.anime_count) == (7, 5)
-    summary = data.summary()
-    assert summary["photos"] == 7 and summary["anime"] == 5
-    assert summary["source"] == "Style Hayao of animegan, in AnimeGAN's layout."
-    assert str(tmp_path) not in str(summary)
-    element = next(iter(data.batches(2, seed=0)))
-    assert set(element) == {"photo", "target", "anime", "anime_gray", "smooth", "smooth_gray"}
-    for value in element.values():
-        assert value.shape == (2, 64, 64, 3) and value.dtype == tf.float32
-        assert float(tf.reduce_min(value)) >= -1.0 and float(tf.reduce_max(value)) <= 1.0
-
-
-def test_zip_with_the_layout_one_folder_deeper_gives_the_same_pictures(
-    layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    archive = tmp_path / "dataset.zip"
-    with zipfile.ZipFile(archive, "w") as file:
-        for path in sorted(layout.rglob("*.jpg"), reverse=True):
-            file.write(path, f"dataset/{path.relative_to(layout)}")
-        file.writestr("__MACOSX/dataset/Hayao/style/._000.jpg", b"resource fork")
-        file.writestr("dataset/Hayao/style/.DS_Store", b"")
-    zipped = open_data(CONFIG, Source(data=str(archive)), tmp_path / "cache")
-    folder = open_data(CONFIG, Source(data=str(layout)), tmp_path / "cache")
-    assert "skipped" not in capsys.readouterr().out
-    for store in ("_photos", "_anime"):
-        np.testing.assert_array_equal(getattr(zipped, store).flat, getattr(folder, store).flat)
-
-
-def test_two_folders_of_any_size_with_sub_folders(tmp_path: Path) -> None:
-    fill(tmp_path / "photos" / "2019", 2, width=300, height=90)
-    fill(tmp_path / "photos" / "2020", 1, first=1)
-    fill(tmp_path / "frames", 3, suffix="png")
-    source = Source.of(None, str(tmp_path / "photos"), str(tmp_path / "frames"))
-    data = open_data(CONFIG, source, tmp_path / "cache")
-    assert (data.photo_count, data.anime_count) == (3, 3)
-    assert sorted(photo.shape for photo in data.fixed_photos(9)) == [(72, 80, 3), (90, 300, 3), (90, 300, 3)]
-    assert data.summary()["source"] == "Own pictures: photos and frames."
-
-
-def test_generated_needs_no_files_and_is_the_same_everywhere(tmp_path: Path) -> None:
-    config = DataConfig(style="generated", resolution=0, size=64, augment="crop", holdout=2)
-    one = open_data(config, Source(), tmp_path / "one")
-    two = open_data(config, Source(), tmp_path / "two")
-    assert one.photo_count == one.anime_count == datasets.GENERATED_COUNT - 2
-    np.testing.assert_array_equal(one._anime.flat, two._anime.flat)
-    np.testing.assert_array_equal(one._photos.flat, two._photos.flat)
-    assert all(photo.shape == (96, 128, 3) for photo in one.held_out_photos())
-    assert "generated" in one.summary()["terms"]
-    assert np.any(one._anime.picture(0)[..., 3:] != one._anime.picture(0)[..., :3]), "nothing was smoothed"
-
-
-def test_photos_of_monet2photo(layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "MONET2PHOTO_URL", (layout / "train_photo" / "100.jpg").as_uri())
-    real = datasets._monet2photo
-
-    def mocked(*args: Any) -> Iterator[np.ndarray]:
-        with tfds.testing.mock_data(num_examples=4):  # only here: the anime set is prepared and read for real
-            return iter(list(real(*args)))
-
-    monkeypatch.setattr(datasets, "_monet2photo", mocked)
-    config = DataConfig(style="Hayao", photos="monet2photo", resolution=64, size=64, flatten=0.4)
-    data = open_data(config, Source(data=str(layout)), tmp_path / "cache")
-    assert (data.photo_count, data.anime_count) == (4, 5)
-    assert all(photo.shape == (64, 64, 3) for photo in data.fixed_photos(4))
-    assert "monet2photo" in data.summary()["source"] and "Flickr" in data.summary()["terms"]
-    frames_only = open_data(config, Source(anime=layout / "Hayao" / "style"), tmp_path / "cache")
-    assert frames_only.photo_count == 4
-
-
-@pytest.fixture
-def web(layout: Path, tmp_path: Path) -> Iterator[str]:
-    served = tmp_path / "web"
-    served.mkdir()
-    with zipfile.ZipFile(served / "dataset.zip", "w") as file:
-        for path in layout.rglob("*.jpg"):
-            file.write(path, f"dataset/{path.relative_to(layout)}")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
-    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def test_official_release_is_downloaded_once(web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "OFFICIAL_URL", f"{web}/dataset.zip")
-    data = open_data(CONFIG, Source(data="official"), tmp_path / "cache")
-    assert (data.photo_count, data.anime_count) == (7, 5)
-    assert "non-commercial" in data.summary()["terms"]
-    monkeypatch.setattr(datasets, "OFFICIAL_URL", "http://127.0.0.1:1/dataset.zip")
-    assert open_data(CONFIG, Source(data="official"), tmp_path / "cache").photo_count == 7
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/dataset.zip", "{web}/missing.zip"])
-def test_official_release_out_of_reach(url: str, web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "OFFICIAL_URL", url.format(web=web))
-    with pytest.raises(ValueError, match=r"cannot be reached .* download it elsewhere and pass --data dataset\.zip"):
-        open_data(CONFIG, Source(data="official"), tmp_path / "cache")
-
-
-def test_monet2photo_out_of_reach(layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "MONET2PHOTO_URL", "http://127.0.0.1:1/monet2photo.zip")
-    config = DataConfig(style="Hayao", photos="monet2photo", resolution=64, size=64)
-    with pytest.raises(ValueError, match=r"monet2photo.zip cannot be reached .* data.photos=folder"):
-        open_data(config, Source(data=str(layout)), tmp_path / "cache")
-
-
-# What may be wrong
-
-
-@pytest.mark.parametrize(
-    ("style", "message"),
-    [
-        ("Hayo", r"no folder Hayo/style in .*: found styles Hayao, Paprika; did you mean Hayao\?"),
-        ("zzz", r"found styles Hayao, Paprika; choose from Hayao, Paprika"),
-    ],
-)
-def test_unknown_style_names_those_found(style: str, message: str, layout: Path, tmp_path: Path) -> None:
-    fill(layout / "Paprika" / "style", 1)
-    with pytest.raises(ValueError, match=message):
-        open_data(DataConfig(style=style), Source(data=str(layout)), tmp_path / "cache")
-
-
-def test_folders_and_zips_that_are_not_in_the_layout(layout: Path, tmp_path: Path) -> None:
-    def assert_refused(data: Path, message: str) -> None:
-        with pytest.raises(ValueError, match=message):
-            open_data(CONFIG, Source(data=str(data)), tmp_path / "cache")
-
-    assert_refused(tmp_path / "nothing", "does not exist: pass --data a folder or zip")
-    (tmp_path / "text.zip").write_text("no zip")
-    assert_refused(tmp_path / "text.zip", "neither a folder nor a readable zip")
-    (tmp_path / "empty").mkdir()
-    assert_refused(tmp_path / "empty", "nor any other STYLE/style")
-    shutil.rmtree(layout / "train_photo")
-    assert_refused(layout, "no folder train_photo in .*, only Hayao")
-    (layout / "train_photo").mkdir()
-    assert_refused(layout, "no pictures in .*train_photo: the folder is empty")
-    (layout / "train_photo" / "notes.txt").write_text("no picture")
-    assert_refused(layout, "no picture in .* can be used: 1 unreadable: notes.txt")
-    assert len(prepared_sets(tmp_path / "cache")) == 1, "only the anime set may be taken as whole"
-
-
-def test_contradictions_on_the_command_line(layout: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="choose one"):
-        Source.of("data", "photos", None)
-    with pytest.raises(ValueError, match="--photos DIR needs --anime DIR"):
-        Source.of(None, "photos", None)
-    photos, anime = layout / "train_photo", layout / "Hayao" / "style"
-    monet = DataConfig(photos="monet2photo")
-    for config, source, message in [
-        (CONFIG, Source(), "no pictures given for style Hayao: pass --data DIR"),
-        (CONFIG, Source(anime=anime), "--anime DIR needs --photos DIR, or data.photos=monet2photo"),
-        (CONFIG, Source(photos=photos, anime=layout / "missing"), "--anime .*missing is not a folder"),
-        (CONFIG, Source(photos=layout, anime=anime), "hold each other"),
-        (CONFIG, Source(photos=anime, anime=anime), "hold each other"),
-        (monet, Source(photos=photos, anime=anime), "leave --photos out"),
-        (DataConfig(holdout=-1), Source(), "cannot be negative"),
-        (DataConfig(resolution=-1), Source(), "cannot be negative"),
-        (DataConfig(vivid=-0.5), Source(), "data.vivid cannot be negative"),
-        (DataConfig(tones=-0.5), Source(), "data.tones cannot be negative"),
-        (DataConfig(lines=-0.5), Source(), "data.lines cannot be negative"),
-        (DataConfig(flatten=1.5), Source(), "data.flatten is between 0 and 1"),
-        (DataConfig(night=1.5), Source(), "data.night is between 0 and 1"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            open_data(config, source, tmp_path / "cache")
 
 
 def test_a_cache_that_cannot_be_written(layout: Path, tmp_path: Path) -> None:
@@ -251,7 +50,7 @@ def test_every_reason_to_skip_is_counted_and_named(
     layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, picture = layout / "Hayao" / "style", drawing(7)
-    monkeypatch.setattr(datasets, "MAXIMUM_BYTES", 50_000)
+    monkeypatch.setattr(sources, "MAXIMUM_BYTES", 50_000)
     for index, mode in enumerate(["L", "LA", "1", "I"]):
         picture.convert("L").convert(mode).save(folder / f"gray-{index}.png")
     Image.fromarray(np.asarray(picture, np.uint16)[..., 0] * 256).save(folder / "gray-4.png")

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from benchmarks.load import free_port
-from train.datasets import Source, open_data
+from train.datasets import open_data
 from train.experiments import get_experiment
 from train.run import main, parser
+from train.sources import Source
 from train.trainer import open_strategy
 from train.workers import await_workers
 
@@ -39,13 +40,15 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 """
 COMMAND = """
 from train.run import main, parser
+from train.sources import Source
 main(parser().parse_args())
 """
 ODD_STEPS = """
 import json
 import numpy as np
-from train.datasets import Source, open_data
+from train.datasets import open_data
 from train.experiments import get_experiment, override
+from train.sources import Source
 from train.trainer import Trainer, open_strategy
 
 settings = ["discriminator.dropout=0.3", "loss.adversarial=dragan", "discriminator.layers=1", "schedule.ema=0"]

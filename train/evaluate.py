@@ -33,9 +33,10 @@ from PIL import Image, UnidentifiedImageError
 from hub_export import checkpoint, pixels
 from hub_export.card import model_card
 from hub_export.checkpoint import Record
-from train.datasets import Source, open_data
+from train.datasets import open_data
 from train.experiments import EXPERIMENTS, DataConfig
 from train.measure import CONVOLUTIONS, MINIMUM_PICTURES, Draw, Gauge, Scale, Score, traced
+from train.sources import Source
 
 COLUMNS = {
     "style": ("style ± error", 15),

@@ -182,8 +182,9 @@ def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from hub_export.publish import Publisher
-    from train.datasets import Source, open_data
+    from train.datasets import open_data
     from train.loop import Run
+    from train.sources import Source
     from train.trainer import open_strategy
 
     folder = arguments.runs / (arguments.name or experiment.name)
