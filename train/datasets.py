@@ -1,7 +1,7 @@
 """Pictures decoded and prepared once as a TFDS set, and read into memory, from where batches.py serves them.
 
 An anime frame and its edge-smoothed version come from one decode: the smoothed picture is made from the pixels that are
-stored beside it. Likewise a photo and its flat version.
+stored beside it. Likewise a photo and its target, what `targets.py` paints of it.
 """
 
 import contextlib
@@ -25,8 +25,9 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from train.batches import TrainingData
+from train import targets
 from train.experiments import DataConfig
-from train.smooth import flatten, smooth_edges
+from train.smooth import smooth_edges
 from train.sources import Kind, Listing, Source, Unusable, locate, monet2photo
 
 MINIMUM_SIDE = 64
@@ -35,7 +36,7 @@ MAXIMUM_ASPECT = 4
 MAXIMUM_PIXELS = 80_000_000
 """Checked before a picture is decoded; below the size from which Pillow warns."""
 
-LAYERS = ("photo", "flat", "anime", "smooth")
+LAYERS = ("photo", "target", "anime", "smooth")
 """What an example may hold, in the order of channels in memory."""
 
 
@@ -53,9 +54,6 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
     for name in ("resolution", "holdout", "vivid", "tones", "lines"):
         if not getattr(config, name) >= 0:
             raise ValueError(f"data.{name} cannot be negative, got {getattr(config, name):g}")
-    for name, value in {"flatten": config.flatten, "night": config.night}.items():
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(f"data.{name} is between 0 and 1, got {value:g}")
     cache = (cache or Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))).expanduser()
     located = locate(config, source, cache)
     anime = _open_set("anime", located.anime, config, cache)
@@ -67,11 +65,11 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
 
 
 def _fit_photos(photos: Iterator[np.ndarray], config: DataConfig) -> Iterator[np.ndarray]:
-    """Photos that are prepared already as `TrainingData` takes them; only resized and flattened here, not stored."""
+    """Photos that are prepared already as `TrainingData` takes them; only resized and painted here, not stored."""
 
     def photo(image: np.ndarray) -> np.ndarray:
         colour = np.asarray(_fit(Image.fromarray(image), config.resolution))
-        return np.dstack([colour, flatten(colour, config.flatten)]) if config.flatten else colour
+        return np.dstack([colour, targets.paint(colour, config.target)]) if config.target else colour
 
     return _parallel(photo, photos)
 
@@ -82,14 +80,14 @@ class PictureConfig(tfds.core.BuilderConfig):
 
     kind: Kind
     resolution: int
-    flatten: float
+    target: str
     listing: Listing = field(repr=False)
 
 
 class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
     """Prepared pictures as TFRecords, with colour as JPEG (the original's bytes) or PNG.
 
-    Photos hold {"photo"}, and "flat" if asked for; anime frames {"anime", "smooth"}.
+    Photos hold {"photo"}, and "target" if one is asked for; anime frames {"anime", "smooth"}.
     `info.metadata["skipped"]` maps reasons to names of the pictures left out.
     """
 
@@ -100,8 +98,8 @@ class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
         features = {config.kind: tfds.features.Image(shape=(None, None, 3))}
         if config.kind == "anime":
             features["smooth"] = tfds.features.Image(shape=(None, None, 3))
-        elif config.flatten:
-            features["flat"] = tfds.features.Image(shape=(None, None, 3))
+        elif config.target:
+            features["target"] = tfds.features.Image(shape=(None, None, 3))
         return tfds.core.DatasetInfo(
             builder=self, features=tfds.features.FeaturesDict(features), metadata=tfds.core.MetadataDict(skipped={})
         )
@@ -113,7 +111,7 @@ class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
         config = self.builder_config
         pictures = config.listing.pictures
         skipped: dict[str, list[str]] = {}
-        prepare = functools.partial(_prepare, config.kind, config.resolution, config.flatten)
+        prepare = functools.partial(_prepare, config.kind, config.resolution, config.target)
         results = tqdm(_parallel(prepare, pictures.values()), config.kind, len(pictures), unit="picture")
         for name, result in zip(pictures, results, strict=True):
             if isinstance(result, str):
@@ -135,15 +133,16 @@ def _skip_lines(skipped: Mapping[str, list[str]]) -> list[str]:
 
 def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> Iterator[np.ndarray]:
     """Builds a set unless it is there, and says what was skipped; gives its pictures as `TrainingData` takes them."""
-    strength = data.flatten if kind == "photo" else 0.0
-    digest = hashlib.sha256(json.dumps([data.resolution, strength, listing.identity]).encode()).hexdigest()[:16]
+    target = data.target if kind == "photo" else ""
+    parts = [data.resolution, target and targets.digest(target), listing.identity]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
     readable = re.sub(r"[^a-z0-9]+", "-", "-".join(Path(listing.label).parts[-2:]).lower()).strip("-")
     config = PictureConfig(
         name=f"{kind}-{readable[-40:]}-{digest}",
         description=listing.label,
         kind=kind,
         resolution=data.resolution,
-        flatten=strength,
+        target=target,
         listing=listing,
     )
     with _quiet():
@@ -197,7 +196,7 @@ def _parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[
             yield from pool.map(function, ahead)
 
 
-def _prepare(kind: Kind, resolution: int, strength: float, read: Callable[[], bytes]) -> dict[str, bytes] | str:
+def _prepare(kind: Kind, resolution: int, target: str, read: Callable[[], bytes]) -> dict[str, bytes] | str:
     """One example, or why there is none."""
     try:
         content = read()
@@ -213,8 +212,8 @@ def _prepare(kind: Kind, resolution: int, strength: float, read: Callable[[], by
     example: dict[str, bytes] = {kind: content if is_plain_jpeg and fitted is picture else _png(fitted)}
     if kind == "anime":
         example["smooth"] = _png(Image.fromarray(smooth_edges(colour)))
-    elif strength:
-        example["flat"] = _png(Image.fromarray(flatten(colour, strength)))
+    elif target:
+        example["target"] = _png(Image.fromarray(targets.paint(colour, target)))
     return example
 
 
