@@ -27,7 +27,7 @@ def layout(tmp_path: Path) -> Path:
 
 
 def prepared_sets(cache: Path) -> list[Path]:
-    return sorted((cache / "animegan_pictures").glob("*/2.0.0"))
+    return sorted((cache / "animegan_pictures").glob("*/3.0.0"))
 
 
 def test_a_cache_that_cannot_be_written(layout: Path, tmp_path: Path) -> None:
@@ -56,7 +56,6 @@ def test_every_reason_to_skip_is_counted_and_named(
     Image.fromarray(np.asarray(picture, np.uint16)[..., 0] * 256).save(folder / "gray-4.png")
     picture.convert("L").convert("RGB").save(folder / "gray-5.jpg")
     picture.convert("L").convert("P").save(folder / "gray-6.gif")
-    picture.convert("CMYK").save(folder / "print.jpg")
     drawing(1, width=200, height=63).save(folder / "tiny.png")
     content = io.BytesIO()
     picture.save(content, "JPEG")
@@ -70,12 +69,12 @@ def test_every_reason_to_skip_is_counted_and_named(
     source, cache = Source(data=str(layout)), tmp_path / "cache"
     assert open_data(CONFIG, source, cache).anime_count == 5
     assert capsys.readouterr().out.splitlines() == [
-        "skipped anime: 1 CMYK: print.jpg",
+        "skipped anime: 1 cut off: cut.jpg",
         "skipped anime: 7 gray: gray-0.png, gray-1.png, gray-2.png, gray-3.png, gray-4.png, ...",
         "skipped anime: 1 larger than 0 MB: heavy.bin",
         "skipped anime: 2 more than 80 megapixels: bomb.png, large.png",
+        "skipped anime: 2 not a picture in a known format: readme.txt, video.mp4",
         "skipped anime: 1 smaller than 64 pixels: tiny.png",
-        "skipped anime: 3 unreadable: cut.jpg, readme.txt, video.mp4",
     ]
     assert open_data(CONFIG, source, cache).anime_count == 5
     assert not capsys.readouterr().out, "said once, when the set is made"
@@ -135,11 +134,19 @@ def test_the_centre_is_kept_and_shrinking_does_not_alias() -> None:
 
 
 def test_a_jpeg_of_the_right_size_is_kept_byte_by_byte(tmp_path: Path) -> None:
+    def prepared(file: Path, resolution: int) -> bytes:
+        listing = sources.Listing("", {}, [])
+        config = datasets.PictureConfig(
+            name="one", kind="photo", resolution=resolution, flatten=0.0, cut_bars=False, listing=listing
+        )
+        result = datasets._prepare(config, file.read_bytes)
+        assert not isinstance(result, str) and list(result.example) == ["photo"]
+        return result.example["photo"]
+
     file = fill(tmp_path / "photos", 1, width=64, height=64) / "000.jpg"
-    example = datasets._prepare("photo", 64, 0.0, file.read_bytes)
-    assert example == {"photo": file.read_bytes()}
-    resized = datasets._prepare("photo", 0, 0.0, (fill(tmp_path / "large", 1, width=600, height=550) / "000.jpg").read_bytes)
-    assert isinstance(resized, dict) and Image.open(io.BytesIO(resized["photo"])).format == "PNG"
+    assert prepared(file, 64) == file.read_bytes()
+    resized = prepared(fill(tmp_path / "large", 1, width=600, height=550) / "000.jpg", 0)
+    assert Image.open(io.BytesIO(resized)).format == "PNG"
 
 
 def test_the_versions_of_a_picture_come_from_one_decode(layout: Path, tmp_path: Path) -> None:
@@ -207,8 +214,8 @@ def test_an_interrupted_build_is_not_taken_as_whole(layout: Path, tmp_path: Path
     whole = open_data(CONFIG, source, cache)
     assert whole.anime_count == 5
     for folder in prepared_sets(cache):  # what a kill leaves behind
-        folder.rename(folder.with_name("incomplete.ABCDEF_2.0.0"))
-        next(folder.with_name("incomplete.ABCDEF_2.0.0").glob("*.tfrecord*")).write_bytes(b"half")
+        folder.rename(folder.with_name("incomplete.ABCDEF_3.0.0"))
+        next(folder.with_name("incomplete.ABCDEF_3.0.0").glob("*.tfrecord*")).write_bytes(b"half")
     np.testing.assert_array_equal(open_data(CONFIG, source, cache)._anime.flat, whole._anime.flat)
 
 

@@ -40,7 +40,6 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 """
 COMMAND = """
 from train.run import main, parser
-from train.sources import Source
 main(parser().parse_args())
 """
 ODD_STEPS = """

@@ -29,7 +29,7 @@ def layout(tmp_path: Path) -> Path:
 
 
 def prepared_sets(cache: Path) -> list[Path]:
-    return sorted((cache / "animegan_pictures").glob("*/2.0.0"))
+    return sorted((cache / "animegan_pictures").glob("*/3.0.0"))
 
 
 # What may be given
@@ -167,7 +167,7 @@ def test_folders_and_zips_that_are_not_in_the_layout(layout: Path, tmp_path: Pat
 
     assert_refused(tmp_path / "nothing", "does not exist: pass --data a folder or zip")
     (tmp_path / "text.zip").write_text("no zip")
-    assert_refused(tmp_path / "text.zip", "neither a folder nor a readable zip")
+    assert_refused(tmp_path / "text.zip", "neither a folder nor a zip")
     (tmp_path / "empty").mkdir()
     assert_refused(tmp_path / "empty", "nor any other STYLE/style")
     shutil.rmtree(layout / "train_photo")
@@ -175,7 +175,7 @@ def test_folders_and_zips_that_are_not_in_the_layout(layout: Path, tmp_path: Pat
     (layout / "train_photo").mkdir()
     assert_refused(layout, "no pictures in .*train_photo: the folder is empty")
     (layout / "train_photo" / "notes.txt").write_text("no picture")
-    assert_refused(layout, "no picture in .* can be used: 1 unreadable: notes.txt")
+    assert_refused(layout, "no picture in .* can be used: 1 not a picture in a known format: notes.txt")
     assert len(prepared_sets(tmp_path / "cache")) == 1, "only the anime set may be taken as whole"
 
 

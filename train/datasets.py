@@ -8,33 +8,45 @@ import contextlib
 import functools
 import hashlib
 import io
-import itertools
 import json
 import os
 import re
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, UnidentifiedImageError
 from tqdm import tqdm
 
+from hub_export.pictures import MAXIMUM_JPEG_SCANS, jpeg_scans, upright, with_end
+from train import targets, trouble
 from train.batches import TrainingData
-from train import targets
 from train.experiments import DataConfig
 from train.smooth import smooth_edges
-from train.sources import Kind, Listing, Source, Unusable, locate, monet2photo
+from train.sources import Kind, Listing, Source, Unusable, first_names, locate, monet2photo, reason_lines
 
 MINIMUM_SIDE = 64
 MAXIMUM_SHORTER_SIDE = 512
 MAXIMUM_ASPECT = 4
 MAXIMUM_PIXELS = 80_000_000
-"""Checked before a picture is decoded; below the size from which Pillow warns."""
+"""That are decoded at most; below the size from which Pillow warns."""
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+"""What pictures may be; Pillow's other readers, some of which start programs, never see a file."""
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+AHEAD = 32
+"""Pictures prepared or decoded before they are asked for."""
+PREPARE_AGAIN = "delete that folder, and it is made again"
+BAR_BLACK, BAR_LEAST, BAR_BLUR = 24, 0.015, 2
+"""A bar's brightest value (video's black is 16), its least share of the picture's height or width, and the pixels that its
+inner edge is blurred over."""
 
 LAYERS = ("photo", "target", "anime", "smooth")
 """What an example may hold, in the order of channels in memory."""
@@ -51,11 +63,14 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
     Raises:
         ValueError: the pictures are missing, unusable or too few, or a download failed.
     """
-    for name in ("resolution", "holdout", "vivid", "tones", "lines"):
+    for name in ("resolution", "holdout"):
         if not getattr(config, name) >= 0:
             raise ValueError(f"data.{name} cannot be negative, got {getattr(config, name):g}")
     cache = (cache or Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))).expanduser()
-    located = locate(config, source, cache)
+    try:
+        located = locate(config, source, cache)
+    except OSError as error:
+        raise ValueError(trouble.sentence(error, error.filename or cache, "choose other pictures")) from None
     anime = _open_set("anime", located.anime, config, cache)
     if located.photos is None:
         photos = _fit_photos(monet2photo(cache), config)
@@ -81,17 +96,20 @@ class PictureConfig(tfds.core.BuilderConfig):
     kind: Kind
     resolution: int
     target: str
+    cut_bars: bool
     listing: Listing = field(repr=False)
 
 
 class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
     """Prepared pictures as TFRecords, with colour as JPEG (the original's bytes) or PNG.
 
-    Photos hold {"photo"}, and "target" if one is asked for; anime frames {"anime", "smooth"}.
-    `info.metadata["skipped"]` maps reasons to names of the pictures left out.
+    Photos hold {"photo"}, and "target" if one is asked for; anime frames {"anime", "smooth"}. Pictures of the same bytes are taken
+    once, so that none is both trained on and held out.
+    `info.metadata["skipped"]` maps reasons to names of the pictures left out, `info.metadata["bars"]` names those in
+    whose file there are black bars.
     """
 
-    VERSION = tfds.core.Version("2.0.0")
+    VERSION = tfds.core.Version("3.0.0")
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
@@ -100,9 +118,8 @@ class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
             features["smooth"] = tfds.features.Image(shape=(None, None, 3))
         elif config.target:
             features["target"] = tfds.features.Image(shape=(None, None, 3))
-        return tfds.core.DatasetInfo(
-            builder=self, features=tfds.features.FeaturesDict(features), metadata=tfds.core.MetadataDict(skipped={})
-        )
+        metadata = tfds.core.MetadataDict(skipped={}, bars=[])
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features), metadata=metadata)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         return {"train": self._generate_examples()}
@@ -110,32 +127,32 @@ class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self) -> Iterator[tuple[bytes, dict[str, bytes]]]:
         config = self.builder_config
         pictures = config.listing.pictures
-        skipped: dict[str, list[str]] = {}
-        prepare = functools.partial(_prepare, config.kind, config.resolution, config.target)
-        results = tqdm(_parallel(prepare, pictures.values()), config.kind, len(pictures), unit="picture")
+        skipped = {reason: list(names) for reason, names in config.listing.left_out.items()}
+        bars: list[str] = []
+        seen: set[bytes] = set()
+        results = tqdm(
+            _parallel(functools.partial(_prepare, config), pictures.values()), config.kind, len(pictures), unit="picture"
+        )
         for name, result in zip(pictures, results, strict=True):
             if isinstance(result, str):
                 skipped.setdefault(result, []).append(name)
+            elif result.digest in seen:
+                skipped.setdefault("the same as another", []).append(name)
             else:
-                yield os.fsencode(name), result
-        self.info.metadata["skipped"] = skipped
-        if sum(map(len, skipped.values())) == len(pictures):
-            raise ValueError(f"no picture in {config.listing.label} can be used: {'; '.join(_skip_lines(skipped))}")
-
-
-def _skip_lines(skipped: Mapping[str, list[str]]) -> list[str]:
-    """One line a reason: how many pictures, and the names of the first five."""
-    return [
-        f"{len(names)} {reason}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
-        for reason, names in sorted(skipped.items())
-    ]
+                seen.add(result.digest)
+                if result.has_bars:
+                    bars.append(name)
+                yield os.fsencode(name), result.example
+        self.info.metadata.update(skipped=skipped, bars=bars)
+        if not seen:
+            raise ValueError(f"no picture in {config.listing.label} can be used: {'; '.join(reason_lines(skipped))}")
 
 
 def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> Iterator[np.ndarray]:
     """Builds a set unless it is there, and says what was skipped; gives its pictures as `TrainingData` takes them."""
     target = data.target if kind == "photo" else ""
-    parts = [data.resolution, target and targets.digest(target), listing.identity]
-    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    depends_on = [data.resolution, target and targets.digest(target), data.cut_bars, listing.identity]
+    digest = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:16]
     readable = re.sub(r"[^a-z0-9]+", "-", "-".join(Path(listing.label).parts[-2:]).lower()).strip("-")
     config = PictureConfig(
         name=f"{kind}-{readable[-40:]}-{digest}",
@@ -143,29 +160,45 @@ def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> It
         kind=kind,
         resolution=data.resolution,
         target=target,
+        cut_bars=data.cut_bars,
         listing=listing,
     )
     with _quiet():
-        builder = AnimeganPictures(data_dir=cache, config=config)
+        builder = _builder(cache, config)
         prepared = builder.is_prepared()
         if not prepared:
             try:
                 builder.download_and_prepare()
-            except OSError as error:
+            except (OSError, tf.errors.OpError) as error:
                 if not builder.is_prepared():  # or another process has finished the same set first
-                    raise ValueError(f"cannot prepare pictures in {cache} ({error}): choose another --cache") from error
-            builder = AnimeganPictures(data_dir=cache, config=config)
+                    failed = trouble.sentence(error, cache, "choose another --cache")
+                    raise ValueError(f"cannot prepare pictures in {failed}") from error
+            builder = _builder(cache, config)
     if not prepared:
-        for line in _skip_lines(builder.info.metadata["skipped"]):
+        for line in reason_lines(builder.info.metadata["skipped"]):
             print(f"skipped {kind}: {line}")
+        if bars := builder.info.metadata["bars"]:
+            remedy = "were cut off" if data.cut_bars else "would be learnt: cut them off with --set data.cut_bars=true"
+            print(f"{kind}: black bars at the edges of {len(bars)} pictures {remedy} ({first_names(bars)})")
     return _read_set(builder)
+
+
+def _builder(cache: Path, config: PictureConfig) -> AnimeganPictures:
+    try:
+        return AnimeganPictures(data_dir=cache, config=config)
+    except Exception as error:  # nearly any kind, for what a prepared set says of itself
+        folder = cache / "animegan_pictures" / config.name
+        raise ValueError(trouble.sentence(error, folder, PREPARE_AGAIN)) from error
 
 
 def _read_set(builder: AnimeganPictures) -> Iterator[np.ndarray]:
     decoders = {name: tfds.decode.SkipDecoding() for name in builder.info.features}
     in_order = tfds.ReadConfig(interleave_cycle_length=1)
-    examples = tfds.as_numpy(builder.as_dataset(split="train", decoders=decoders, read_config=in_order))
-    return _parallel(_decode_example, examples)
+    try:
+        examples = tfds.as_numpy(builder.as_dataset(split="train", decoders=decoders, read_config=in_order))
+        yield from _parallel(_decode_example, examples)
+    except (OSError, tf.errors.OpError) as error:
+        raise ValueError(trouble.sentence(error, builder.data_dir, PREPARE_AGAIN)) from error
 
 
 def _decode_example(example: Mapping[str, bytes]) -> np.ndarray:
@@ -176,12 +209,13 @@ def _decode_example(example: Mapping[str, bytes]) -> np.ndarray:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps TFDS from announcing a download and from drawing a second progress bar."""
+    """Keeps TFDS from announcing a download and drawing a second progress bar, and Pillow from remarks on odd files."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     tfds.disable_progress_bar()
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")
             yield
     finally:
         tfds.enable_progress_bar()
@@ -189,55 +223,140 @@ def _quiet() -> Iterator[None]:
 
 
 def _parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """map() in threads, in order, 64 items ahead at most; Pillow and OpenCV release the interpreter's lock."""
-    remaining = iter(items)
+    """map() in threads, in order, `AHEAD` items ahead at most; Pillow and OpenCV release the interpreter's lock."""
+    ahead: deque[Future[Any]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        while ahead := list(itertools.islice(remaining, 64)):
-            yield from pool.map(function, ahead)
+        try:
+            for item in items:
+                ahead.append(pool.submit(function, item))
+                if len(ahead) == AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
 
 
-def _prepare(kind: Kind, resolution: int, target: str, read: Callable[[], bytes]) -> dict[str, bytes] | str:
-    """One example, or why there is none."""
+@dataclass(frozen=True)
+class _Prepared:
+    """An example, the digest of its file, and whether there are black bars in that."""
+
+    example: dict[str, bytes]
+    digest: bytes
+    has_bars: bool
+
+
+def _prepare(config: PictureConfig, read: Callable[[], bytes]) -> _Prepared | str:
+    """One example, or why there is none. Raises ValueError where the file cannot be read."""
     try:
         content = read()
-        picture, is_plain_jpeg = _decode(content)
-        fitted = _fit(picture, resolution)
+        digest = hashlib.sha256(content).digest()
+        picture, plain_jpeg = _decode(content, (config.resolution or MAXIMUM_SHORTER_SIDE))
     except Unusable as reason:
         return str(reason)
-    except Exception:  # Pillow's readers raise nearly anything on broken files, and one must not stop thousands
-        return "unreadable"
+    inner = _without_bars(np.asarray(picture))
+    fitted = picture.crop(inner) if inner and config.cut_bars else picture
+    if min(fitted.size) < MINIMUM_SIDE:
+        return f"smaller than {MINIMUM_SIDE} pixels"
+    fitted = _fit(fitted, config.resolution)
     colour = np.asarray(fitted)
     if np.all(colour == colour[..., :1]):
         return "gray"
-    example: dict[str, bytes] = {kind: content if is_plain_jpeg and fitted is picture else _png(fitted)}
-    if kind == "anime":
+    example: dict[str, bytes] = {config.kind: plain_jpeg if plain_jpeg and fitted is picture else _png(fitted)}
+    if config.kind == "anime":
         example["smooth"] = _png(Image.fromarray(smooth_edges(colour)))
-    elif target:
-        example["target"] = _png(Image.fromarray(targets.paint(colour, target)))
-    return example
+    elif config.target:
+        example["target"] = _png(Image.fromarray(targets.paint(colour, config.target)))
+    return _Prepared(example, digest, inner is not None)
 
 
-def _decode(content: bytes) -> tuple[Image.Image, bool]:
-    """An upright RGB picture, transparency over white, and whether it is a JPEG whose pixels these are."""
+def _decode(content: bytes, wanted: int) -> tuple[Image.Image, bytes | None]:
+    """An upright RGB picture, transparency over white, and its bytes if those are of a JPEG with these very pixels.
+
+    Args:
+        content: of a file.
+        wanted: the shorter side that is needed; a JPEG of four times that is decoded at a fraction of its size.
+
+    Raises:
+        Unusable: the reason.
+    """
+    too_large = f"more than {MAXIMUM_PIXELS // 10**6} megapixels"
+    is_jpeg = content.startswith(b"\xff\xd8")
+    if is_jpeg and jpeg_scans(content) > MAXIMUM_JPEG_SCANS:
+        raise Unusable(f"JPEG of more than {MAXIMUM_JPEG_SCANS} scans")
     try:
-        picture = Image.open(io.BytesIO(content))
-    except Image.DecompressionBombError:
-        raise Unusable(f"more than {MAXIMUM_PIXELS // 10**6} megapixels") from None
-    with picture:
-        if picture.width * picture.height > MAXIMUM_PIXELS:
-            raise Unusable(f"more than {MAXIMUM_PIXELS // 10**6} megapixels")
-        if min(picture.size) < MINIMUM_SIDE:
+        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+        size = picture.size
+        if min(size) < MINIMUM_SIDE:
             raise Unusable(f"smaller than {MINIMUM_SIDE} pixels")
-        if picture.mode == "CMYK":
-            raise Unusable("CMYK")
+        if min(size) >= 4 * wanted:
+            picture.draft(None, (2 * wanted * size[0] // min(size), 2 * wanted * size[1] // min(size)))
+        if picture.width * picture.height > MAXIMUM_PIXELS:
+            raise Unusable(too_large)
         if picture.mode in ("1", "L", "LA", "La", "F") or picture.mode.startswith("I"):
             raise Unusable("gray")
-        is_plain_jpeg = picture.format == "JPEG" and picture.getexif().get(0x0112, 1) not in range(2, 9)
-        upright = ImageOps.exif_transpose(picture)
-    if not upright.has_transparency_data:
-        return upright.convert("RGB"), is_plain_jpeg
-    white = Image.new("RGBA", upright.size, "white")
-    return Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB"), False
+        if is_jpeg and picture.size == size and (whole := with_end(content)) is not content:
+            content = whole
+            picture = Image.open(io.BytesIO(content), formats=FORMATS)
+        is_plain = picture.format == "JPEG" and picture.mode == "RGB" and picture.size == size
+        turned = upright(picture)
+        if turned.has_transparency_data:
+            white = Image.new("RGBA", turned.size, "white")
+            return Image.alpha_composite(white, turned.convert("RGBA")).convert("RGB"), None
+        return _to_rgb(turned), content if is_plain and turned is picture else None
+    except (Unusable, MemoryError):
+        raise
+    except Image.DecompressionBombError:
+        raise Unusable(too_large) from None
+    except UnidentifiedImageError:
+        is_heic = content[4:8] == b"ftyp" and content[8:12] in HEIC_BRANDS
+        raise Unusable("HEIC, to be saved as JPEG first" if is_heic else "not a picture in a known format") from None
+    except Exception as error:  # Pillow's readers raise nearly anything on broken files, and one must not stop thousands
+        cut = isinstance(error, EOFError) or "truncated" in str(error)
+        raise Unusable("cut off" if cut else "damaged, or of a kind that cannot be decoded") from None
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    """Colours as they are on a screen; what is for print through the profile that it carries."""
+    profile = picture.info.get("icc_profile")
+    if picture.mode == "CMYK" and profile:
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):
+            converted = ImageCms.profileToProfile(
+                picture, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+            if converted is not None:
+                return converted
+    return picture.convert("RGB")
+
+
+def _without_bars(image: np.ndarray) -> tuple[int, int, int, int] | None:
+    """The box (left, top, right, bottom) inside black bars at two opposite sides, or at all four; None without any.
+
+    A bar is black all along, and as wide as the one on the other side, which tells it from a picture of the night.
+    """
+    if image[:: image.shape[0] - 1, :: image.shape[1] - 1].max() > BAR_BLACK:
+        return None
+    brightest = np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
+    if brightest.max() <= BAR_BLACK:
+        return None
+    top, bottom = _bars(brightest)
+    left, right = _bars(brightest[top : brightest.shape[0] - bottom].T)
+    if not top and not left:
+        return None
+    return left, top, image.shape[1] - right, image.shape[0] - bottom
+
+
+def _bars(brightest: np.ndarray) -> tuple[int, int]:
+    """Rows of the bars at the top and at the bottom of (H, W), with what a JPEG blurs at their inner edge; or 0, 0."""
+    bright = np.flatnonzero(np.percentile(brightest, 99, axis=1) > BAR_BLACK)
+    if not bright.size:
+        return 0, 0
+    before, after = int(bright[0]), int(brightest.shape[0] - 1 - bright[-1])
+    least = max(BAR_BLUR, round(BAR_LEAST * brightest.shape[0]))
+    if min(before, after) < least or abs(before - after) > max(BAR_BLUR, 0.1 * max(before, after)):
+        return 0, 0
+    return before + BAR_BLUR, after + BAR_BLUR
 
 
 def _fit(picture: Image.Image, resolution: int) -> Image.Image:

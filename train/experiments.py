@@ -134,6 +134,7 @@ class DataConfig:
         lines: how dark the lines are that version has along the dark sides of its edges, see `batches.outline`; 0 in the
             references.
         holdout: how many photos and how many frames are kept out of training, for judging.
+        cut_bars: cut the black bars of films off frames and photos.
     """
 
     style: str = "Hayao"
@@ -147,6 +148,7 @@ class DataConfig:
     night: float = 0.0
     lines: float = 0.0
     holdout: int = 0
+    cut_bars: bool = False
 
 
 @dataclass(frozen=True)

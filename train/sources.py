@@ -8,10 +8,14 @@ locate(config, Source(), cache)                   style "generated": drawn here,
 
 import functools
 import io
+import os
+import re
+import unicodedata
 import urllib.request
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +23,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image, ImageDraw, ImageFilter
 
+from train import trouble
 from train.experiments import DataConfig, nearest
+from train.zips import open_zip, read_entry
 
 OFFICIAL = "official"
 OFFICIAL_URL = "https://github.com/TachibanaYoshino/AnimeGAN/releases/download/dataset-1/dataset.zip"
@@ -27,6 +33,17 @@ MONET2PHOTO_URL = "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/monet2p
 GENERATED = "generated"
 GENERATED_COUNT = 24
 MAXIMUM_BYTES = 256 * 2**20
+SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"}
+"""By which a folder of frames is told from others; what is in it is read whatever its name."""
+NO_STYLES = {"train_photo", "style", "smooth", "val", "test"}
+"""Folders of AnimeGAN's layout, in lower case, whose pictures are no style."""
+SYSTEM = re.compile(
+    r"(?i)\..*|__macosx|@eadir|@tmp|@recycle|@recently-snapshot|#recycle|#snapshot|\$recycle\.bin|lost\+found|"
+    r"system volume information|e?h?thumbs.*\.db.*|desktop\.ini|icon\r"
+)
+"""Names of what macOS, Windows and storage devices (Synology, QNAP) add; nobody misses it."""
+THUMBNAILS = re.compile(r"(?i)(.*[._-])?thumb(nail)?s?_*|.*\.lrdata|ipod photo cache")
+"""Folders of small copies."""
 
 Kind = Literal["photo", "anime"]
 Tree = Path | zipfile.Path
@@ -71,6 +88,8 @@ class Listing:
     label: str
     pictures: Mapping[str, Callable[[], bytes]]
     identity: list[Any]
+    left_out: Mapping[str, list[str]] = field(default_factory=dict)
+    """Names of what was found and is no picture of its own, by reason."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +110,9 @@ def locate(config: DataConfig, source: Source, cache: Path) -> Located:
         raise ValueError("--photos given, but data.photos is monet2photo: leave --photos out, or set data.photos=folder")
     if source.data is not None:
         official = source.data == OFFICIAL
-        root = _open_root(_download_official(cache) if official else Path(source.data))
-        base = _find_layout(root, config.style, source.data)
-        anime = _list(base / config.style / "style", f"{source.data}: {config.style}/style")
+        root = _open_root(_download_official(cache) if official else Path(source.data), config.style)
+        base, frames = _find_layout(root, config.style, source.data)
+        anime = _list_frames(frames, f"{source.data}: {config.style}")
         photos = None if from_monet else _list_photos(base, source.data)
         if official:
             sentence = f"Style {config.style} of AnimeGAN's own release ({OFFICIAL_URL})."
@@ -124,27 +143,31 @@ def locate(config: DataConfig, source: Source, cache: Path) -> Located:
     return Located(photos, anime, sentence, terms)
 
 
-def _open_root(path: Path) -> Tree:
+def _open_root(path: Path, style: str) -> Tree:
     if path.is_dir():
         return path
     if not path.exists():
         raise ValueError(f"{path} does not exist: pass --data a folder or zip in AnimeGAN's layout")
-    try:
-        return zipfile.Path(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{path} is neither a folder nor a readable zip ({error})") from None
+    return open_zip(path, style)
 
 
-def _find_layout(root: Tree, style: str, label: str) -> Tree:
-    """The folder that holds STYLE/style: the root itself, or one in it."""
-    candidates = [root, *_folders(root)]
-    found: dict[str, Tree] = {}
-    for base in candidates:
+def _find_layout(root: Tree, style: str, label: str) -> tuple[Tree, Tree]:
+    """The folder that holds the styles, the root itself or one in it, and the folder of the style's frames.
+
+    Frames lie in STYLE/style, or right in STYLE if that lies beside train_photo or is the style that is looked for.
+    """
+    found: dict[str, tuple[Tree, Tree]] = {}
+    for base in [root, *_folders(root)]:
+        beside_photos = _child(base, "train_photo") is not None
         for folder in _folders(base):
-            if (folder / "style").is_dir():
-                found.setdefault(folder.name, base)
-    if style in found:
-        return found[style]
+            frames = _child(folder, "style")
+            if frames is None and _plain(folder.name) not in NO_STYLES and _holds_pictures(folder):
+                frames = folder if beside_photos or _plain(folder.name) == _plain(style) else None
+            if frames is not None:
+                found.setdefault(folder.name, (base, frames))
+    name = style if style in found else next((name for name in found if _plain(name) == _plain(style)), None)
+    if name is not None:
+        return found[name]
     if not found:
         raise ValueError(f"no folder {style}/style in {label}, nor any other STYLE/style: it is not in AnimeGAN's layout")
     raise ValueError(
@@ -153,13 +176,27 @@ def _find_layout(root: Tree, style: str, label: str) -> Tree:
     )
 
 
+def _list_frames(folder: Tree, label: str) -> Listing:
+    if _plain(folder.name) == "style":
+        return _list(folder, f"{label}/{folder.name}")
+    others = [
+        inner.name for inner in _folders(folder) if _plain(inner.name) != "smooth" and not THUMBNAILS.fullmatch(inner.name)
+    ]
+    if others:
+        raise ValueError(
+            f"{label} holds frames and folders ({', '.join(others)}): move the frames to train on to {label}/style"
+        )
+    return _list(folder, label, deep=False)
+
+
 def _list_photos(base: Tree, label: str) -> Listing:
-    if not (base / "train_photo").is_dir():
+    photos = _child(base, "train_photo")
+    if photos is None:
         names = ", ".join(folder.name for folder in _folders(base))
         raise ValueError(
             f"no folder train_photo in {label}, only {names}: add it, or take photos from TFDS with data.photos=monet2photo"
         )
-    return _list(base / "train_photo", f"{label}: train_photo")
+    return _list(photos, f"{label}: {photos.name}")
 
 
 def _list_own(folder: Path, flag: str) -> Listing:
@@ -176,14 +213,25 @@ def _check_apart(source: Source) -> None:
         raise ValueError(f"--photos {source.photos} and --anime {source.anime} hold each other: give two separate folders")
 
 
-def _list(folder: Tree, label: str) -> Listing:
-    files = dict(_files(folder))
+def _list(folder: Tree, label: str, deep: bool = True) -> Listing:
+    files, left_out = _files(folder, deep)
     if not files:
-        raise ValueError(f"no pictures in {label}: the folder is empty")
+        only = "".join(f", only {line}" for line in reason_lines(left_out)) or ": the folder is empty"
+        raise ValueError(f"no pictures in {label}{only}")
     where = f"{folder.root.filename}/{folder.at}" if isinstance(folder, zipfile.Path) else str(folder.resolve())
     stamps = {name: _stamp(file) for name, file in files.items()}
     pictures = {name: functools.partial(_read, file, stamps[name][0]) for name, file in files.items()}
-    return Listing(label, pictures, [where, stamps])
+    return Listing(label, pictures, [where, stamps], left_out)
+
+
+def reason_lines(names: Mapping[str, list[str]]) -> list[str]:
+    """One line a reason: how many, and the names of the first five."""
+    return [f"{len(some)} {reason}: {first_names(some)}" for reason, some in sorted(names.items())]
+
+
+def first_names(names: list[str]) -> str:
+    """Five at most, in letters that any terminal takes: a file's name may be any bytes."""
+    return ", ".join(os.fsencode(name).decode(errors="replace") for name in names[:5]) + (", ..." if names[5:] else "")
 
 
 def _list_generated(kind: Kind) -> Listing:
@@ -191,23 +239,69 @@ def _list_generated(kind: Kind) -> Listing:
     return Listing(GENERATED, pictures, [GENERATED, GENERATED_COUNT])
 
 
+def _plain(name: str) -> str:
+    """A name as people mean it: without regard to capitals, and to how a system writes an umlaut."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _child(folder: Tree, name: str) -> Any:
+    """The sub folder of a name, of that very name if there are several; None if there is none."""
+    folders = [entry for entry in _folders(folder) if _plain(entry.name) == _plain(name)]
+    return min(folders, key=lambda entry: entry.name != name, default=None)
+
+
 def _entries(folder: Tree) -> list[Any]:
-    """What a folder holds, in order of names, without hidden files and macOS' extras."""
-    visible = (entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX")))
-    return sorted(visible, key=lambda entry: str(entry.name))
+    """What a folder holds, in order of names, without what systems put there."""
+    return sorted(
+        (entry for entry in folder.iterdir() if not SYSTEM.fullmatch(entry.name)), key=lambda entry: str(entry.name)
+    )
 
 
 def _folders(folder: Tree) -> list[Any]:
     return [entry for entry in _entries(folder) if entry.is_dir()]
 
 
-def _files(folder: Tree, prefix: str = "") -> Iterator[tuple[str, Tree]]:
-    """Every file in a folder and its sub folders, by its path below the folder, in order of names."""
-    for entry in _entries(folder):
-        if entry.is_dir():
-            yield from _files(entry, f"{prefix}{entry.name}/")
+def _holds_pictures(folder: Tree) -> bool:
+    return any(Path(entry.name).suffix.lower() in SUFFIXES for entry in _entries(folder))
+
+
+def _files(folder: Tree, deep: bool) -> tuple[dict[str, Tree], dict[str, list[str]]]:
+    """Every file in a folder, and in its sub folders, by its path below it; and names of what was left out, by reason.
+
+    Each real file and folder counts once. Links are followed last, so that what lies here has its own name.
+    """
+    files: dict[str, Tree] = {}
+    left_out: dict[str, list[str]] = {}
+    seen = {_identity(folder)}
+    here, links = deque((entry.name, entry) for entry in _entries(folder)), deque[tuple[str, Any]]()
+    while here or links:
+        name, entry = here.popleft() if here else links.popleft()
+        if isinstance(entry, Path) and entry.is_symlink() and not entry.exists():
+            left_out.setdefault("link that leads nowhere", []).append(name)
+            continue
+        if entry.is_dir() and (not deep or THUMBNAILS.fullmatch(entry.name)):
+            if deep:
+                left_out.setdefault("folder of thumbnails", []).append(name)
+            continue
+        identity = _identity(entry)
+        if identity in seen:
+            left_out.setdefault("already here by another name", []).append(name)
+        elif entry.is_dir():
+            for inner in _entries(entry):
+                later = links if isinstance(inner, Path) and inner.is_symlink() else here
+                later.append((f"{name}/{inner.name}", inner))
         elif entry.is_file():
-            yield prefix + entry.name, entry
+            files[name] = entry
+        seen.add(identity)
+    return dict(sorted(files.items())), left_out
+
+
+def _identity(entry: Tree) -> Any:
+    """The same for all names of one file or folder."""
+    if isinstance(entry, zipfile.Path):
+        return entry.at
+    status = entry.stat()
+    return (status.st_dev, status.st_ino) if status.st_ino else entry.resolve()
 
 
 def _stamp(file: Tree) -> tuple[int, int]:
@@ -222,7 +316,12 @@ def _stamp(file: Tree) -> tuple[int, int]:
 def _read(file: Tree, size: int) -> bytes:
     if size > MAXIMUM_BYTES:
         raise Unusable(f"larger than {MAXIMUM_BYTES >> 20} MB")
-    return file.read_bytes()
+    if isinstance(file, zipfile.Path):
+        return read_entry(file)
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ValueError(trouble.sentence(error, file, "take it out of the folder")) from None
 
 
 def _download_official(cache: Path) -> Path:
@@ -232,7 +331,8 @@ def _download_official(cache: Path) -> Path:
         try:
             tfds.download.DownloadManager(download_dir=folder).download(OFFICIAL_URL)
         except (OSError, tfds.download.DownloadError) as error:
-            raise ValueError(f"{OFFICIAL_URL}: the download failed ({error}): try again") from None
+            failed = trouble.sentence(error, folder, "try again")
+            raise ValueError(f"{OFFICIAL_URL} was not downloaded to {failed}") from None
     return max(folder.glob("*.zip"))
 
 
@@ -252,7 +352,8 @@ def monet2photo(cache: Path) -> Iterator[np.ndarray]:
         try:
             builder.download_and_prepare()
         except (OSError, tfds.download.DownloadError) as error:
-            raise ValueError(f"cycle_gan/monet2photo cannot be prepared ({error})") from None
+            failed = trouble.sentence(error, cache, "choose another --cache")
+            raise ValueError(f"cycle_gan/monet2photo cannot be prepared in {failed}") from None
     return (example["image"] for example in tfds.as_numpy(builder.as_dataset(split="trainB")))
 
 
