@@ -133,6 +133,28 @@ def test_every_operation_takes_pictures_of_any_size(shape):
     assert targets.paint(photo, " | ".join(targets.OPERATIONS)).shape == shape
 
 
+def test_light_is_undone():
+    picture = NOISE.random((16, 16, 3), np.float32) * 0.6 + 0.2
+    np.testing.assert_allclose(painting.light(painting.unlight(picture)), picture, atol=0.02)
+
+
+def test_lines_are_erased_and_areas_are_not():
+    frame = step((0.5, 0.3, 0.2), (0.9, 0.8, 0.7))
+    lined = frame.copy()
+    lined[:, 23:26] = 0.05
+    erased = painting.erase_lines(lined)
+    assert (erased[30, 23:26] > 0.95 * frame[30, 0]).all()
+    np.testing.assert_allclose(erased[30, [8, 40]], frame[30, [8, 40]], atol=1e-3)
+
+
+def test_unpainting_undoes_in_reverse_what_can_be_undone():
+    frame = (NOISE.random((24, 24, 3)) * 200).astype(np.uint8)
+    by_hand = painting.unlight(painting.erase_lines(frame.astype(np.float32) / 255), 1.2)
+    unpainted = targets.unpaint(frame, "denoise | flat | light(1.2) | lines(0.5)")
+    np.testing.assert_array_equal(unpainted, (np.clip(by_hand, 0, 1) * 255 + 0.5).astype(np.uint8))
+    np.testing.assert_array_equal(targets.unpaint(frame, "denoise | dabs"), frame)
+
+
 def test_no_target_is_the_photo_itself():
     photo = NOISE.integers(0, 256, (8, 8, 3), np.uint8)
     np.testing.assert_array_equal(targets.paint(photo, ""), photo)

@@ -91,13 +91,35 @@ def light(picture: np.ndarray, chroma: float = 1.4, shadows: float = 9.0, split:
         split: times 4 towards blue in the darks and 2 towards yellow in the lights, of Lab's b.
     """
     lab = cv2.cvtColor(picture.astype(np.float32), cv2.COLOR_RGB2LAB)
-    lightness = lab[..., 0] + shadows * np.exp(-(((lab[..., 0] - 34) / 18) ** 2))
-    lightness = 3 + 0.95 * np.clip(lightness, 0, 100)
-    factor = 1 + (chroma - 1) * np.exp(-((np.hypot(lab[..., 1], lab[..., 2]) / 60) ** 2))
-    lab[..., 0] = lightness
+    factor = _full(np.hypot(lab[..., 1], lab[..., 2]), chroma)
+    lab[..., 0] = _open(lab[..., 0], shadows)
     lab[..., 1:] = lab[..., 1:] * factor[..., None]
-    lab[..., 2] += split * (2 * _ramp(lightness, 55, 90) - 4 * (1 - _ramp(lightness, 8, 38)))
+    lab[..., 2] += split * _split(lab[..., 0])
     return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1), np.float32)
+
+
+def unlight(picture: np.ndarray, chroma: float = 1.4, shadows: float = 9.0, split: float = 1.0) -> np.ndarray:
+    """What `light` would have made this picture of."""
+    lab = cv2.cvtColor(picture.astype(np.float32), cv2.COLOR_RGB2LAB)
+    lab[..., 2] -= split * _split(lab[..., 0])
+    levels, colours = np.linspace(0, 100, 512), np.linspace(0, 140, 512)
+    lab[..., 0] = np.interp(lab[..., 0], _open(levels, shadows), levels)
+    full = np.hypot(lab[..., 1], lab[..., 2])
+    dull = np.interp(full, colours * _full(colours, chroma), colours)
+    lab[..., 1:] *= (dull / np.maximum(full, 1e-6)).astype(np.float32)[..., None]
+    return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1), np.float32)
+
+
+def _open(lightness: np.ndarray, shadows: float) -> np.ndarray:
+    return 3 + 0.95 * np.clip(lightness + shadows * np.exp(-(((lightness - 34) / 18) ** 2)), 0, 100)
+
+
+def _full(colour: np.ndarray, chroma: float) -> np.ndarray:
+    return 1 + (chroma - 1) * np.exp(-((colour / 60) ** 2))
+
+
+def _split(lightness: np.ndarray) -> np.ndarray:
+    return 2 * _ramp(lightness, 55, 90) - 4 * (1 - _ramp(lightness, 8, 38))
 
 
 def outline(
@@ -125,6 +147,12 @@ def outline(
     line = _ramp(response, 0.005, 0.03) * _ramp(np.sqrt(along), 0.015, 0.08)
     line *= strength * (1 - 0.85 * texture) * (1 - 0.85 * cloud)
     return np.asarray(picture * (1 - darkness * line[..., None]), np.float32)
+
+
+def erase_lines(picture: np.ndarray) -> np.ndarray:
+    """A drawn frame without its dark lines of up to 4 pixels (a morphological closing), and as soft as a photo."""
+    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    return _blur(cv2.morphologyEx(picture, cv2.MORPH_CLOSE, around), 0.7)
 
 
 def _to_bytes(picture: np.ndarray) -> np.ndarray:

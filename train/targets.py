@@ -18,33 +18,41 @@ from train.experiments import nearest
 Operation = Callable[..., np.ndarray]
 OPERATIONS: dict[str, Operation] = {}
 """By name; each takes (picture, photo), both (H, W, 3) float32 RGB [0, 1], and numbers, and returns a picture."""
+UNDO: dict[str, Operation] = {}
+"""What takes an operation back, as far as one can: it takes a picture and the operation's numbers."""
 
 
-def operation(function: Operation) -> Operation:
-    """Makes a function an operation of its name."""
-    OPERATIONS[function.__name__] = function
-    return function
+def operation(undo: Operation | None = None) -> Callable[[Operation], Operation]:
+    """Makes a function an operation of its name, and says what takes it back."""
+
+    def register(function: Operation) -> Operation:
+        OPERATIONS[function.__name__] = function
+        if undo:
+            UNDO[function.__name__] = undo
+        return function
+
+    return register
 
 
-@operation
+@operation()
 def denoise(picture: np.ndarray, photo: np.ndarray, strength: float = 4.0) -> np.ndarray:
     """Grain goes, edges stay (non-local means)."""
     return painting.denoise(picture, strength)
 
 
-@operation
+@operation()
 def flat(picture: np.ndarray, photo: np.ndarray, threshold: float = 0.01) -> np.ndarray:
     """Areas of one colour (L0 gradient minimisation); a higher threshold is flatter."""
     return painting.flatten(picture, threshold)
 
 
-@operation
+@operation()
 def dabs(picture: np.ndarray, photo: np.ndarray, radius: float = 3.0) -> np.ndarray:
     """Brush dabs of a radius in pixels where the photo is busy: foliage, gravel, fur."""
     return painting.dab(picture, photo, round(radius))
 
 
-@operation
+@operation(undo=painting.unlight)
 def light(
     picture: np.ndarray, photo: np.ndarray, chroma: float = 1.4, shadows: float = 9.0, split: float = 1.0
 ) -> np.ndarray:
@@ -52,7 +60,7 @@ def light(
     return painting.light(picture, chroma, shadows, split)
 
 
-@operation
+@operation(undo=lambda picture, *numbers: painting.erase_lines(picture))
 def lines(
     picture: np.ndarray, photo: np.ndarray, strength: float = 1.0, width: float = 1.0, darkness: float = 0.78
 ) -> np.ndarray:
@@ -74,6 +82,18 @@ def paint(photo: np.ndarray, target: str) -> np.ndarray:
     original = picture = photo.astype(np.float32) / 255
     for name, numbers in parse(target):
         picture = OPERATIONS[name](picture, original, *numbers)
+    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def unpaint(frame: np.ndarray, target: str) -> np.ndarray:
+    """A photo, as far as one can tell, of which the target would be this frame: what can be undone of it, in reverse order.
+
+    uint8 (H, W, 3) RGB to the same. With it frames teach a generator what no filter knows, how lines are really drawn.
+    """
+    picture = frame.astype(np.float32) / 255
+    for name, numbers in reversed(parse(target)):
+        if name in UNDO:
+            picture = UNDO[name](picture, *numbers)
     return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
