@@ -48,8 +48,10 @@ BAR_BLACK, BAR_LEAST, BAR_BLUR = 24, 0.015, 2
 """A bar's brightest value (video's black is 16), its least share of the picture's height or width, and the pixels that its
 inner edge is blurred over."""
 
-LAYERS = ("photo", "target", "anime", "smooth")
+LAYERS = ("photo", "target", "anime", "smooth", "unpainted")
 """What an example may hold, in the order of channels in memory."""
+PAINTED = {"photo": "target", "anime": "unpainted"}
+"""What is made of either kind of picture where there is a target."""
 
 
 def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> TrainingData:
@@ -103,8 +105,8 @@ class PictureConfig(tfds.core.BuilderConfig):
 class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
     """Prepared pictures as TFRecords, with colour as JPEG (the original's bytes) or PNG.
 
-    Photos hold {"photo"}, and "target" if one is asked for; anime frames {"anime", "smooth"}. Pictures of the same bytes are taken
-    once, so that none is both trained on and held out.
+    Photos hold {"photo"}, and "target" if one is asked for; anime frames {"anime", "smooth"}, with a
+    target "unpainted" too. Pictures of the same bytes are taken once, so that none is both trained on and held out.
     `info.metadata["skipped"]` maps reasons to names of the pictures left out, `info.metadata["bars"]` names those in
     whose file there are black bars.
     """
@@ -116,8 +118,8 @@ class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
         features = {config.kind: tfds.features.Image(shape=(None, None, 3))}
         if config.kind == "anime":
             features["smooth"] = tfds.features.Image(shape=(None, None, 3))
-        elif config.target:
-            features["target"] = tfds.features.Image(shape=(None, None, 3))
+        if config.target:
+            features[PAINTED[config.kind]] = tfds.features.Image(shape=(None, None, 3))
         metadata = tfds.core.MetadataDict(skipped={}, bars=[])
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features), metadata=metadata)
 
@@ -150,8 +152,7 @@ class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
 
 def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> Iterator[np.ndarray]:
     """Builds a set unless it is there, and says what was skipped; gives its pictures as `TrainingData` takes them."""
-    target = data.target if kind == "photo" else ""
-    depends_on = [data.resolution, target and targets.digest(target), data.cut_bars, listing.identity]
+    depends_on = [data.resolution, data.target and targets.digest(data.target), data.cut_bars, listing.identity]
     digest = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:16]
     readable = re.sub(r"[^a-z0-9]+", "-", "-".join(Path(listing.label).parts[-2:]).lower()).strip("-")
     config = PictureConfig(
@@ -159,7 +160,7 @@ def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> It
         description=listing.label,
         kind=kind,
         resolution=data.resolution,
-        target=target,
+        target=data.target,
         cut_bars=data.cut_bars,
         listing=listing,
     )
@@ -266,8 +267,9 @@ def _prepare(config: PictureConfig, read: Callable[[], bytes]) -> _Prepared | st
     example: dict[str, bytes] = {config.kind: plain_jpeg if plain_jpeg and fitted is picture else _png(fitted)}
     if config.kind == "anime":
         example["smooth"] = _png(Image.fromarray(smooth_edges(colour)))
-    elif config.target:
-        example["target"] = _png(Image.fromarray(targets.paint(colour, config.target)))
+    if config.target:
+        paint = targets.paint if config.kind == "photo" else targets.unpaint
+        example[PAINTED[config.kind]] = _png(Image.fromarray(paint(colour, config.target)))
     return _Prepared(example, digest, inner is not None)
 
 

@@ -142,6 +142,7 @@ class DataConfig:
     resolution: int = 256
     size: int = 256
     augment: Literal["none", "flip", "crop", "enlarge-crop"] = "none"
+    target: str = ""
     flatten: float = 0.0
     vivid: float = 0.0
     tones: float = 0.0
