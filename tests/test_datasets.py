@@ -14,7 +14,7 @@ from PIL import Image
 
 from train import datasets, sources
 from train.datasets import open_data
-from train.experiments import DataConfig
+from train.settings import DataConfig
 from train.smooth import flatten, smooth_edges
 from train.sources import Source
 

@@ -17,7 +17,7 @@ from folders import fill, fill_layout
 
 from train import datasets, sources
 from train.datasets import open_data
-from train.experiments import DataConfig
+from train.settings import DataConfig
 from train.sources import Source
 
 CONFIG = DataConfig(style="Hayao", resolution=0, size=64, augment="crop")

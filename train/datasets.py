@@ -29,7 +29,7 @@ from tqdm import tqdm
 from hub_export.pictures import MAXIMUM_JPEG_SCANS, jpeg_scans, upright, with_end
 from train import targets, trouble
 from train.batches import TrainingData
-from train.experiments import DataConfig
+from train.settings import DataConfig
 from train.smooth import smooth_edges
 from train.sources import Kind, Listing, Source, Unusable, first_names, locate, monet2photo, reason_lines
 
@@ -65,9 +65,6 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
     Raises:
         ValueError: the pictures are missing, unusable or too few, or a download failed.
     """
-    for name in ("resolution", "holdout"):
-        if not getattr(config, name) >= 0:
-            raise ValueError(f"data.{name} cannot be negative, got {getattr(config, name):g}")
     cache = (cache or Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))).expanduser()
     try:
         located = locate(config, source, cache)

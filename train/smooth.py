@@ -1,4 +1,4 @@
-"""Edge smoothing, the pictures that teach the discriminator to ask for clear edges; and its opposite, flattening.
+"""Edge smoothing, the pictures that teach the discriminator to ask for clear edges.
 
 Reference: AnimeGAN edge_smooth.py (Canny, dilate, and a Gaussian only there), Chen et al. 2018 (CartoonGAN), section 3.1;
 Gastal and Oliveira 2011, "Domain Transform for Edge-Aware Image and Video Processing".

@@ -24,7 +24,8 @@ import tensorflow_datasets as tfds
 from PIL import Image, ImageDraw, ImageFilter
 
 from train import trouble
-from train.experiments import DataConfig, nearest
+from train.checks import nearest
+from train.settings import DataConfig
 from train.zips import open_zip, read_entry
 
 OFFICIAL = "official"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from train import painting
-from train.experiments import nearest
+from train.checks import nearest
 
 Operation = Callable[..., np.ndarray]
 OPERATIONS: dict[str, Operation] = {}
@@ -62,7 +62,7 @@ def light(
 
 @operation(undo=lambda picture, *numbers: painting.erase_lines(picture))
 def lines(
-    picture: np.ndarray, photo: np.ndarray, strength: float = 1.0, width: float = 1.0, darkness: float = 0.78
+    picture: np.ndarray, photo: np.ndarray, strength: float = 1.1, width: float = 1.15, darkness: float = 0.85
 ) -> np.ndarray:
     """Tinted lines along borders."""
     return painting.outline(picture, photo, strength, width, darkness)
