@@ -12,10 +12,10 @@ import pytest
 from folders import drawing, fill, fill_layout
 from PIL import Image
 
-from train import datasets, sources
+from train import datasets, sources, targets
 from train.datasets import open_data
 from train.settings import DataConfig
-from train.smooth import flatten, smooth_edges
+from train.smooth import smooth_edges
 from train.sources import Source
 
 CONFIG = DataConfig(style="Hayao", resolution=0, size=64, augment="crop")
@@ -137,7 +137,7 @@ def test_a_jpeg_of_the_right_size_is_kept_byte_by_byte(tmp_path: Path) -> None:
     def prepared(file: Path, resolution: int) -> bytes:
         listing = sources.Listing("", {}, [])
         config = datasets.PictureConfig(
-            name="one", kind="photo", resolution=resolution, flatten=0.0, cut_bars=False, listing=listing
+            name="one", kind="photo", resolution=resolution, target="", cut_bars=False, listing=listing
         )
         result = datasets._prepare(config, file.read_bytes)
         assert not isinstance(result, str) and list(result.example) == ["photo"]
@@ -150,18 +150,19 @@ def test_a_jpeg_of_the_right_size_is_kept_byte_by_byte(tmp_path: Path) -> None:
 
 
 def test_the_versions_of_a_picture_come_from_one_decode(layout: Path, tmp_path: Path) -> None:
-    config = DataConfig(style="Hayao", resolution=0, size=64, flatten=0.4)
+    config = DataConfig(style="Hayao", resolution=0, size=64, target="flat | light")
     data = open_data(config, Source(data=str(layout)), tmp_path / "cache")
-    flat = functools.partial(flatten, strength=0.4)
-    for store, folder, version in (
-        (data._anime, layout / "Hayao" / "style", smooth_edges),
-        (data._photos, layout / "train_photo", flat),
+    painted, unpainted = (functools.partial(paint, target="flat | light") for paint in (targets.paint, targets.unpaint))
+    for store, folder, versions in (
+        (data._anime, layout / "Hayao" / "style", [smooth_edges, unpainted]),
+        (data._photos, layout / "train_photo", [painted]),
     ):
         stored = [store.picture(index) for index in range(len(store.sizes))]
         for path in folder.iterdir():
             original = np.asarray(Image.open(path))
-            both = np.dstack([original, version(original)])
-            assert np.any(both[..., :3] != both[..., 3:]) and any(np.array_equal(both, picture) for picture in stored)
+            made = [version(original) for version in versions]
+            assert all(np.any(original != version) for version in made)
+            assert any(np.array_equal(np.dstack([original, *made]), picture) for picture in stored)
 
 
 # Prepared once

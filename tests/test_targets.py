@@ -178,6 +178,10 @@ def test_what_is_no_target_is_refused_with_its_remedy(target, told):
     assert told in str(error.value)
 
 
+def test_numbers_that_are_left_out_are_the_operations_own():
+    assert targets.parse("dabs(5) | light(1.2)") == [("dabs", (5.0,)), ("light", (1.2, 9.0, 1.0))]
+
+
 def test_a_digest_tells_targets_apart_and_spaces_do_not():
     assert targets.digest("flat(0.01)|lines") == targets.digest("flat( 0.01 ) | lines")
     assert targets.digest("flat(0.01)") != targets.digest("flat(0.02)")

@@ -69,7 +69,7 @@ def lines(
 
 
 def parse(target: str) -> list[tuple[str, tuple[float, ...]]]:
-    """ "flat(0.012) | lines" as [("flat", (0.012,)), ("lines", ())]; [] for "".
+    """ "dabs | flat(0.012)" as [("dabs", (3.0,)), ("flat", (0.012,))]; [] for "".
 
     Raises:
         ValueError: an unknown operation (names the nearest), something other than numbers, or too many of them.
@@ -107,16 +107,14 @@ def _parse_step(step: str) -> tuple[str, tuple[float, ...]]:
     name = name.strip()
     if name not in OPERATIONS:
         raise ValueError(f"target: unknown operation {name!r}: {nearest(name, list(OPERATIONS))}")
-    known = list(inspect.signature(OPERATIONS[name]).parameters)[2:]
-    usage = f"{name}({', '.join(known)})"
-    if not bracket:
-        return name, ()
-    if not rest.endswith(")"):
+    defaults = {key: entry.default for key, entry in list(inspect.signature(OPERATIONS[name]).parameters.items())[2:]}
+    usage = f"{name}({', '.join(defaults)})"
+    if bracket and not rest.endswith(")"):
         raise ValueError(f"target: {step!r} lacks its closing bracket: write {usage}")
     try:
-        numbers = tuple(float(text) for text in rest[:-1].split(",")) if rest[:-1].strip() else ()
+        numbers = [float(text) for text in rest[:-1].split(",")] if rest[:-1].strip() else []
     except ValueError:
         raise ValueError(f"target: {step!r} takes numbers: write {usage}") from None
-    if len(numbers) > len(known) or not all(0 <= number < float("inf") for number in numbers):
-        raise ValueError(f"target: {step!r} takes at most {len(known)} numbers, none negative: write {usage}")
-    return name, numbers
+    if len(numbers) > len(defaults) or not all(0 <= number < float("inf") for number in numbers):
+        raise ValueError(f"target: {step!r} takes at most {len(defaults)} numbers, none negative: write {usage}")
+    return name, (*numbers, *list(defaults.values())[len(numbers) :])
