@@ -193,11 +193,13 @@ for _name, _whole in list(EXPERIMENTS.items()):
     if _name.startswith("repro-"):
         _base = EXPERIMENTS.get(f"{_whole.base}-laptop", repro_1)
         _about = {"name": f"{_name}-laptop", "base": _base.name, "question": f"On two CPU cores: {_whole.question}"}
+        _about |= {"cost": "half an hour, 2 cores"}
         EXPERIMENTS[f"{_name}-laptop"] = changed(_whole, _about | LAPTOP)
 _register(
     EXPERIMENTS["repro-colour-unit-laptop"],
     "repro-projected-laptop",
     "The diary suspected a too strong discriminator. Ours was too weak: does one on frozen features draw anime?",
+    cost="18 min, 2 cores",
     discriminator={"kind": "projected", "channels": 128, "sees": "gray"},
     loss={"gray_weight": 0.0},
     schedule={"discriminator_rate": 1e-3},
@@ -234,7 +236,7 @@ _register(
     official_v2,
     "smoke",
     "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.",
-    cost="20 s, 2 cores",
+    cost="1 min, 2 cores",
     generator=GeneratorConfig("lite", channels=8),
     discriminator={"channels": 16},
     features={"network": "hed-vgg16", "weights": "none"},

@@ -173,7 +173,8 @@ def main(arguments: argparse.Namespace) -> None:
 
 def _list_experiments() -> None:
     width = max(map(len, EXPERIMENTS))
-    print("\n".join(f"{name:{width}}  {experiment.question}" for name, experiment in EXPERIMENTS.items()))
+    for name, experiment in EXPERIMENTS.items():
+        print(f"{name:{width}}  {experiment.question}" + (f" ({experiment.cost})" if experiment.cost else ""))
 
 
 def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
