@@ -179,7 +179,9 @@ def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> It
         if not prepared:
             try:
                 builder.download_and_prepare()
-            except (OSError, tf.errors.OpError) as error:
+            except Exception as error:
+                if not isinstance(error.__cause__ or error, (OSError, tf.errors.OpError)):  # TFDS raises some anew
+                    raise
                 if not builder.is_prepared():  # or another process has finished the same set first
                     failed = trouble.sentence(error, cache, "choose another --cache")
                     raise ValueError(f"cannot prepare pictures in {failed}") from error
@@ -207,7 +209,7 @@ def _read_set(builder: AnimeganPictures) -> Iterator[np.ndarray]:
     try:
         examples = tfds.as_numpy(builder.as_dataset(split="train", decoders=decoders, read_config=in_order))
         yield from _parallel(_decode_example, examples)
-    except (OSError, tf.errors.OpError) as error:
+    except (OSError, tf.errors.OpError, KeyError) as error:
         raise ValueError(trouble.sentence(error, builder.data_dir, PREPARE_AGAIN)) from error
 
 
