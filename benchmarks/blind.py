@@ -110,7 +110,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         if arguments.command == "sheets":
-            written = sheets(arguments.out, arguments.photos, *arguments.pair, arguments.seed)
+            written = sheets(arguments.out, arguments.photos, arguments.pair[0], arguments.pair[1], arguments.seed)
             print(f"{written} sheets in {arguments.out}, the key in {arguments.out}.key.tsv")
         else:
             for (first, second), counts in tally(arguments.key, arguments.answers).items():

@@ -1,16 +1,26 @@
 """Real tiny pictures: preparing and reusing them, and every reason to skip one."""
 
+import contextlib
 import functools
 import io
+import os
+import resource
 import shutil
+import signal
 import struct
+import subprocess
+import sys
 import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from folders import drawing, fill, fill_layout
-from PIL import Image
+from PIL import Image, ImageCms
 
 from train import datasets, sources, targets
 from train.datasets import open_data
@@ -30,10 +40,125 @@ def prepared_sets(cache: Path) -> list[Path]:
     return sorted((cache / "animegan_pictures").glob("*/3.0.0"))
 
 
+# What the system refuses
+
+
 def test_a_cache_that_cannot_be_written(layout: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ValueError, match="choose another --cache"):
+    with pytest.raises(ValueError, match=r"cannot prepare pictures in .*file: Not a directory: choose another --cache"):
         open_data(CONFIG, Source(data=str(layout)), tmp_path / "file")
+
+
+@contextlib.contextmanager
+def limited(kind: int, value: int) -> Iterator[None]:
+    before = resource.getrlimit(kind)
+    resource.setrlimit(kind, (value, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, before)
+
+
+def assert_nothing_half(cache: Path, source: Source) -> None:
+    """Nothing is left behind, and preparing again works."""
+    assert not list(cache.rglob("*incomplete*")) and not list(cache.rglob("*.tfrecord*"))
+    assert open_data(CONFIG, source, cache).photo_count == 7
+
+
+def test_a_disk_that_takes_no_more(layout: Path, tmp_path: Path) -> None:
+    source, cache = Source(data=str(layout)), tmp_path / "cache"
+    with limited(resource.RLIMIT_FSIZE, 20_000):
+        with pytest.raises(ValueError, match=r"cannot prepare pictures in .*cache: File too large: allow larger files"):
+            open_data(CONFIG, source, cache)
+    assert_nothing_half(cache, source)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a disk")
+def test_a_full_disk(layout: Path, tmp_path: Path) -> None:
+    source, cache = Source(data=str(layout)), tmp_path / "cache"
+    cache.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20k", "none", cache], capture_output=True).returncode:
+        pytest.skip("not even root mounts a disk here")
+    try:
+        with pytest.raises(ValueError, match="cache: No space left on device: free some space there, or choose another"):
+            open_data(CONFIG, source, cache)
+        subprocess.run(["mount", "-o", "remount,size=9m", cache], check=True)
+        assert_nothing_half(cache, source)
+    finally:
+        subprocess.run(["umount", cache], check=True)
+
+
+def test_too_many_open_files(layout: Path, tmp_path: Path) -> None:
+    listing = sources.locate(CONFIG, Source(data=str(layout)), tmp_path).photos
+    assert listing is not None
+    with limited(resource.RLIMIT_NOFILE, 3):
+        with pytest.raises(ValueError, match=r"100.jpg: Too many open files: allow more open files, with ulimit -n 4096"):
+            listing.pictures["100.jpg"]()
+
+
+def test_a_picture_that_is_gone_when_its_turn_comes(layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, source, cache = datasets.locate, Source(data=str(layout)), tmp_path / "cache"
+
+    def then_deleted(*arguments: Any) -> Any:
+        found = real(*arguments)
+        (layout / "Hayao" / "style" / "003.jpg").rename(tmp_path / "003.jpg")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "locate", then_deleted)
+        with pytest.raises(
+            ValueError, match=r"^\S*003.jpg: No such file or directory: see that it is there and stays there"
+        ):
+            open_data(CONFIG, source, cache)
+    assert_nothing_half(cache, source)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_permissions(layout: Path, tmp_path: Path) -> None:
+    source, cache = Source(data=str(layout)), tmp_path / "cache"
+    for path, message in [
+        (layout / "train_photo" / "101.jpg", r"101.jpg: Permission denied: give yourself the permission, or take it out"),
+        (layout / "train_photo", r"train_photo: Permission denied: give yourself the permission"),
+    ]:
+        mode = path.stat().st_mode
+        path.chmod(0)
+        with pytest.raises(ValueError, match=message):
+            open_data(CONFIG, source, cache)
+        path.chmod(mode)
+    assert open_data(CONFIG, source, cache).photo_count == 7
+
+
+def truncate(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("spoil", [truncate, Path.unlink, lambda file: file.write_bytes(b"")], ids=["cut", "gone", "empty"])
+@pytest.mark.parametrize("name", ["*.tfrecord*", "dataset_info.json"])
+def test_a_prepared_set_that_was_spoilt(spoil: Callable[[Path], None], name: str, layout: Path, tmp_path: Path) -> None:
+    source, cache = Source(data=str(layout)), tmp_path / "cache"
+    open_data(CONFIG, source, cache)
+    folder = prepared_sets(cache)[0]
+    spoil(next(folder.glob(name)))
+    with pytest.raises(ValueError, match=f"^{folder.parent}.*delete that folder, and it is made again") as caught:
+        open_data(CONFIG, source, cache)
+    assert "{{" not in str(caught.value)
+    shutil.rmtree(folder)
+    assert open_data(CONFIG, source, cache).anime_count == 5
+
+
+def test_killed_while_preparing(layout: Path, tmp_path: Path) -> None:
+    source, cache = Source(data=str(layout)), tmp_path / "cache"
+    code = f"""
+import os, signal
+from pathlib import Path
+from train import datasets, sources
+from train.experiments import DataConfig
+datasets.smooth_edges = lambda image: os.kill(os.getpid(), signal.SIGKILL)
+datasets.open_data(DataConfig(resolution=0, size=64), sources.Source(data={str(layout)!r}), Path({str(cache)!r}))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == -signal.SIGKILL
+    assert list(cache.rglob("*incomplete*")) and not prepared_sets(cache)
+    assert open_data(CONFIG, source, cache).anime_count == 5
 
 
 # Which pictures are taken
@@ -78,6 +203,113 @@ def test_every_reason_to_skip_is_counted_and_named(
     ]
     assert open_data(CONFIG, source, cache).anime_count == 5
     assert not capsys.readouterr().out, "said once, when the set is made"
+
+
+def prepared_alone(content: bytes, resolution: int = 0, cut_bars: bool = False) -> datasets._Prepared | str:
+    config = datasets.PictureConfig(
+        name="one", kind="photo", resolution=resolution, target="", cut_bars=cut_bars, listing=sources.Listing("", {}, [])
+    )
+    return datasets._prepare(config, lambda: content)
+
+
+def encoded(picture: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, kind, **options)
+    return content.getvalue()
+
+
+def pixels_of(result: datasets._Prepared | str) -> np.ndarray:
+    assert not isinstance(result, str), result
+    return np.asarray(Image.open(io.BytesIO(result.example["photo"])))
+
+
+def odd_exif() -> bytes:
+    """Orientation 6 and an exposure bias of -1/0, which is read as no number and cannot be written again."""
+    entries = struct.pack("<HHLLHHLL", 0x0112, 3, 1, 6, 0x9204, 10, 1, 38)
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4) + struct.pack("<ll", -1, 0)
+
+
+def test_good_photos_of_odd_programs_are_taken() -> None:
+    photo = drawing(3)
+    plain = np.asarray(Image.open(io.BytesIO(encoded(photo))))
+    np.testing.assert_array_equal(pixels_of(prepared_alone(encoded(photo, exif=odd_exif()))), np.rot90(plain, -1))
+    for lost in (1, 2):
+        np.testing.assert_array_equal(pixels_of(prepared_alone(encoded(photo)[:-lost])), plain)
+    np.testing.assert_array_equal(
+        pixels_of(prepared_alone(encoded(photo, "MPO", save_all=True, append_images=[drawing(4)]))), plain
+    )
+    deep = np.asarray(photo, np.uint16) * 257
+    for suffix in (".png", ".tiff"):
+        content = cv2.imencode(suffix, deep[..., ::-1])[1].tobytes()
+        assert np.abs(pixels_of(prepared_alone(content)).astype(int) - np.asarray(photo)).max() <= 1
+    palette = photo.quantize(32)
+    clear = np.asarray(palette.convert("RGB")).copy()
+    clear[np.asarray(palette) == 5] = 255
+    np.testing.assert_array_equal(pixels_of(prepared_alone(encoded(palette, "PNG", transparency=5))), clear)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()  # none for CMYK, so that it cannot be used
+    for options in ({}, {"icc_profile": profile}):
+        printed = pixels_of(prepared_alone(encoded(photo.convert("CMYK"), quality=95, **options)))
+        assert np.abs(printed.astype(int) - np.asarray(photo)).mean() < 5
+
+
+def test_causes_are_the_true_ones() -> None:
+    photo = drawing(3)
+    many = encoded(photo, progressive=True)
+    last = many.rindex(b"\xff\xda")
+    for content, reason in [
+        (many[:-2] + many[last:-2] * 200 + many[-2:], "JPEG of more than 100 scans"),
+        (encoded(photo)[:-20], "cut off"),
+        (encoded(photo, "PNG")[:-200], "cut off"),
+        (encoded(photo, "WEBP")[:-200], datasets.UNDECODABLE),
+        (encoded(photo, "AVIF")[:-200], datasets.UNDECODABLE),
+        (b"", "empty"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer, to be replaced by git lfs pull"),
+        (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC, to be saved as JPEG first"),
+        (b"<html>", "not a picture in a known format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "not a picture in a known format"),
+    ]:
+        assert prepared_alone(content) == reason
+
+
+def test_large_jpegs_are_decoded_at_a_fraction() -> None:
+    large = Image.fromarray(np.asarray(drawing(3, 512, 512))).resize((9600, 9000), Image.Resampling.BICUBIC)
+    pixels = pixels_of(prepared_alone(encoded(large, quality=90), resolution=256))  # more pixels than are decoded
+    expected = np.asarray(datasets._fit(large, 256))
+    assert pixels.shape == (256, 256, 3) and np.abs(pixels.astype(int) - expected).mean() < 2
+
+
+def test_black_bars_are_told_and_cut_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames, photos = tmp_path / "frames", fill(tmp_path / "photos", 2)
+    frames.mkdir()
+    for index, (width, height) in enumerate([(0, 20), (30, 0), (30, 20), (0, 0)]):
+        canvas = Image.new("RGB", (120 + 2 * width, 90 + 2 * height), (4, 4, 4))
+        canvas.paste(drawing(index, 120, 90), (width, height))
+        canvas.save(frames / f"{index}.jpg", quality=90)
+    night = np.asarray(drawing(7, 120, 90)).copy()
+    night[:30] = 0  # a dark sky alone is no bar
+    Image.fromarray(night).save(frames / "night.png")
+    source, cache = Source(photos=photos, anime=frames), tmp_path / "cache"
+    assert open_data(CONFIG, source, cache).anime_count == 5
+    told = "3 pictures would be learnt: cut them off with --set data.cut_bars=true (0.jpg, 1.jpg, 2.jpg)"
+    assert capsys.readouterr().out == f"anime: black bars at the edges of {told}\n"
+    cut = open_data(replace(CONFIG, cut_bars=True), source, cache)
+    assert "black bars at the edges of 3 pictures were cut off" in capsys.readouterr().out
+    for index in range(cut.anime_count):
+        picture = cut._anime.picture(index)[..., :3]
+        assert picture.shape[0] in range(84, 91) and picture.shape[1] in range(114, 121)
+
+
+def test_pictures_of_the_same_bytes_count_once(layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(layout / "train_photo" / "101.jpg", layout / "train_photo" / "copy.jpg")
+    assert open_data(CONFIG, Source(data=str(layout)), tmp_path / "cache").photo_count == 7
+    assert capsys.readouterr().out == "skipped photo: 1 the same as another: copy.jpg\n"
+
+
+def test_a_name_that_is_no_text(layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(layout / "train_photo" / "101.jpg", os.fsencode(layout) + b"/train_photo/\xff.jpg")
+    (layout / "train_photo" / os.fsdecode(b"\xfe.txt")).write_text("no picture")
+    assert open_data(CONFIG, Source(data=str(layout)), tmp_path / "cache").photo_count == 7
+    capsys.readouterr().out.encode("utf-8")
 
 
 def test_modes_orientation_and_animation(tmp_path: Path) -> None:
@@ -135,11 +367,7 @@ def test_the_centre_is_kept_and_shrinking_does_not_alias() -> None:
 
 def test_a_jpeg_of_the_right_size_is_kept_byte_by_byte(tmp_path: Path) -> None:
     def prepared(file: Path, resolution: int) -> bytes:
-        listing = sources.Listing("", {}, [])
-        config = datasets.PictureConfig(
-            name="one", kind="photo", resolution=resolution, target="", cut_bars=False, listing=listing
-        )
-        result = datasets._prepare(config, file.read_bytes)
+        result = prepared_alone(file.read_bytes(), resolution)
         assert not isinstance(result, str) and list(result.example) == ["photo"]
         return result.example["photo"]
 

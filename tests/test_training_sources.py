@@ -2,10 +2,13 @@
 
 import functools
 import http.server
+import os
 import shutil
 import threading
+import unicodedata
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +145,96 @@ def test_monet2photo_out_of_reach(layout: Path, tmp_path: Path, monkeypatch: pyt
     config = DataConfig(style="Hayao", photos="monet2photo", resolution=64, size=64)
     with pytest.raises(ValueError, match=r"monet2photo.zip cannot be reached .* data.photos=folder"):
         open_data(config, Source(data=str(layout)), tmp_path / "cache")
+
+
+# Folders as people have them
+
+
+def listed(folder: Path, config: DataConfig = CONFIG) -> tuple[list[str], list[str], sources.Located]:
+    """Names of photos and of frames."""
+    found = sources.locate(config, Source(data=str(folder)), folder / "cache")
+    assert found.photos is not None
+    return sorted(found.photos.pictures), sorted(found.anime.pictures), found
+
+
+def test_each_real_file_counts_once(layout: Path) -> None:
+    photos = layout / "train_photo"
+    whole = listed(layout)[0]
+    (photos / "2024").mkdir()
+    (photos / "a_link").symlink_to(photos)
+    (photos / "latest").symlink_to(".")
+    (photos / "2024" / "up").symlink_to("..")
+    (photos / "000.jpg").symlink_to("104.jpg")
+    (photos / "loop").symlink_to("loop")
+    (photos / "nowhere.jpg").symlink_to("deleted.jpg")
+    os.link(photos / "101.jpg", photos / "hard.jpg")
+    names, _, found = listed(layout)
+    assert names == whole and found.photos is not None
+    assert found.photos.left_out["link that leads nowhere"] == ["loop", "nowhere.jpg"]
+    twice = ["000.jpg", "2024/up", "a_link", "hard.jpg", "latest"]
+    assert sorted(found.photos.left_out["already here by another name"]) == twice
+
+
+def test_what_links_lead_to_elsewhere_is_taken(layout: Path, tmp_path: Path) -> None:
+    fill(tmp_path / "elsewhere", 2, first=200)
+    (layout / "train_photo" / "more").symlink_to(tmp_path / "elsewhere")
+    assert [name for name in listed(layout)[0] if "more" in name] == ["more/200.jpg", "more/201.jpg"]
+
+
+def test_a_link_to_itself_leaves_the_held_out_photos_out(layout: Path, tmp_path: Path) -> None:
+    (layout / "train_photo" / "latest").symlink_to(".")
+    data = open_data(replace(CONFIG, holdout=2), Source(data=str(layout)), tmp_path / "cache")
+    trained = [data._photos.picture(index)[..., :3] for index in range(data.photo_count)]
+    assert len(trained) == 5
+    assert not any(np.array_equal(photo, held) for photo in trained for held in data.held_out_photos())
+
+
+@pytest.mark.parametrize(
+    "name", ["@eaDir", ".@__thumb", ".thumbnails", "_thumb", "Thumbs", "2019_thumbnails", "#recycle", "$RECYCLE.BIN"]
+)
+def test_copies_that_systems_make_are_skipped(name: str, layout: Path) -> None:
+    whole = listed(layout)[:2]
+    for folder in (layout, layout / "train_photo", layout / "Hayao" / "style"):
+        fill(folder / name / "101.jpg", 1, first=300)
+        for extra in ("Thumbs.db", ".DS_Store", "._101.jpg", "desktop.ini", "ehthumbs_vista.db"):
+            (folder / extra).write_bytes(b"no picture")
+    assert listed(layout)[:2] == whole
+
+
+def test_a_folder_of_nothing_but_thumbnails(layout: Path) -> None:
+    shutil.rmtree(layout / "train_photo")
+    fill(layout / "train_photo" / "thumbs", 1)
+    with pytest.raises(ValueError, match=r"no pictures in .*train_photo, only 1 folder of thumbnails: thumbs"):
+        listed(layout)
+
+
+def test_capitals_and_umlauts_in_names(layout: Path) -> None:
+    whole = listed(layout)[:2]
+    (layout / "train_photo").rename(layout / "Train_Photo")
+    (layout / "Hayao" / "style").rename(layout / "Hayao" / "Style")
+    assert listed(layout)[:2] == whole
+    assert listed(layout, replace(CONFIG, style="HAYAO"))[:2] == whole
+    (layout / "Hayao").rename(layout / unicodedata.normalize("NFD", "Möwe"))
+    assert listed(layout, replace(CONFIG, style=unicodedata.normalize("NFC", "möwe")))[:2] == whole
+    fill(layout / "möwe" / "style", 1)
+    assert listed(layout, replace(CONFIG, style="möwe"))[1] == ["000.jpg"], "the very name comes first"
+
+
+def test_frames_without_the_folder_style(layout: Path, tmp_path: Path) -> None:
+    whole = listed(layout)[:2]
+    for frame in sorted((layout / "Hayao" / "style").iterdir()):
+        frame.rename(layout / "Hayao" / frame.name)
+    (layout / "Hayao" / "style").rmdir()
+    assert listed(layout)[:2] == whole, "without the smooth ones"
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    layout.rename(outer / "animegan")
+    assert listed(outer)[:2] == whole
+    with pytest.raises(ValueError, match="found styles Hayao"):
+        listed(outer, replace(CONFIG, style="Paprika"))
+    fill(outer / "animegan" / "Hayao" / "film", 1)
+    with pytest.raises(ValueError, match=r"Hayao holds frames and folders \(film\): move the frames .* to .*Hayao/style"):
+        listed(outer)
 
 
 # What may be wrong

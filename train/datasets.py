@@ -40,7 +40,14 @@ MAXIMUM_PIXELS = 80_000_000
 """That are decoded at most; below the size from which Pillow warns."""
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 """What pictures may be; Pillow's other readers, some of which start programs, never see a file."""
-HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+UNDECODABLE = "damaged, cut off, or of a kind that cannot be decoded"
+STARTS = (
+    (re.compile(rb"$"), "empty"),
+    (re.compile(rb"version https://git-lfs"), "Git LFS pointer, to be replaced by git lfs pull"),
+    (re.compile(rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1)", re.DOTALL), "HEIC, to be saved as JPEG first"),
+    (re.compile(rb"\xff\xd8|\x89PNG|GIF8|RIFF....WEBP|....ftypavi[fs]|BM|II\*|MM\0\*", re.DOTALL), UNDECODABLE),
+)
+"""How files begin that Pillow does not open, and why it does not."""
 AHEAD = 32
 """Pictures prepared or decoded before they are asked for."""
 PREPARE_AGAIN = "delete that folder, and it is made again"
@@ -167,7 +174,9 @@ def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> It
         if not prepared:
             try:
                 builder.download_and_prepare()
-            except (OSError, tf.errors.OpError) as error:
+            except Exception as error:
+                if not isinstance(error.__cause__ or error, (OSError, tf.errors.OpError)):  # TFDS raises some anew
+                    raise
                 if not builder.is_prepared():  # or another process has finished the same set first
                     failed = trouble.sentence(error, cache, "choose another --cache")
                     raise ValueError(f"cannot prepare pictures in {failed}") from error
@@ -195,7 +204,7 @@ def _read_set(builder: AnimeganPictures) -> Iterator[np.ndarray]:
     try:
         examples = tfds.as_numpy(builder.as_dataset(split="train", decoders=decoders, read_config=in_order))
         yield from _parallel(_decode_example, examples)
-    except (OSError, tf.errors.OpError) as error:
+    except (OSError, tf.errors.OpError, KeyError) as error:
         raise ValueError(trouble.sentence(error, builder.data_dir, PREPARE_AGAIN)) from error
 
 
@@ -309,11 +318,12 @@ def _decode(content: bytes, wanted: int) -> tuple[Image.Image, bytes | None]:
     except Image.DecompressionBombError:
         raise Unusable(too_large) from None
     except UnidentifiedImageError:
-        is_heic = content[4:8] == b"ftyp" and content[8:12] in HEIC_BRANDS
-        raise Unusable("HEIC, to be saved as JPEG first" if is_heic else "not a picture in a known format") from None
+        raise Unusable(
+            next((reason for start, reason in STARTS if start.match(content)), "not a picture in a known format")
+        ) from None
     except Exception as error:  # Pillow's readers raise nearly anything on broken files, and one must not stop thousands
         cut = isinstance(error, EOFError) or "truncated" in str(error)
-        raise Unusable("cut off" if cut else "damaged, or of a kind that cannot be decoded") from None
+        raise Unusable("cut off" if cut else UNDECODABLE) from None
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:

@@ -94,19 +94,19 @@ def light(picture: np.ndarray, chroma: float = 1.4, shadows: float = 9.0, split:
     factor = _full(np.hypot(lab[..., 1], lab[..., 2]), chroma)
     lab[..., 0] = _open(lab[..., 0], shadows)
     lab[..., 1:] = lab[..., 1:] * factor[..., None]
-    lab[..., 2] += split * _split(lab[..., 0])
+    lab[..., 2] = lab[..., 2] + split * _split(lab[..., 0])
     return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1), np.float32)
 
 
 def unlight(picture: np.ndarray, chroma: float = 1.4, shadows: float = 9.0, split: float = 1.0) -> np.ndarray:
     """What `light` would have made this picture of."""
     lab = cv2.cvtColor(picture.astype(np.float32), cv2.COLOR_RGB2LAB)
-    lab[..., 2] -= split * _split(lab[..., 0])
+    lab[..., 2] = lab[..., 2] - split * _split(lab[..., 0])
     levels, colours = np.linspace(0, 100, 512), np.linspace(0, 140, 512)
     lab[..., 0] = np.interp(lab[..., 0], _open(levels, shadows), levels)
     full = np.hypot(lab[..., 1], lab[..., 2])
     dull = np.interp(full, colours * _full(colours, chroma), colours)
-    lab[..., 1:] *= (dull / np.maximum(full, 1e-6)).astype(np.float32)[..., None]
+    lab[..., 1:] = lab[..., 1:] * (dull / np.maximum(full, 1e-6))[..., None]
     return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1), np.float32)
 
 

@@ -273,27 +273,26 @@ def _files(folder: Tree, deep: bool) -> tuple[dict[str, Tree], dict[str, list[st
     """
     files: dict[str, Tree] = {}
     left_out: dict[str, list[str]] = {}
-    seen = {_identity(folder)}
-    here, links = deque((entry.name, entry) for entry in _entries(folder)), deque[tuple[str, Any]]()
+    seen = set()
+    here, links = deque[tuple[str, Any]]([("", folder)]), deque[tuple[str, Any]]()
     while here or links:
         name, entry = here.popleft() if here else links.popleft()
-        if isinstance(entry, Path) and entry.is_symlink() and not entry.exists():
+        if isinstance(entry, Path) and not entry.exists() and entry.is_symlink():
             left_out.setdefault("link that leads nowhere", []).append(name)
-            continue
-        if entry.is_dir() and (not deep or THUMBNAILS.fullmatch(entry.name)):
-            if deep:
-                left_out.setdefault("folder of thumbnails", []).append(name)
-            continue
-        identity = _identity(entry)
-        if identity in seen:
+        elif (identity := _identity(entry)) in seen:
             left_out.setdefault("already here by another name", []).append(name)
-        elif entry.is_dir():
-            for inner in _entries(entry):
-                later = links if isinstance(inner, Path) and inner.is_symlink() else here
-                later.append((f"{name}/{inner.name}", inner))
         elif entry.is_file():
             files[name] = entry
-        seen.add(identity)
+            seen.add(identity)
+        elif name and not deep:
+            continue
+        elif name and THUMBNAILS.fullmatch(entry.name):
+            left_out.setdefault("folder of thumbnails", []).append(name)
+        elif entry.is_dir():
+            seen.add(identity)
+            for inner in _entries(entry):
+                later = links if isinstance(inner, Path) and inner.is_symlink() else here
+                later.append((f"{name}/{inner.name}" if name else inner.name, inner))
     return dict(sorted(files.items())), left_out
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 
 REMEDIES = {
@@ -12,7 +13,7 @@ REMEDIES = {
     errno.ENFILE: "close other programs, which hold all files that the system can open",
     errno.EACCES: "give yourself the permission",
     errno.EPERM: "give yourself the permission",
-    errno.ENOENT: "it was there a moment ago: start again when nobody changes it",
+    errno.ENOENT: "see that it is there and stays there",
     errno.EIO: "the disk or its connection fails: look after it first",
     errno.ESTALE: "the network's folder was lost: connect it again",
 }
@@ -26,8 +27,9 @@ def sentence(error: Exception, path: Path | str, otherwise: str) -> str:
         path: the file or folder of the user that it is about.
         otherwise: the remedy where the cause has none of its own, and the second choice where it has.
     """
+    words = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(error), flags=re.DOTALL)  # without TensorFlow's own references
     for number, remedy in REMEDIES.items():
-        if getattr(error, "errno", None) == number or os.strerror(number).lower() in str(error).lower():
+        if getattr(error, "errno", None) == number or os.strerror(number).lower() in words.lower():
             return f"{path}: {os.strerror(number)}: {remedy}, or {otherwise}"
-    cause = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    cause = getattr(error, "strerror", None) or " ".join(words.split()) or type(error).__name__
     return f"{path}: {cause}: {otherwise}"

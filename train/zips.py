@@ -4,6 +4,7 @@ open_zip(path, folder)   its table of contents, cleaned: names with "/", each on
 read_entry(entry)        the bytes of one file in it
 """
 
+import lzma
 import re
 import stat
 import struct
@@ -47,11 +48,16 @@ def open_zip(path: Path, folder: str) -> zipfile.Path:
             holding far more than pictures do.
     """
     try:
+        head, end = _ends(path)
+        if end[:2] not in (b"", b"\x00\x00", b"\xff\xff"):
+            raise ValueError(f"{path} is the last part of a zip in several: {UNPACK}")
         archive = zipfile.ZipFile(path)
     except OSError as error:
         raise ValueError(sentence(error, path, AGAIN)) from None
-    except Exception as error:  # nearly any kind, for a malformed table of contents
-        raise ValueError(f"{path} {_trouble(path, error)}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} has names that are no UTF-8 although it says so, or is damaged there: {UNPACK}") from None
+    except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
+        raise ValueError(f"{path} {_trouble(head, end, error)}") from None
     infos = [info for info in archive.infolist() if not stat.S_ISLNK(info.external_attr >> 16)]
     _check(path, infos)
     encoding = _encoding([_bytes(info) for info in infos if not info.flag_bits & 0x800], folder)
@@ -70,25 +76,25 @@ def read_entry(entry: zipfile.Path) -> bytes:
         if error.errno is not None:
             raise ValueError(sentence(error, str(entry.root.filename), AGAIN)) from None
         cause: Exception = error  # bzip2's, for damaged data
-    except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, zlib.error) as error:
+    except (zipfile.BadZipFile, lzma.LZMAError, EOFError, RuntimeError, ValueError, zlib.error) as error:
         cause = error
     raise ValueError(f"{entry.root.filename} is damaged at {entry.at} ({cause}): {AGAIN}")
 
 
-def _trouble(path: Path, error: Exception) -> str:
-    """What is wrong with a file that cannot be opened as a zip, and the remedy."""
+def _ends(path: Path) -> tuple[bytes, bytes]:
+    """How a file begins, and what follows the mark of a zip's end in it; nothing without that mark."""
     with open(path, "rb") as file:
         head = file.read(512)
-        size = file.seek(0, 2)
-        file.seek(max(0, size - 2**16 - 22))
+        file.seek(max(0, file.seek(0, 2) - 2**16 - 22))
         _, found, end = file.read().rpartition(b"PK\x05\x06")
+        return head, end if found else b""
+
+
+def _trouble(head: bytes, end: bytes, error: Exception) -> str:
+    """What is wrong with a file that cannot be opened as a zip, and the remedy."""
     if not head:
         return f"is empty: {AGAIN}"
-    if isinstance(error, UnicodeDecodeError):
-        return f"holds names that are no UTF-8 although it says so: {UNPACK}"
-    if found and end[:2] not in (b"\x00\x00", b"\xff\xff"):
-        return f"is the last part of a zip in several: {UNPACK}"
-    if found:
+    if end:
         return f"is a damaged zip ({error}): {AGAIN}"
     if head.startswith(b"PK\x03\x04"):
         return f"was cut off, its end with the table of contents is missing: {AGAIN}"
