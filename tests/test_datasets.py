@@ -152,7 +152,7 @@ def test_killed_while_preparing(layout: Path, tmp_path: Path) -> None:
 import os, signal
 from pathlib import Path
 from train import datasets, sources
-from train.experiments import DataConfig
+from train.settings import DataConfig
 datasets.smooth_edges = lambda image: os.kill(os.getpid(), signal.SIGKILL)
 datasets.open_data(DataConfig(resolution=0, size=64), sources.Source(data={str(layout)!r}), Path({str(cache)!r}))
 """
