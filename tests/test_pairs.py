@@ -5,15 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from folders import fill
+from PIL import Image, ImageOps
 
 from hub_export import checkpoint, pixels
 from train import losses
 from train.batches import TrainingData
+from train.datasets import open_data
 from train.engine import state
 from train.experiments import get_experiment
 from train.loop import Run
+from train.run import main, parser
 from train.run_folder import RunFolder
 from train.settings import DataConfig, Experiment, override
+from train.sources import Source
 
 
 def tiny(*settings: str) -> Experiment:
@@ -82,6 +87,55 @@ def test_photos_alone_are_enough():
     again = list(data.batches(2, seed=0, start_step=3).take(3).as_numpy_iterator())
     for wanted, found in zip(elements[3:], again, strict=True):
         np.testing.assert_array_equal(wanted["photo"], found["photo"])
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Photos in two folders, and their negatives as drawings, one of them larger and one of another shape."""
+    fill(tmp_path / "photos", 6)
+    fill(tmp_path / "photos" / "more", 2, first=6)
+    for path in (tmp_path / "photos").rglob("*.jpg"):
+        name = path.relative_to(tmp_path / "photos").with_suffix(".png")
+        (tmp_path / "drawings" / name).parent.mkdir(parents=True, exist_ok=True)
+        drawing = ImageOps.invert(Image.open(path))
+        shape = {"001": (160, 144), "002": (200, 100)}.get(path.stem, drawing.size)
+        drawing.resize(shape, Image.Resampling.NEAREST).save(tmp_path / "drawings" / name)
+    return tmp_path
+
+
+def test_a_photo_goes_with_the_drawing_of_its_name(folders: Path, capsys: pytest.CaptureFixture[str]):
+    (folders / "drawings" / "003.png").unlink()
+    source = Source.of(None, str(folders / "photos"), None, str(folders / "drawings"))
+    data = open_data(DataConfig(resolution=0, size=64, augment="crop"), source, folders / "cache")
+    assert (data.photo_count, data.anime_count) == (6, 0)
+    told = capsys.readouterr().out
+    assert "1 of another shape than its drawing: 002.jpg" in told and "1 without a drawing: 003.jpg" in told
+    for element in data.batches(3, seed=0, entries={"photo", "target"}).take(4).as_numpy_iterator():
+        assert np.abs(element["target"] + element["photo"]).mean() < 0.02
+    with pytest.raises(ValueError, match=r"leave out data\.target, or leave out --drawings"):
+        open_data(DataConfig(target="light"), source, folders / "cache")
+
+
+def test_drawings_of_no_photo_are_refused(folders: Path):
+    (folders / "others").mkdir()
+    Image.new("RGB", (80, 72), "red").save(folders / "others" / "x.png")
+    source = Source.of(None, str(folders / "photos"), None, str(folders / "others"))
+    with pytest.raises(ValueError, match=r"no photo in .* has a drawing of its name in .*: name them alike, as 000.jpg and"):
+        open_data(DataConfig(), source, folders / "cache")
+
+
+def test_the_command_imitates_a_folder_of_drawings(folders: Path):
+    small = ["data.size=32", "data.holdout=1", "generator.channels=4", "schedule.batch=2", "schedule.length=6 steps"]
+    given = ["--photos", str(folders / "photos"), "--drawings", str(folders / "drawings")]
+    where = ["--cache", str(folders / "cache"), "--runs", str(folders / "runs"), "--name", "negative"]
+    settings = [part for setting in small for part in ("--set", setting)]
+    main(parser().parse_args(["pairs", *given, *where, *settings]))
+    record = checkpoint.read_record(folders / "runs" / "negative" / "step-000006")
+    assert record.data["source"] == "Own pictures: photos and drawings." and record.data["anime"] == 0
+    with pytest.raises(ValueError, match="nothing to imitate: give drawings of the photos with --drawings DIR"):
+        main(parser().parse_args(["pairs", *given[:2], *where[:-1], "without", *settings]))
+    with pytest.raises(ValueError, match="AnimeGAN learns from anime frames: give them with --anime DIR"):
+        main(parser().parse_args(["smoke", *given[:2], *where[:-1], "frameless"]))
 
 
 def test_it_learns_its_targets_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path):

@@ -275,8 +275,8 @@ def test_folders_and_zips_that_are_not_in_the_layout(layout: Path, tmp_path: Pat
 def test_contradictions_on_the_command_line(layout: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="choose one"):
         Source.of("data", "photos", None)
-    with pytest.raises(ValueError, match="--photos DIR needs --anime DIR"):
-        Source.of(None, "photos", None)
+    with pytest.raises(ValueError, match="--drawings DIR needs --photos DIR"):
+        Source.of(None, None, None, "drawings")
     photos, anime = layout / "train_photo", layout / "Hayao" / "style"
     monet = DataConfig(photos="monet2photo")
     for config, source, message in [
@@ -285,6 +285,7 @@ def test_contradictions_on_the_command_line(layout: Path, tmp_path: Path) -> Non
         (CONFIG, Source(photos=photos, anime=layout / "missing"), "--anime .*missing is not a folder"),
         (CONFIG, Source(photos=layout, anime=anime), "hold each other"),
         (CONFIG, Source(photos=anime, anime=anime), "hold each other"),
+        (CONFIG, Source(photos=photos, anime=anime, drawings=anime), "--anime .* and --drawings .* hold each other"),
         (monet, Source(photos=photos, anime=anime), "leave --photos out"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -51,6 +51,11 @@ class TrainingData:
             )
         self._photos, self._anime = _Store(photos), _Store(anime) if anime else None
 
+    @property
+    def has_targets(self) -> bool:
+        """Whether a photo is to become something else than itself."""
+        return self._photos.channels == 6
+
     def summary(self) -> dict[str, Any]:
         """For the record: counts of what is trained on, what was held out, source and terms."""
         return {

@@ -5,7 +5,6 @@ stored beside it. Likewise a photo and its target, what `targets.py` paints of i
 """
 
 import contextlib
-import functools
 import hashlib
 import io
 import json
@@ -55,6 +54,8 @@ BAR_BLACK, BAR_LEAST, BAR_BLUR = 24, 0.015, 2
 """A bar's brightest value (video's black is 16), its least share of the picture's height or width, and the pixels that its
 inner edge is blurred over."""
 
+SHAPE_TOLERANCE = 0.02
+"""By how much a drawing's width to height may differ from its photo's."""
 LAYERS = ("photo", "target", "anime", "smooth", "unpainted")
 """What an example may hold, in the order of channels in memory."""
 PAINTED = {"photo": "target", "anime": "unpainted"}
@@ -77,7 +78,9 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
         located = locate(config, source, cache)
     except OSError as error:
         raise ValueError(trouble.sentence(error, error.filename or cache, "choose other pictures")) from None
-    anime = _open_set("anime", located.anime, config, cache)
+    if located.photos and located.photos.drawings and config.target:
+        raise ValueError("--drawings are the targets: leave out data.target, or leave out --drawings")
+    anime = _open_set("anime", located.anime, config, cache) if located.anime else iter(())
     if located.photos is None:
         photos = _fit_photos(monet2photo(cache), config)
     else:
@@ -122,7 +125,7 @@ class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
         features = {config.kind: tfds.features.Image(shape=(None, None, 3))}
         if config.kind == "anime":
             features["smooth"] = tfds.features.Image(shape=(None, None, 3))
-        if config.target:
+        if config.target or config.listing.drawings:
             features[PAINTED[config.kind]] = tfds.features.Image(shape=(None, None, 3))
         metadata = tfds.core.MetadataDict(skipped={}, bars=[])
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features), metadata=metadata)
@@ -132,13 +135,12 @@ class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self) -> Iterator[tuple[bytes, dict[str, bytes]]]:
         config = self.builder_config
-        pictures = config.listing.pictures
+        pictures, drawings = config.listing.pictures, config.listing.drawings
+        reads = [(read, drawings.get(name)) for name, read in pictures.items()]
         skipped = {reason: list(names) for reason, names in config.listing.left_out.items()}
         bars: list[str] = []
         seen: set[bytes] = set()
-        results = tqdm(
-            _parallel(functools.partial(_prepare, config), pictures.values()), config.kind, len(pictures), unit="picture"
-        )
+        results = tqdm(_parallel(lambda read: _prepare(config, *read), reads), config.kind, len(pictures), unit="picture")
         for name, result in zip(pictures, results, strict=True):
             if isinstance(result, str):
                 skipped.setdefault(result, []).append(name)
@@ -254,12 +256,16 @@ class _Prepared:
     has_bars: bool
 
 
-def _prepare(config: PictureConfig, read: Callable[[], bytes]) -> _Prepared | str:
+def _prepare(
+    config: PictureConfig, read: Callable[[], bytes], read_drawing: Callable[[], bytes] | None = None
+) -> _Prepared | str:
     """One example, or why there is none. Raises ValueError where the file cannot be read."""
     try:
         content = read()
         digest = hashlib.sha256(content).digest()
-        picture, plain_jpeg = _decode(content, (config.resolution or MAXIMUM_SHORTER_SIDE))
+        wanted = config.resolution or MAXIMUM_SHORTER_SIDE
+        picture, plain_jpeg = _decode(content, wanted)
+        drawing = _alike(_decode(read_drawing(), wanted)[0], picture) if read_drawing else None
     except Unusable as reason:
         return str(reason)
     inner = _without_bars(np.asarray(picture))
@@ -276,7 +282,16 @@ def _prepare(config: PictureConfig, read: Callable[[], bytes]) -> _Prepared | st
     if config.target:
         paint = targets.paint if config.kind == "photo" else targets.unpaint
         example[PAINTED[config.kind]] = _png(Image.fromarray(paint(colour, config.target)))
+    elif drawing:
+        example["target"] = _png(_fit(drawing.crop(inner) if inner and config.cut_bars else drawing, config.resolution))
     return _Prepared(example, digest, inner is not None)
+
+
+def _alike(drawing: Image.Image, photo: Image.Image) -> Image.Image:
+    """A drawing at its photo's size. Raises Unusable if it is of another shape."""
+    if abs(drawing.width * photo.height / (drawing.height * photo.width) - 1) > SHAPE_TOLERANCE:
+        raise Unusable("of another shape than its drawing")
+    return drawing if drawing.size == photo.size else drawing.resize(photo.size, Image.Resampling.LANCZOS)
 
 
 def _decode(content: bytes, wanted: int) -> tuple[Image.Image, bytes | None]:

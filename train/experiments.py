@@ -233,6 +233,12 @@ cel = _register(
     },
 )
 _register(
+    cel,
+    "pairs",
+    "How near does a small generator come to one's own filter, hand or model, given photos and drawings of them?",
+    data={"target": "", "redrawn": 0.0, "holdout": 8},
+)
+_register(
     official_v2,
     "smoke",
     "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.",

@@ -3,11 +3,14 @@
 locate(config, Source(data="DIR"), cache)         AnimeGAN's layout: STYLE/style and train_photo, a folder or a zip
 locate(config, Source(data="official"), cache)    the official release, downloaded once
 locate(config, Source(photos=A, anime=B), cache)  two folders of pictures of any size
+locate(config, Source(photos=A, drawings=B), cache)  photos, and a drawing of each by the same name
+locate(config, Source(photos=A), cache)           photos alone, for a target that is painted
 locate(config, Source(), cache)                   style "generated": drawn here, no files
 """
 
 import functools
 import io
+import itertools
 import os
 import re
 import unicodedata
@@ -56,7 +59,9 @@ class Source:
 
     Args:
         data: a folder or zip in AnimeGAN's layout, or "official" to download AnimeGAN's release.
-        photos, anime: two folders of pictures; photos may be missing with DataConfig.photos "monet2photo".
+        photos, anime: two folders of pictures; photos may be missing with DataConfig.photos "monet2photo", anime where
+            a recipe looks at no frames.
+        drawings: a folder with a drawing of every photo, of the photo's name whatever the ending.
 
     Raises:
         ValueError: contradicting or half a pair.
@@ -65,17 +70,18 @@ class Source:
     data: str | None = None
     photos: Path | None = None
     anime: Path | None = None
+    drawings: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.data is not None and (self.photos or self.anime):
-            raise ValueError("both --data and --photos/--anime given: choose one")
-        if self.photos is not None and self.anime is None:
-            raise ValueError("--photos DIR needs --anime DIR")
+        if self.data is not None and (self.photos or self.anime or self.drawings):
+            raise ValueError("both --data and --photos/--anime/--drawings given: choose one")
+        if self.drawings is not None and self.photos is None:
+            raise ValueError("--drawings DIR needs --photos DIR, the photos that they are of")
 
     @classmethod
-    def of(cls, data: str | None, photos: str | None, anime: str | None) -> "Source":
-        """From the values of --data, --photos and --anime."""
-        return cls(data, Path(photos) if photos else None, Path(anime) if anime else None)
+    def of(cls, data: str | None, photos: str | None, anime: str | None, drawings: str | None = None) -> "Source":
+        """From the values of --data, --photos, --anime and --drawings."""
+        return cls(data, *(Path(folder) if folder else None for folder in (photos, anime, drawings)))
 
 
 class Unusable(Exception):
@@ -91,14 +97,16 @@ class Listing:
     identity: list[Any]
     left_out: Mapping[str, list[str]] = field(default_factory=dict)
     """Names of what was found and is no picture of its own, by reason."""
+    drawings: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
+    """Of every picture, by the picture's name, or none at all."""
 
 
 @dataclass(frozen=True)
 class Located:
-    """`photos` is None for monet2photo."""
+    """`photos` is None for monet2photo, `anime` where there are no frames."""
 
     photos: Listing | None
-    anime: Listing
+    anime: Listing | None
     sentence: str
     terms: str
 
@@ -109,6 +117,7 @@ def locate(config: DataConfig, source: Source, cache: Path) -> Located:
     own_terms = "Photos and frames belong to their owners, whose terms this program does not know."
     if source.photos is not None and from_monet:
         raise ValueError("--photos given, but data.photos is monet2photo: leave --photos out, or set data.photos=folder")
+    anime: Listing | None
     if source.data is not None:
         official = source.data == OFFICIAL
         root = _open_root(_download_official(cache) if official else Path(source.data), config.style)
@@ -121,13 +130,15 @@ def locate(config: DataConfig, source: Source, cache: Path) -> Located:
         else:
             sentence = f"Style {config.style} of {Path(source.data).resolve().name}, in AnimeGAN's layout."
             terms = own_terms
-    elif source.anime is not None:
+    elif source.anime is not None or source.photos is not None:
         if source.photos is None and not from_monet:
             raise ValueError("--anime DIR needs --photos DIR, or data.photos=monet2photo")
         _check_apart(source)
-        anime = _list_own(source.anime, "--anime")
+        anime = None if source.anime is None else _list_own(source.anime, "--anime")
         photos = None if source.photos is None else _list_own(source.photos, "--photos")
-        named = [folder.resolve().name for folder in (source.photos, source.anime) if folder]
+        if photos and source.drawings is not None:
+            photos = _with_drawings(photos, _list_own(source.drawings, "--drawings"))
+        named = [folder.resolve().name for folder in (source.photos, source.drawings, source.anime) if folder]
         sentence, terms = f"Own pictures: {' and '.join(named)}.", own_terms
     elif config.style == GENERATED:
         anime = _list_generated("anime")
@@ -136,7 +147,7 @@ def locate(config: DataConfig, source: Source, cache: Path) -> Located:
     else:
         raise ValueError(
             f"no pictures given for style {config.style}: pass --data DIR (or a zip) in AnimeGAN's layout, "
-            "--data official to download AnimeGAN's release, or --photos DIR --anime DIR"
+            "--data official to download AnimeGAN's release, or --photos DIR with --anime DIR or --drawings DIR"
         )
     if from_monet:
         sentence += " Photos: trainB of TFDS cycle_gan/monet2photo."
@@ -206,12 +217,27 @@ def _list_own(folder: Path, flag: str) -> Listing:
     return _list(folder, str(folder))
 
 
+def _with_drawings(photos: Listing, drawings: Listing) -> Listing:
+    """The photos of which there is a drawing, by the path below their folder without its ending."""
+    by_stem = {Path(name).with_suffix(""): read for name, read in drawings.pictures.items()}
+    drawn = {name: by_stem[stem] for name in photos.pictures if (stem := Path(name).with_suffix("")) in by_stem}
+    if not drawn:
+        raise ValueError(
+            f"no photo in {photos.label} has a drawing of its name in {drawings.label}: name them alike, as "
+            f"{first_names(list(photos.pictures)[:1])} and {Path(next(iter(photos.pictures))).stem}.png"
+        )
+    without = [name for name in photos.pictures if name not in drawn]
+    left_out = {**photos.left_out, **({"without a drawing": without} if without else {})}
+    paired = {name: read for name, read in photos.pictures.items() if name in drawn}
+    return Listing(photos.label, paired, [photos.identity, drawings.identity], left_out, drawn)
+
+
 def _check_apart(source: Source) -> None:
-    if source.photos is None or source.anime is None:
-        return
-    photos, anime = source.photos.resolve(), source.anime.resolve()
-    if photos == anime or photos in anime.parents or anime in photos.parents:
-        raise ValueError(f"--photos {source.photos} and --anime {source.anime} hold each other: give two separate folders")
+    folders = {"--photos": source.photos, "--anime": source.anime, "--drawings": source.drawings}
+    given = [(flag, folder, folder.resolve()) for flag, folder in folders.items() if folder]
+    for (flag, folder, real), (other_flag, other, other_real) in itertools.combinations(given, 2):
+        if real == other_real or real in other_real.parents or other_real in real.parents:
+            raise ValueError(f"{flag} {folder} and {other_flag} {other} hold each other: give separate folders")
 
 
 def _list(folder: Tree, label: str, deep: bool = True) -> Listing:

@@ -58,6 +58,11 @@ class Recipe:
         """The weights of the terms of "generator"."""
         return {"generator": {"pixel": self.loss.pixel_weight, "gradient": self.loss.gradient_weight}}
 
+    def check(self, data: TrainingData) -> None:
+        """There must be something to imitate."""
+        if not data.has_targets:
+            raise ValueError("nothing to imitate: give drawings of the photos with --drawings DIR, or set data.target")
+
     def step(self, batch: Batch, moment: Moment) -> Terms:
         """One step on `photo` and `target`, each (B, S, S, 3) float32 [-1, 1]."""
         schedule = self.experiment.schedule
