@@ -87,6 +87,31 @@ def test_split_light_cools_the_darks_and_warms_the_lights():
     assert painting.light(bright)[0, 0, 0] > painting.light(bright)[0, 0, 2] + 0.01
 
 
+def test_shades_come_in_steps_and_lighter_stays_lighter():
+    grays = np.repeat(np.linspace(0, 1, 256, dtype=np.float32)[None, :, None], 3, axis=2)
+    lightness = cv2.cvtColor(painting.quantise(grays, 5, 6.0), cv2.COLOR_RGB2LAB)[0, :, 0]
+    assert (np.diff(lightness) > -0.2).all()
+    near = [np.abs(lightness - middle).min() for middle in (10, 30, 50, 70, 90)]
+    assert max(near) < 2
+    at_a_border = np.abs(lightness[:, None] - [20, 40, 60, 80]).min(1) < 5
+    assert at_a_border.mean() < 0.25, "half of a ramp without steps"
+
+
+def test_light_spills_over_and_darkness_does_not():
+    picture = step((0.1, 0.1, 0.1), (0.95, 0.95, 0.95))
+    spilt = painting.bloom(picture, 0.5, 6.0)
+    assert spilt[24, 20, 0] > 0.15 and spilt[24, 0, 0] == pytest.approx(0.1, abs=1e-3)
+    dark = np.full((20, 20, 3), 0.3, np.float32)
+    np.testing.assert_allclose(painting.bloom(dark, 1.0), dark, atol=1e-6)
+
+
+def test_at_dusk_all_is_blue_and_lamps_stay_lit():
+    wall, lamp = (np.full((2, 2, 3), colour, np.float32) for colour in ((0.6, 0.6, 0.6), (0.85, 0.6, 0.15)))
+    of_wall, of_lamp = painting.dusk(wall)[0, 0], painting.dusk(lamp)[0, 0]
+    assert of_wall[2] > of_wall[0] + 0.08 and of_wall @ painting.LUMA < 0.45
+    assert of_lamp @ painting.LUMA > 0.8 * (lamp[0, 0] @ painting.LUMA)
+
+
 def test_a_line_lies_on_the_dark_side_of_a_border_and_nowhere_else():
     photo = step((0.35, 0.25, 0.2), (0.85, 0.8, 0.7))
     drawn = painting.outline(photo, photo)

@@ -232,6 +232,32 @@ cel = _register(
         "checkpoint_epochs": 2,
     },
 )
+LOOK: dict[str, Any] = {"init": "bundled:cel@epoch-012", "schedule": {"length": "900 steps", "generator_rate": 5e-4}}
+"""How another look is learnt by a generator that draws already."""
+
+for _name, _question, _target in (
+    (
+        "background",
+        "Does a target of larger dabs and few lines give the painted background of a film?",
+        "denoise | flat(0.006) | dabs(5) | light(1.6, 12, 1.5) | bloom(0.15) | lines(0.3, 1, 0.6)",
+    ),
+    (
+        "ink",
+        "Do shades in steps and heavy lines give a comic?",
+        "denoise | flat(0.02) | dabs(4) | shades(5) | light(1, 6, 0) | lines(1.6, 1.8, 0.97)",
+    ),
+    (
+        "sky",
+        "Do full colours, cool darks and light that spills over give a luminous sky?",
+        "denoise | flat | dabs(4) | light(1.8, 16, 3) | bloom(0.55, 16) | lines(0.7, 0.9, 0.7)",
+    ),
+    (
+        "evening",
+        "Can a photo of a day be drawn as its evening?",
+        "denoise | flat | dabs | light(1.2, 4, 0) | dusk | lines(0.8)",
+    ),
+):
+    _register(cel, _name, _question, data={"target": _target, "redrawn": 0.0}, **LOOK)
 _register(
     cel,
     "pairs",

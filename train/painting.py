@@ -122,6 +122,31 @@ def _split(lightness: np.ndarray) -> np.ndarray:
     return 2 * _ramp(lightness, 55, 90) - 4 * (1 - _ramp(lightness, 8, 38))
 
 
+def quantise(picture: np.ndarray, levels: int = 6, sharpness: float = 3.0) -> np.ndarray:
+    """Shades in steps, as an inker's: L in so many levels, with soft borders between them (Winnemöller et al. 2006)."""
+    lab = cv2.cvtColor(picture.astype(np.float32), cv2.COLOR_RGB2LAB)
+    step = 100 / levels
+    middle = (np.floor(lab[..., 0] / step) + 0.5) * step
+    lab[..., 0] = middle + step / 2 * np.tanh(sharpness * 2 * (lab[..., 0] - middle) / step) / np.tanh(sharpness)
+    return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1), np.float32)
+
+
+def bloom(picture: np.ndarray, strength: float = 0.4, radius: float = 12.0) -> np.ndarray:
+    """Light that spills over: what is bright is blurred by a radius in pixels and screened over the picture."""
+    bright = _blur(picture * _ramp(picture @ LUMA, 0.6, 0.95)[..., None], radius)
+    return np.asarray(1 - (1 - picture) * (1 - strength * bright), np.float32)
+
+
+def dusk(picture: np.ndarray, strength: float = 1.0) -> np.ndarray:
+    """Evening: all is darker and blue, and warm bright colours stay lit as lamps are."""
+    lab = cv2.cvtColor(picture.astype(np.float32), cv2.COLOR_RGB2LAB)
+    lightness, a, b = lab[..., 0], lab[..., 1], lab[..., 2]
+    share = strength * (1 - 0.8 * _ramp(b, 12, 45) * _ramp(lightness, 45, 75))
+    dark = lightness * (1 - 0.42 * share * (1 - 0.25 * _ramp(lightness, 70, 100)))
+    blue = np.stack([dark, a * (1 - 0.35 * share) + 3 * share, b * (1 - 0.45 * share) - 20 * share], axis=-1)
+    return np.asarray(np.clip(cv2.cvtColor(blue.astype(np.float32), cv2.COLOR_LAB2RGB), 0, 1), np.float32)
+
+
 def outline(
     picture: np.ndarray, photo: np.ndarray, strength: float = 1.1, width: float = 1.15, darkness: float = 0.85
 ) -> np.ndarray:

@@ -60,6 +60,24 @@ def light(
     return painting.light(picture, chroma, shadows, split)
 
 
+@operation()
+def shades(picture: np.ndarray, photo: np.ndarray, levels: float = 6.0, sharpness: float = 3.0) -> np.ndarray:
+    """Light in steps, as an inker's."""
+    return painting.quantise(picture, round(levels), sharpness)
+
+
+@operation()
+def bloom(picture: np.ndarray, photo: np.ndarray, strength: float = 0.4, radius: float = 12.0) -> np.ndarray:
+    """What is bright spills over."""
+    return painting.bloom(picture, strength, radius)
+
+
+@operation()
+def dusk(picture: np.ndarray, photo: np.ndarray, strength: float = 1.0) -> np.ndarray:
+    """Evening: dark and blue, with warm lights."""
+    return painting.dusk(picture, strength)
+
+
 @operation(undo=lambda picture, *numbers: painting.erase_lines(picture))
 def lines(
     picture: np.ndarray, photo: np.ndarray, strength: float = 1.1, width: float = 1.15, darkness: float = 0.85
