@@ -28,6 +28,10 @@ from train.run_folder import RunFolder, superseded, writing
 from train.settings import Experiment, override, to_dict
 
 Starter = Callable[..., Run]
+pytestmark = [  # eager steps need no tracing; the data's graph stays one
+    pytest.mark.usefixtures("eager"),
+    pytest.mark.filterwarnings("ignore:Even though the .tf.config"),
+]
 
 
 def pictures(experiment: Experiment, seed: int = 0) -> TrainingData:

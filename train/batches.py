@@ -145,7 +145,7 @@ class TrainingData:
             ValueError: augmentation makes new pictures of them.
         """
         if self.config.augment != "none":
-            raise ValueError(f"pictures change with data.augment={self.config.augment}, so their features cannot be kept")
+            raise ValueError(f"pictures change with data.augment={self.config.augment}, so their features cannot be cached")
         seed = tf.zeros(2, tf.int64)
         photos = tf.data.Dataset.range(self.photo_count).map(lambda index: self._photo(index, seed))
         frames = tf.data.Dataset.range(self.anime_count).map(lambda index: self._frame(index, seed))
