@@ -123,7 +123,7 @@ def _split(lightness: np.ndarray) -> np.ndarray:
 
 
 def quantise(picture: np.ndarray, levels: int = 6, sharpness: float = 3.0) -> np.ndarray:
-    """Shades in steps, as an inker's: L in so many levels, with soft borders between them (Winnemöller et al. 2006)."""
+    """Shades in steps, as an inker's: L is drawn to multiples of 100 / levels (Winnemöller et al. 2006)."""
     lab = cv2.cvtColor(picture.astype(np.float32), cv2.COLOR_RGB2LAB)
     step = 100 / levels
     middle = (np.floor(lab[..., 0] / step) + 0.5) * step
