@@ -7,6 +7,9 @@ from hub_export.checkpoint import SAMPLES, Record
 TAG = "animegan-lab"
 """The Hub tag by which experiments are found."""
 
+MAX_SETTING = 200
+"""Characters of a setting's value that are shown."""
+
 FIGURES = {
     "style": "style distance (1000 × MMD² of patch features to held-out anime): lower is more anime",
     "independent_style": "independent style distance, in EfficientNet-Lite0, against which nothing was trained",
@@ -102,14 +105,20 @@ def _measured(record: Record) -> str:
 
 
 def _start(record: Record) -> str:
-    init, loss = record.config.get("init"), record.config.get("loss")
-    by = loss.get("drawn_by") if isinstance(loss, dict) else None
     sentences = []
-    if init:
-        sentences.append(f"The generator started from `{init}`, whose own compute is not counted here.")
-    if by:
-        sentences.append(f"It was held to what `{'`, `'.join(by.split(','))}` draw, whose compute is not counted here.")
+    if init := record.config.get("init"):
+        sentences.append(f"The generator started from `{_cell(init)}`, whose own compute is not counted here.")
+    if teachers := _teachers(record):
+        named = ", ".join(f"`{_cell(teacher)}`" for teacher in teachers)
+        sentences.append(f"It was held to what {named} draw, whose compute is not counted here.")
     return " ".join(sentences) or "Nothing was pretrained except the feature network named in the configuration."
+
+
+def _teachers(record: Record) -> list[str]:
+    """Checkpoints whose drawings it was trained towards; older records name them in a setting, with commas."""
+    loss = record.config.get("loss")
+    named = loss.get("drawn_by") if isinstance(loss, dict) else None
+    return record.data.get("teachers") or (named.split(",") if isinstance(named, str) and named else [])
 
 
 def _load_it(record: Record, repo: str | None) -> str:
@@ -144,15 +153,21 @@ python -m train.run EXPERIMENT --init hub:{repo}@{record.checkpoint}
 def _changes(record: Record) -> str:
     if record.base is None:
         return "This experiment is a base of its own: its whole configuration is in `checkpoint.json`."
-    rows = [[f"`{key}`", f"{before}", f"{after}"] for key, (before, after) in record.changes.items()]
+    rows = [[f"`{key}`", _cell(before), _cell(after)] for key, (before, after) in record.changes.items()]
     return f"Against `{record.base}`:\n\n" + _table(["setting", record.base, record.experiment], rows)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
     if not rows:
         return "Nothing yet."
-    plain = [[cell.replace("|", "\\|") for cell in cells] for cells in rows]
+    plain = [[" ".join(cell.split()).replace("|", "\\|") for cell in cells] for cells in rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *plain])
+
+
+def _cell(value: object) -> str:
+    """A setting's value in a table or sentence."""
+    text = str(value)
+    return text if len(text) <= MAX_SETTING else f"{text[:MAX_SETTING]}…"
 
 
 def _duration(seconds: float) -> str:

@@ -27,6 +27,7 @@ from PIL import Image
 
 from hub_export import pixels
 from hub_export.architecture import GeneratorConfig
+from hub_export.pictures import check_jpeg
 from hub_export.weights import DATATYPES, assign_weights, read_weights
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ SCHEMA = 1
 RECORD, CARD, HISTORY, SAMPLES = "checkpoint.json", "README.md", "history.jsonl", "samples.jpg"
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 SIZE_LIMITS = {
-    RECORD: 2**20,
+    RECORD: 2**17,
     CARD: 2**20,
     HISTORY: 2**25,
     SAMPLES: 2**24,
@@ -47,6 +48,12 @@ SIZE_LIMITS = {
 """Every file of a checkpoint and its largest size in bytes."""
 MAX_HISTORY_ROWS, MAX_HISTORY_ROW = 50_000, 2**14
 """Longer histories are thinned when saved; a row has at most this many characters."""
+MAX_TEXTS = 1000
+"""Different names and texts in a history: its terms, and the phases."""
+MAX_TEXT, MAX_VALUES, MAX_NESTING = 4000, 2000, 8
+"""Characters of a text in a record, values of one of its parts, and how deep they lie: ten times what ours have."""
+BAD_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+"""Control characters, and halves of characters, which no page, file or terminal can show."""
 MAX_SAMPLES_SIDE = 4096
 STOCK_CLASSES = {
     *("Functional", "InputLayer", "Conv2D", "DepthwiseConv2D", "GroupNormalization", "LeakyReLU", "Activation", "Add"),
@@ -108,10 +115,13 @@ class Record:
     @property
     def generator_config(self) -> GeneratorConfig:
         """Which generator to rebuild. Raises CheckpointError if the record names none we know."""
+        known = {field.name for field in dataclasses.fields(GeneratorConfig)}
+        if odd := sorted(self.generator.keys() - known):
+            raise CheckpointError(f"{self.experiment}/{self.checkpoint}: generator has an unknown setting {_brief(odd[0])}")
         try:
             return GeneratorConfig(**self.generator)
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"{self.experiment}/{self.checkpoint}: {error}") from None
+        except ValueError as error:
+            raise CheckpointError(f"{self.experiment}/{self.checkpoint}: {str(error)[:200]}") from None
 
     @property
     def sha256(self) -> str:
@@ -142,24 +152,26 @@ def parse_record(text: str, origin: str) -> Record:
     if not isinstance(values, dict):
         raise CheckpointError(f"{origin}: not a checkpoint record")
     if values.get("schema") != SCHEMA:
-        found = values.get("schema")
         raise CheckpointError(
-            f"{origin}: schema version {found!r}, this program reads {SCHEMA}; update the older of the two"
+            f"{origin}: schema version {_brief(values.get('schema'))}, this program reads {SCHEMA}; "
+            "update the older of the two"
         )
     values.setdefault("weights", "float32")  # records older than the choice lack it
     missing = [name for name in _FIELDS if name not in values]
     if missing:
         raise CheckpointError(f"{origin}: the record lacks {', '.join(missing)}")
     for name, kind in _FIELDS.items():
+        if fault := _fault(values[name]):
+            raise CheckpointError(f"{origin}: {name} holds {fault}")
         if not _is(values[name], kind):
             raise CheckpointError(f"{origin}: {name} has the wrong type")
     record = Record(**{name: values[name] for name in _FIELDS})
     for name in (record.experiment, record.checkpoint):
         if not NAME.fullmatch(name):
-            raise CheckpointError(f"{origin}: {name!r} is not a valid name")
+            raise CheckpointError(f"{origin}: {_brief(name)} is not a valid name")
     if odd := sorted(set(record.files) ^ (set(SIZE_LIMITS) - {RECORD})):
         fault = "names" if odd[0] in record.files else "does not name"
-        raise CheckpointError(f"{origin}: the record {fault} a file {odd[0]!r}")
+        raise CheckpointError(f"{origin}: the record {fault} a file {_brief(odd[0])}")
     for name, entry in record.files.items():
         if not 0 <= entry["size"] <= SIZE_LIMITS[name]:
             raise CheckpointError(f"{origin}: {name} is larger than the limit of {SIZE_LIMITS[name]} bytes")
@@ -168,11 +180,13 @@ def parse_record(text: str, origin: str) -> Record:
     if any(len(values) != 2 for values in record.changes.values()):
         raise CheckpointError(f"{origin}: changes has the wrong type")
     if record.pixels != pixels.CONTRACT:
-        raise CheckpointError(f"{origin}: pixel contract {record.pixels}, this program knows {pixels.CONTRACT}")
+        raise CheckpointError(f"{origin}: pixel contract {_brief(record.pixels)}, this program knows {pixels.CONTRACT}")
+    _ = record.generator_config  # raises
     return record
 
 
 _NUMBER = (int, float)
+_OPTIONAL_DATA = {"measured?": str, "compared_with?": str, "teachers?": [str]}
 _FIELDS: dict[str, Any] = {
     "experiment": str,
     "checkpoint": str,
@@ -185,7 +199,7 @@ _FIELDS: dict[str, Any] = {
     "epoch": int,
     "step": int,
     "seed": int,
-    "data": {"anime": int, "photos": int, "source": str, "terms": str},
+    "data": {"anime": int, "photos": int, "source": str, "terms": str, **_OPTIONAL_DATA},
     "compute": {"device": str, "seconds": _NUMBER, "images": int, "precision": str},
     "libraries": {str: str},
     "metrics": {str: _NUMBER},
@@ -195,7 +209,8 @@ _FIELDS: dict[str, Any] = {
     "weights": str,
     "schema": int,
 }
-"""What a record holds, as types; {str: ...} is any dict of such values, [...] any list, {"name": ...} at least these."""
+"""What a record holds, as types: {str: ...} is any dict of such values, [...] any list, {"name": ...} holds at least
+these, "name?" if it is there."""
 
 
 def _is(value: Any, kind: Any) -> bool:
@@ -205,12 +220,45 @@ def _is(value: Any, kind: Any) -> bool:
             return False
         if str in kind:
             return all(_is(item, kind[str]) for item in value.values())
-        return all(name in value and _is(value[name], inner) for name, inner in kind.items())
+        return all(
+            _is(value[name.rstrip("?")], inner) if name.rstrip("?") in value else name.endswith("?")
+            for name, inner in kind.items()
+        )
     if isinstance(kind, list):
         return isinstance(value, list) and all(_is(item, kind[0]) for item in value)
     if isinstance(value, bool) or not isinstance(value, kind):
         return kind is object
     return not isinstance(value, int | float) or abs(value) < 2**53  # NaN is not
+
+
+def _fault(value: Any) -> str:
+    """What in a value from JSON nobody could show, save or compute with, as the end of a sentence; "" if nothing."""
+    pending, count = [(value, 0)], 0
+    while pending:
+        item, depth = pending.pop()
+        count += 1
+        if count > MAX_VALUES:
+            return f"more than {MAX_VALUES} values"
+        if depth > MAX_NESTING:
+            return f"values nested deeper than {MAX_NESTING} levels"
+        if isinstance(item, dict):
+            pending += [(inner, depth + 1) for pair in item.items() for inner in pair]
+        elif isinstance(item, list):
+            pending += [(inner, depth + 1) for inner in item]
+        elif isinstance(item, str):
+            if len(item) > MAX_TEXT:
+                return f"a text of more than {MAX_TEXT} characters"
+            if BAD_TEXT.search(item):
+                return "a text with characters that cannot be shown"
+        elif isinstance(item, int | float) and not abs(item) < 2**53:
+            return "a number that is not finite or too large"
+    return ""
+
+
+def _brief(value: Any) -> str:
+    """A stranger's value in a sentence, in visible characters."""
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def yardsticks(records: Iterable[Record]) -> tuple[str, str]:
@@ -283,16 +331,29 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     lines = _read(folder, HISTORY).splitlines()
     if len(lines) > MAX_HISTORY_ROWS or any(len(line) > MAX_HISTORY_ROW for line in lines):
         raise CheckpointError(f"{folder}: {HISTORY} is longer than any training")
-    rows = [_parse_json(folder, HISTORY, line) for line in lines]
-    if not all(_is(row, {"step": int}) and _is(row, {str: (str, *_NUMBER)}) for row in rows):
-        raise CheckpointError(f"{folder}: {HISTORY} is not a list of loss terms")
+    rows, texts = [], set[str]()
+    for line in lines:
+        row = _parse_json(folder, HISTORY, line)
+        if not (_is(row, {"step": int}) and _is(row, {str: (str, *_NUMBER)})):
+            raise CheckpointError(f"{folder}: {HISTORY} is not a list of loss terms")
+        texts.update(row, (value for value in row.values() if isinstance(value, str)))
+        if len(texts) > MAX_TEXTS:
+            raise CheckpointError(f"{folder}: {HISTORY} holds more than {MAX_TEXTS} names of terms")
+        rows.append(row)
+    if any(map(BAD_TEXT.search, texts)):
+        raise CheckpointError(f"{folder}: {HISTORY} holds a text with characters that cannot be shown")
     return rows
 
 
 def read_samples(folder: Path) -> np.ndarray:
     """The picture of fixed photos, uint8 RGB (H, W, 3). Raises CheckpointError for anything but a JPEG of a sane size."""
+    content = _read(folder, SAMPLES)
     try:
-        with Image.open(io.BytesIO(_read(folder, SAMPLES)), formats=["JPEG"]) as image:
+        check_jpeg(content)
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: {SAMPLES} {error}") from None
+    try:
+        with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
             if max(image.size) > MAX_SAMPLES_SIDE:
                 raise CheckpointError(f"{folder}: {SAMPLES} has {image.width} x {image.height} pixels")
             return np.asarray(image.convert("RGB"))
@@ -421,7 +482,8 @@ def _check_config(folder: Path, layers: list[str]) -> None:
             own = module == "keras" or module.startswith("keras.")
             own = own and str(name) in STOCK_CLASSES and item.get("registered_name") in (None, name)
             if "class_name" in item and not own:
-                raise CheckpointError(f"{folder}: {CONFIG} names {module}.{name}, which is no part of a generator")
+                named = _brief(f"{module}.{name}").strip("'")
+                raise CheckpointError(f"{folder}: {CONFIG} names {named}, which is no part of a generator")
             pending.extend(item.values())
         elif isinstance(item, list):
             pending.extend(item)
@@ -445,7 +507,7 @@ def _read(folder: Path, name: str) -> bytes:
 
 def _parse_json(folder: Path, name: str, content: bytes) -> dict[str, Any]:
     try:
-        values = json.loads(content)
+        values = json.loads(content.decode())
     except (ValueError, RecursionError):
         raise CheckpointError(f"{folder}: {name} is not valid JSON") from None
     if not isinstance(values, dict):

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import marshal
 import os
@@ -22,6 +23,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from test_pictures import segments, with_scans
 
 from hub_export.architecture import Architecture, GeneratorConfig
 from hub_export.checkpoint import (
@@ -377,6 +379,14 @@ def bomb(mode: str, size: tuple[int, int]) -> Callable[[Path], None]:
     return mutate
 
 
+def many_scans(folder: Path) -> None:
+    """Half a megabyte that keeps a decoder busy for a minute."""
+    content = io.BytesIO()
+    Image.new("L", (4096, 4096)).save(content, "JPEG", progressive=True)
+    (folder / SAMPLES).write_bytes(with_scans(content.getvalue(), 1200))
+    reseal(folder)
+
+
 def as_png(folder: Path) -> None:
     Image.new("RGB", (8, 8)).save(folder / SAMPLES, "PNG")
     reseal(folder)
@@ -493,6 +503,11 @@ def hostile() -> dict[str, Callable[[Path], None]]:
     found |= {
         "samples are a PNG": as_png,
         "samples are a text": edit(SAMPLES, lambda _: b"GIF89a; not a picture"),
+        "samples of 1200 scans": many_scans,
+        "samples of a hundred thousand segments": lambda folder: (
+            (folder / SAMPLES).write_bytes(segments(100_000)),
+            reseal(folder),
+        ),
         "samples of 60000 x 60": bomb("RGB", (60000, 60)),
         "samples of 20000 x 20000": bomb("L", (20000, 20000)),
     }

@@ -416,7 +416,7 @@ def test_a_record_that_is_no_record(published: HubServer, store: HubStore, bad: 
     store.refresh()
     assert len(store.problems()) == 5 and len(store.checkpoints(REPO)) == 3
     assert sorted(line.split(":")[0] for line in store.problems()) == [f"{REPO}@epoch-{20 + n:03}" for n in range(5)]
-    assert any("checkpoint.json has 2097154 bytes, a checkpoint's may have 1048576" in line for line in store.problems())
+    assert any("checkpoint.json has 2097154 bytes, a checkpoint's may have 131072" in line for line in store.problems())
 
 
 def test_a_tag_without_a_checkpoint(published: HubServer, store: HubStore) -> None:

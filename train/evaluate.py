@@ -247,9 +247,10 @@ def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
 
 def _kinship(record: Record, network: str) -> str:
     """How near the measuring network is to what a checkpoint was trained against: "", or a remark in brackets."""
-    if record.config.get("features", {}).get("network") != network:
+    features, discriminator = (record.config.get(name) for name in ("features", "discriminator"))
+    if not isinstance(features, dict) or features.get("network") != network:
         return ""
-    if record.config.get("discriminator", {}).get("kind") == "projected":
+    if isinstance(discriminator, dict) and discriminator.get("kind") == "projected":
         return " (its discriminator looked through the same network and layers, which flatters its style)"
     return " (same network as trained against, other layers)"
 
