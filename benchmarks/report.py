@@ -29,7 +29,8 @@ from animegan_app.curves import MEASURED, Curves, differences, read_curves, scal
 from animegan_app.sheet import Labelled, evenly, sheet
 from animegan_app.stylize import Stylizer, read_photo
 from hub_export import pixels
-from hub_export.checkpoint import CheckpointError, Record, read_record, write_aside
+from hub_export.checkpoint import CheckpointError, Record, read_record
+from hub_export.files import write_aside
 from train.evaluate import compared_with, find_checkpoints
 from train.experiments import EXPERIMENTS, flatten, from_dict
 from train.loop import plan

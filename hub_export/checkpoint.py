@@ -17,7 +17,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from PIL import Image
 
 from hub_export import pixels
 from hub_export.architecture import GeneratorConfig
+from hub_export.files import explain_os, replacing, write_aside
 from hub_export.pictures import check_jpeg
 from hub_export.weights import DATATYPES, assign_weights, read_weights
 
@@ -135,7 +135,7 @@ def read_record(folder: Path) -> Record:
     Raises:
         CheckpointError: no record, unreadable, another schema version, or values of the wrong type.
     """
-    if not (Path(folder) / RECORD).exists():
+    if not os.path.lexists(Path(folder) / RECORD):
         raise CheckpointError(f"{folder}: no checkpoint here ({RECORD} is missing)")
     try:
         return parse_record(_read(folder, RECORD).decode(), str(Path(folder) / RECORD))
@@ -277,9 +277,13 @@ def verify_files(folder: Path, record: Record, names: Iterable[str] | None = Non
         if name == RECORD:
             continue
         path, entry = Path(folder) / name, record.files[name]
-        if not path.is_file():
-            raise CheckpointError(f"{folder}: {name} is missing")
-        if path.stat().st_size != entry["size"] or _sha256(path) != entry["sha256"]:
+        try:
+            if not path.is_file():
+                raise CheckpointError(f"{folder}: {name} is missing")
+            intact = path.stat().st_size == entry["size"] and _sha256(path) == entry["sha256"]
+        except OSError as error:
+            raise CheckpointError(f"{folder}: {name} cannot be read ({explain_os(error)})") from None
+        if not intact:
             raise CheckpointError(f"{folder}: {name} is damaged or was changed (its sha256 differs from the record)")
 
 
@@ -309,7 +313,7 @@ def load_generator(folder: Path, into: "keras.Model | None" = None) -> "keras.Mo
         generator = build_generator(config) if into is None else into
     _check_config(folder, [type(operation).__name__ for operation in generator.operations])
     try:
-        assign_weights(generator, (folder / WEIGHTS).read_bytes(), record.weights)
+        assign_weights(generator, _read(folder, WEIGHTS), record.weights)
     except ValueError as error:
         raise CheckpointError(f"{folder}: {error}") from None
     if len(record.probe) != 3 * len(PROBE_POINTS):
@@ -381,36 +385,35 @@ def save_checkpoint(
 
     Returns:
         The completed record.
+
+    Raises:
+        CheckpointError: a number is not finite; or the disk is full or may not be written, then its cause is the OSError.
     """
     from hub_export.card import model_card
 
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    aside.chmod(0o755)
     try:
-        generator.save(aside / "keras", zipped=False)
-        for name in (CONFIG, METADATA, WEIGHTS):
-            (aside / "keras" / name).rename(aside / name)
-        shutil.rmtree(aside / "keras")
-        read_weights((aside / WEIGHTS).read_bytes())
-        rows = history[:: -(-len(history) // MAX_HISTORY_ROWS) or 1]
-        (aside / HISTORY).write_text("".join(json.dumps(dict(row)) + "\n" for row in rows), "utf-8")
-        picture = io.BytesIO()
-        Image.fromarray(samples).save(picture, "JPEG", quality=90)
-        (aside / SAMPLES).write_bytes(picture.getvalue())
-        probe = [round(float(value), 6) for value in probe_values(generator)]
-        record = dataclasses.replace(record, probe=probe, weights="float32", files=_measure(aside))
-        (aside / CARD).write_text(model_card(record), "utf-8")
-        record = write_record(aside, record)
-        for path in aside.iterdir():
-            _fsync(path)
-        _fsync(aside)
-        replace_folder(aside, folder)
+        with replacing(folder) as aside:
+            generator.save(aside / "keras", zipped=False)
+            for name in (CONFIG, METADATA, WEIGHTS):
+                (aside / "keras" / name).rename(aside / name)
+            shutil.rmtree(aside / "keras")
+            read_weights((aside / WEIGHTS).read_bytes())
+            rows = history[:: -(-len(history) // MAX_HISTORY_ROWS) or 1]
+            (aside / HISTORY).write_text("".join(json.dumps(dict(row)) + "\n" for row in rows), "utf-8")
+            picture = io.BytesIO()
+            Image.fromarray(samples).save(picture, "JPEG", quality=90)
+            (aside / SAMPLES).write_bytes(picture.getvalue())
+            probe = [round(float(value), 6) for value in probe_values(generator)]
+            record = dataclasses.replace(record, probe=probe, weights="float32", files=_measure(aside))
+            (aside / CARD).write_text(model_card(record), "utf-8")
+            record = write_record(aside, record)
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be saved: {explain_os(error)}") from error
     except ValueError as error:
         raise CheckpointError(f"{folder} cannot be saved: {error}") from None
     finally:
-        for leftover in folder.parent.glob(f".{folder.name}-*"):  # this one's, and those of saves that were killed
+        for leftover in folder.parent.glob(f".{folder.name}-*"):  # of saves that were killed
             shutil.rmtree(leftover, ignore_errors=True)
     return record
 
@@ -431,29 +434,6 @@ def write_record(folder: Path, record: Record) -> Record:
 def record_text(record: Record) -> str:
     """checkpoint.json of a record."""
     return json.dumps(dataclasses.asdict(record), indent=1)
-
-
-def write_aside(path: Path, content: bytes) -> None:
-    """Replaces a file in one step: write beside it, fsync, rename."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(aside, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    _fsync(path.parent)
-
-
-def replace_folder(aside: Path, folder: Path) -> None:
-    """Puts the finished folder `aside` in place of `folder`, which may exist."""
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        folder.rename(old / "old")
-        aside.rename(folder)
-        shutil.rmtree(old)
-    else:
-        aside.rename(folder)
-    _fsync(folder.parent)
 
 
 _ROWS, _COLUMNS = np.mgrid[0:64, 0:64].astype(np.float32)
@@ -502,7 +482,7 @@ def _read(folder: Path, name: str) -> bytes:
             raise CheckpointError(f"{folder}: {name} is no file, or larger than the limit of {SIZE_LIMITS[name]} bytes")
         return path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{folder}: {name} cannot be read ({error.strerror})") from None
+        raise CheckpointError(f"{folder}: {name} cannot be read ({explain_os(error)})") from None
 
 
 def _parse_json(folder: Path, name: str, content: bytes) -> dict[str, Any]:
@@ -527,11 +507,3 @@ def _measure(folder: Path) -> dict[str, dict[str, Any]]:
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +28,9 @@ from hub_export.checkpoint import (
     probe_values,
     read_record,
     read_samples,
-    replace_folder,
-    write_aside,
     write_record,
 )
+from hub_export.files import explain_os, os_sentence, replacing, write_aside
 from hub_export.weights import assign_weights, half_weights, read_weights
 
 if TYPE_CHECKING:
@@ -71,19 +69,16 @@ def release(source: Path, into: Path) -> tuple[Path, float]:
     probe = [round(float(value), 6) for value in probe_values(generator)]
     record = dataclasses.replace(record, weights="float16", probe=probe)
     folder = into / record.experiment / record.checkpoint
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    aside.chmod(0o755)
     try:
-        for name in record.files:
-            shutil.copyfile(source / name, aside / name)
-        write_aside(aside / WEIGHTS, content)
-        record = write_record(aside, record)  # its card tells the hash of the weights
-        write_aside(aside / CARD, model_card(record).encode())
-        write_record(aside, record)
-        replace_folder(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        with replacing(folder) as aside:
+            for name in record.files:
+                shutil.copyfile(source / name, aside / name)
+            write_aside(aside / WEIGHTS, content)
+            record = write_record(aside, record)  # its card tells the hash of the weights
+            write_aside(aside / CARD, model_card(record).encode())
+            write_record(aside, record)
+    except OSError as error:
+        raise CheckpointError(f"{source} cannot be copied to {folder}: {explain_os(error)}") from error
     return folder, change
 
 
@@ -126,3 +121,5 @@ if __name__ == "__main__":
         main(parser().parse_args())
     except CheckpointError as error:
         sys.exit(f"hub_export.release: {error}")
+    except OSError as error:
+        sys.exit(f"hub_export.release: {os_sentence(error)}")

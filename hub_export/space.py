@@ -22,7 +22,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 
 from hub_export.checkpoint import SIZE_LIMITS, CheckpointError
-from hub_export.hub import HUB_ERRORS, REPO, connect, explain, open_repo, parse_reference
+from hub_export.files import os_sentence, replacing
+from hub_export.hub import HUB_ERRORS, REPO, connect, explain, open_repo, parse_reference, patiently
 from hub_export.publish import PublishError
 from hub_export.store import SOURCES_FILE, HubStore
 
@@ -56,9 +57,11 @@ def write_space(folder: Path, checkpoints: Sequence[str] = ()) -> None:
     """Writes the Space into a new or empty folder. Raises ValueError if it holds anything, and as `space_files`."""
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty: name a new folder")
-    for path, content in space_files(checkpoints).items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
+    files = space_files(checkpoints)
+    with replacing(folder) as aside:
+        for path, content in files.items():
+            (aside / path).parent.mkdir(parents=True, exist_ok=True)
+            (aside / path).write_bytes(content)
 
 
 def push_space(
@@ -74,7 +77,7 @@ def push_space(
         raise ValueError(f"{space!r} names no Space: write you/animegan-space")
     files = space_files(checkpoints)
     try:
-        return _push(space, files, private, log)
+        return patiently(lambda: _push(space, files, private, log), space, log)
     except HUB_ERRORS as error:
         if isinstance(error, HfHubHTTPError) and error.response.status_code == 412:
             raise PublishError(f"{space}: someone else committed meanwhile; nothing was overwritten, try again") from None
@@ -180,6 +183,8 @@ def main(arguments: list[str] | None = None) -> None:
             push_space(chosen.space, chosen.checkpoints, chosen.private)
     except (PublishError, CheckpointError, ValueError, metadata.PackageNotFoundError) as error:
         sys.exit(f"hub_export.space: {error}")
+    except OSError as error:
+        sys.exit(f"hub_export.space: {os_sentence(error, chosen.dry_run)}")
 
 
 if __name__ == "__main__":

@@ -172,11 +172,21 @@ def test_private_gated_and_missing(published: HubServer, run: Path, tmp_path: Pa
     store = HubStore([REPO, "them/nothing", "them/gated"], tmp_path / "cache")
     store.refresh()
     assert store.experiments() == [] and len(store.problems()) == 3
-    for name in (REPO, "them/nothing", "them/gated"):
+    for name in (REPO, "them/nothing"):
         assert any(line.startswith(name) and "is missing or private; set HF_TOKEN" in line for line in store.problems())
+    gated = "them/gated@epoch-001 is gated: accept its terms on its page"
+    assert f"{gated}, and set HF_TOKEN of the account that did" in store.problems()
     with pytest.raises(CheckpointError, match=r"them/nothing has no checkpoint .*is missing or private; set HF_TOKEN"):
         resolve("hub:them/nothing@epoch-001", tmp_path / "cache")
     monkeypatch.setenv("HF_TOKEN", published.token)
+    published.repo("them/gated").granted = False
+    store.refresh()
+    assert store.experiments() == [REPO], "private, and ours"
+    assert sorted(store.problems()) == [
+        f"{gated} with the account of this HF_TOKEN",
+        "them/nothing is missing, or private and not for the account of this HF_TOKEN; showing what is cached",
+    ]
+    published.repo("them/gated").granted = True
     store.refresh()
     assert store.experiments() == ["them/gated", REPO]
 

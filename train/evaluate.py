@@ -22,7 +22,6 @@ import dataclasses
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from PIL import Image, UnidentifiedImageError
 from hub_export import checkpoint, pixels
 from hub_export.card import model_card
 from hub_export.checkpoint import Record
+from hub_export.files import replacing, write_aside
 from train.datasets import Source, open_data
 from train.experiments import EXPERIMENTS, DataConfig
 from train.measure import CONVOLUTIONS, MINIMUM_PICTURES, Draw, Gauge, Scale, Score, traced
@@ -120,18 +120,14 @@ def write_figures(folder: Path, metrics: dict[str, float], about: dict[str, str]
     if all(record.metrics.get(name) == metrics.get(name) for name in ("style", "style_photos", "style_anime")):
         metrics = record.metrics | metrics
     record = dataclasses.replace(record, metrics=metrics, data=record.data | about)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with replacing(folder) as aside:
         shutil.copytree(folder, aside, dirs_exist_ok=True)
         own = [row for row in rows if row["step"] <= record.step]
         if len(checkpoint.read_history(folder)) + len(own) <= checkpoint.MAX_HISTORY_ROWS:
             for row in own:
                 _insert(aside / checkpoint.HISTORY, row)
-        checkpoint.write_aside(aside / checkpoint.CARD, model_card(record).encode())
+        write_aside(aside / checkpoint.CARD, model_card(record).encode())
         checkpoint.write_record(aside, record)
-        checkpoint.replace_folder(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     history = folder.parent / checkpoint.HISTORY
     if history.is_file():
         for row in rows:
@@ -156,7 +152,7 @@ def _insert(history: Path, row: dict[str, Any]) -> None:
         if other["step"] != row["step"] or "eval_style" not in other:
             (before if other["step"] <= row["step"] else after).append(line)
     text = "".join(line + "\n" for line in [*before, json.dumps(row), *after])
-    checkpoint.write_aside(history, text.encode())
+    write_aside(history, text.encode())
 
 
 def parser() -> argparse.ArgumentParser:

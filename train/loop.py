@@ -37,6 +37,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from hub_export import checkpoint, pixels
+from hub_export.files import write_aside
 from hub_export.hub import REFERENCE
 from hub_export.store import resolve
 from train.batches import TrainingData
@@ -158,7 +159,7 @@ class Run:
         if not self.chief:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_aside(config, json.dumps(wanted, indent=1).encode())
+        write_aside(config, json.dumps(wanted, indent=1).encode())
 
     def train(self) -> None:
         """Trains to the end of the plan. Ctrl-C and SIGTERM finish the step, save the state and return.
@@ -357,7 +358,7 @@ class Run:
     def _write_state(self, state: dict[str, Any]) -> None:
         content = io.BytesIO()
         np.savez(content, **state)
-        checkpoint.write_aside(self.folder / "state.npz", content.getvalue())
+        write_aside(self.folder / "state.npz", content.getvalue())
 
     def _remove_superseded(self) -> None:
         for leftover in self.folder.glob(".epoch-*-removed"):  # of a kill
@@ -378,7 +379,7 @@ class Run:
         rows = (self.folder / "history.jsonl").read_text("utf-8").splitlines() if self.step else []
         self.history = [row for row in map(_parse_row, rows) if row and row["step"] <= self.step]
         text = "".join(json.dumps(row) + "\n" for row in self.history)
-        checkpoint.write_aside(self.folder / "history.jsonl", text.encode())
+        write_aside(self.folder / "history.jsonl", text.encode())
 
 
 class _Background:
