@@ -1,9 +1,13 @@
 """The model card, written from a checkpoint's own record: nothing in it that was not recorded."""
 
+from typing import Any
+
 from huggingface_hub import ModelCardData
 
 from hub_export.checkpoint import SAMPLES, Record
 
+LICENCE: dict[str, Any] = {"license": "other", "license_name": "research-and-personal-use"}
+"""Of checkpoints, in the Hub's words: what pictures they were trained on allows no more."""
 TAG = "animegan-lab"
 """The Hub tag by which experiments are found."""
 
@@ -33,8 +37,7 @@ def model_card(record: Record, repo: str | None = None) -> str:
     front = ModelCardData(
         library_name="keras",
         pipeline_tag="image-to-image",
-        license="other",
-        license_name="research-and-personal-use",
+        **LICENCE,
         tags=[TAG, "animegan", f"generator-{record.generator['architecture']}"],
     ).to_yaml()
     compute, data = record.compute, record.data
