@@ -184,10 +184,11 @@ class _Publishing:
                 checked = True
                 self._commit(folder, f"{name}: step {record.step:,}, {record.phase} phase")
             assert self.head
+            if name not in self.new:  # before the tag, whose answer may be lost
+                self.new.append(name)
             self.api.create_tag(self.repo, tag=name, revision=self.head)
             self.log(f"{self.repo}: {name} is published")
             commits[name] = self.head
-            self.new.append(name)
         chosen = recommend or (list(folders)[-1] if self.new else None)
         self._recommend(folders, chosen, set(tags.values()) | set(commits.values()))
         assert self.on_main

@@ -70,7 +70,7 @@ class Repo:
 
 @dataclass
 class Fault:
-    """What happens to requests that match: an error, though all may be done, silence, a body cut or sent slowly."""
+    """What happens to (every so many) requests that match: an error, though all may be done, silence, a body cut or slow."""
 
     pattern: re.Pattern
     status: int = 0
@@ -81,7 +81,19 @@ class Fault:
     die: bool = False
     done: bool = False
     headers: dict[str, str] = field(default_factory=dict)
+    every: int = 1
     times: int = 10**9
+    seen: int = 0
+
+    def strikes(self, line: str) -> bool:
+        """Whether this request goes wrong."""
+        if self.times <= 0 or not self.pattern.fullmatch(line):
+            return False
+        self.seen += 1
+        if self.seen % self.every:
+            return False
+        self.times -= 1
+        return True
 
 
 class HubServer:
@@ -197,9 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
             hub.requests.append(f"{self.command} {self.path}")
             if bearer:
                 hub.tokens.add(bearer)
-            fault = next((fault for fault in hub.faults if fault.times > 0 and fault.pattern.fullmatch(line)), None)
-            if fault:
-                fault.times -= 1
+            fault = next((fault for fault in hub.faults if fault.strikes(line)), None)
         self.fault, self.known = fault, bearer == hub.token
         if fault and fault.silence:
             time.sleep(fault.silence)
