@@ -4,7 +4,8 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from hub_export.checkpoint import SAMPLES, Record
+from hub_export.metrics import measurements
+from hub_export.record import SAMPLES, Record
 
 LICENCE: dict[str, Any] = {"license": "other", "license_name": "research-and-personal-use"}
 """Of checkpoints, in the Hub's words: what pictures they were trained on allows no more."""
@@ -76,27 +77,21 @@ Weights sha256 `{record.sha256}`, {record.weights}, \
 
 def _measured(record: Record) -> str:
     """The figures between the two ends of their scale, then the finer ones that no table names."""
-    metrics = record.metrics
-    if not metrics:
+    found = measurements(record.metrics)
+    if not found:
         return "Nothing yet."
     rows = []
     for name, words in FIGURES.items():
-        if name in metrics:
-            cells = [f"{metrics[key]:.3g}" if key in metrics else "" for key in (f"{name}_photos", name, f"{name}_anime")]
-            if f"{name}_error" in metrics:
-                cells[1] += f" ± {metrics[f'{name}_error']:.2g}"
-            rows.append([words, *cells])
-    others = [
-        f"{name} {value:.4g}"
-        for name, value in metrics.items()
-        if name not in FIGURES and not name.endswith(("_photos", "_anime", "_error", "_change"))
+        if name in found:
+            photos, anime = (f"{end.value:.3g}" if end else "" for end in (found[name].photos, found[name].anime))
+            rows.append([words, photos, f"{found[name]}", anime])
+    others = [f"{name} {one.value:.4g}" for name, one in found.items() if name not in FIGURES]
+    changes = [
+        f"{words} {found[name].change:+}"
+        for name, words in {"style": "style distance", "independent_style": "independent style distance"}.items()
+        if name in found and found[name].change
     ]
     base = record.data.get("compared_with", record.base)
-    changes = [
-        f"{words} {metrics[f'{name}_change']:+.3g} ± {metrics.get(f'{name}_change_error', 0.0):.2g}"
-        for name, words in {"style": "style distance", "independent_style": "independent style distance"}.items()
-        if f"{name}_change" in metrics
-    ]
     change = f"Against `{base}`, on the same photos: {', '.join(changes)}." if changes else ""
     parts = [
         str(record.data.get("measured", "")),

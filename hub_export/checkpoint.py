@@ -14,8 +14,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
-import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,251 +22,45 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from hub_export import pixels
-from hub_export.architecture import GeneratorConfig
+from hub_export.card import model_card
 from hub_export.files import explain_os, replacing, write_aside
 from hub_export.pictures import check_jpeg
-from hub_export.weights import DATATYPES, assign_weights, read_weights
+from hub_export.record import (
+    BAD_TEXT,
+    CARD,
+    CONFIG,
+    HISTORY,
+    MAX_HISTORY_ROW,
+    MAX_HISTORY_ROWS,
+    MAX_SAMPLES_SIDE,
+    MAX_TEXTS,
+    METADATA,
+    RECORD,
+    SAMPLES,
+    SIZE_LIMITS,
+    WEIGHTS,
+    CheckpointError,
+    Record,
+    brief,
+    is_kind,
+    parse_record,
+    read_file,
+    read_record,
+    record_text,
+)
+from hub_export.weights import assign_weights, read_weights
 
 if TYPE_CHECKING:
     import keras
 
-SCHEMA = 1
-RECORD, CARD, HISTORY, SAMPLES = "checkpoint.json", "README.md", "history.jsonl", "samples.jpg"
-CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-SIZE_LIMITS = {
-    RECORD: 2**17,
-    CARD: 2**20,
-    HISTORY: 2**25,
-    SAMPLES: 2**24,
-    CONFIG: 2**22,
-    METADATA: 2**16,
-    WEIGHTS: 2**28,
-}
-"""Every file of a checkpoint and its largest size in bytes."""
-MAX_HISTORY_ROWS, MAX_HISTORY_ROW = 50_000, 2**14
-"""Longer histories are thinned when saved; a row has at most this many characters."""
-MAX_TEXTS = 1000
-"""Different names and texts in a history: its terms, and the phases."""
-MAX_TEXT, MAX_VALUES, MAX_NESTING = 4000, 2000, 8
-"""Characters of a text in a record, values of one of its parts, and how deep they lie: ten times what ours have."""
-BAD_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-"""Control characters, and halves of characters, which no page, file or terminal can show."""
-MAX_SAMPLES_SIDE = 4096
 STOCK_CLASSES = {
     *("Functional", "InputLayer", "Conv2D", "DepthwiseConv2D", "GroupNormalization", "LeakyReLU", "Activation", "Add"),
     *("UpSampling2D", "AveragePooling2D", "Pad", "Subtract", "Multiply", "Split", "Clip", "DTypePolicy", "__keras_tensor__"),
     *("HeNormal", "GlorotUniform", "TruncatedNormal", "RandomNormal", "Zeros", "Ones"),
 }
 """The only classes that config.json may name, all of Keras itself, so that stock Keras runs no code of a stranger."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 PROBE_TOLERANCE = 0.02
 """Largest deviation of the probe in [-1, 1]: 2.5 of 255 levels, room for other hardware's rounding."""
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is missing, damaged or not what it claims to be; the message names it and the cause."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """What a checkpoint says about itself; `checkpoint.json` is this as JSON.
-
-    Args:
-        experiment, checkpoint: names, e.g. "fast-hayao" and "epoch-060".
-        question: what the experiment asks, in a sentence.
-        base: the experiment it derives from; `changes` maps "loss.style_weight" to [base's value, its own].
-        config: the full typed experiment, nested.
-        generator: GeneratorConfig as a dict.
-        phase: "warm-up" or "adversarial".
-        epoch, step, seed: where in training it was taken.
-        data: {"anime", "photos"}: counts; {"source", "terms"}: where the pictures come from and what may be done.
-        compute: {"device", "seconds", "images", "precision"}: what was really spent up to here.
-        libraries: versions.
-        metrics: measured figures, name to number.
-        probe: fixed-input output values, see `probe_values`.
-        files: name to {"sha256", "size"} of every other file.
-        weights: "float32", or "float16" where the weights file keeps half the digits (release.py); loaded, all are float32.
-    """
-
-    experiment: str
-    checkpoint: str
-    question: str
-    base: str | None
-    changes: dict[str, list[Any]]
-    config: dict[str, Any]
-    generator: dict[str, Any]
-    phase: str
-    epoch: int
-    step: int
-    seed: int
-    data: dict[str, Any]
-    compute: dict[str, Any]
-    libraries: dict[str, str]
-    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
-    pixels: dict[str, Any] = dataclasses.field(default_factory=lambda: dict(pixels.CONTRACT))
-    probe: list[float] = dataclasses.field(default_factory=list)
-    files: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    weights: str = "float32"
-    schema: int = SCHEMA
-
-    @property
-    def generator_config(self) -> GeneratorConfig:
-        """Which generator to rebuild. Raises CheckpointError if the record names none we know."""
-        known = {field.name for field in dataclasses.fields(GeneratorConfig)}
-        if odd := sorted(self.generator.keys() - known):
-            raise CheckpointError(f"{self.experiment}/{self.checkpoint}: generator has an unknown setting {_brief(odd[0])}")
-        try:
-            return GeneratorConfig(**self.generator)
-        except ValueError as error:
-            raise CheckpointError(f"{self.experiment}/{self.checkpoint}: {str(error)[:200]}") from None
-
-    @property
-    def sha256(self) -> str:
-        """Identity of the weights: the first 12 digits tell two checkpoints apart."""
-        return str(self.files.get(WEIGHTS, {}).get("sha256", ""))
-
-
-def read_record(folder: Path) -> Record:
-    """Reads and checks checkpoint.json; neither weights nor Keras are touched.
-
-    Raises:
-        CheckpointError: no record, unreadable, another schema version, or values of the wrong type.
-    """
-    if not os.path.lexists(Path(folder) / RECORD):
-        raise CheckpointError(f"{folder}: no checkpoint here ({RECORD} is missing)")
-    try:
-        return parse_record(_read(folder, RECORD).decode(), str(Path(folder) / RECORD))
-    except UnicodeDecodeError:
-        raise CheckpointError(f"{folder}: {RECORD} is not text") from None
-
-
-def parse_record(text: str, origin: str) -> Record:
-    """Parses the text of a checkpoint.json; `origin` names it in errors. Raises CheckpointError."""
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError):
-        raise CheckpointError(f"{origin}: not valid JSON") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{origin}: not a checkpoint record")
-    if values.get("schema") != SCHEMA:
-        raise CheckpointError(
-            f"{origin}: schema version {_brief(values.get('schema'))}, this program reads {SCHEMA}; "
-            "update the older of the two"
-        )
-    values.setdefault("weights", "float32")  # records older than the choice lack it
-    missing = [name for name in _FIELDS if name not in values]
-    if missing:
-        raise CheckpointError(f"{origin}: the record lacks {', '.join(missing)}")
-    for name, kind in _FIELDS.items():
-        if fault := _fault(values[name]):
-            raise CheckpointError(f"{origin}: {name} holds {fault}")
-        if not _is(values[name], kind):
-            raise CheckpointError(f"{origin}: {name} has the wrong type")
-    record = Record(**{name: values[name] for name in _FIELDS})
-    for name in (record.experiment, record.checkpoint):
-        if not NAME.fullmatch(name):
-            raise CheckpointError(f"{origin}: {_brief(name)} is not a valid name")
-    if odd := sorted(set(record.files) ^ (set(SIZE_LIMITS) - {RECORD})):
-        fault = "names" if odd[0] in record.files else "does not name"
-        raise CheckpointError(f"{origin}: the record {fault} a file {_brief(odd[0])}")
-    for name, entry in record.files.items():
-        if not 0 <= entry["size"] <= SIZE_LIMITS[name]:
-            raise CheckpointError(f"{origin}: {name} is larger than the limit of {SIZE_LIMITS[name]} bytes")
-    if record.weights not in DATATYPES:
-        raise CheckpointError(f"{origin}: weights are neither {' nor '.join(DATATYPES)}")
-    if any(len(values) != 2 for values in record.changes.values()):
-        raise CheckpointError(f"{origin}: changes has the wrong type")
-    if record.pixels != pixels.CONTRACT:
-        raise CheckpointError(f"{origin}: pixel contract {_brief(record.pixels)}, this program knows {pixels.CONTRACT}")
-    _ = record.generator_config  # raises
-    return record
-
-
-_NUMBER = (int, float)
-_OPTIONAL_DATA = {"measured?": str, "compared_with?": str, "teachers?": [str]}
-_FIELDS: dict[str, Any] = {
-    "experiment": str,
-    "checkpoint": str,
-    "question": str,
-    "base": (str, type(None)),
-    "changes": {str: [object]},
-    "config": {str: object},
-    "generator": {"architecture": str, "channels": int},
-    "phase": str,
-    "epoch": int,
-    "step": int,
-    "seed": int,
-    "data": {"anime": int, "photos": int, "source": str, "terms": str, **_OPTIONAL_DATA},
-    "compute": {"device": str, "seconds": _NUMBER, "images": int, "precision": str},
-    "libraries": {str: str},
-    "metrics": {str: _NUMBER},
-    "pixels": {str: object},
-    "probe": [_NUMBER],
-    "files": {str: {"sha256": str, "size": int}},
-    "weights": str,
-    "schema": int,
-}
-"""What a record holds, as types: {str: ...} is any dict of such values, [...] any list, {"name": ...} holds at least
-these, "name?" if it is there."""
-
-
-def _is(value: Any, kind: Any) -> bool:
-    """Whether a value from JSON is of a kind as `_FIELDS` writes it; numbers are finite and below 2**53."""
-    if isinstance(kind, dict):
-        if not isinstance(value, dict):
-            return False
-        if str in kind:
-            return all(_is(item, kind[str]) for item in value.values())
-        return all(
-            _is(value[name.rstrip("?")], inner) if name.rstrip("?") in value else name.endswith("?")
-            for name, inner in kind.items()
-        )
-    if isinstance(kind, list):
-        return isinstance(value, list) and all(_is(item, kind[0]) for item in value)
-    if isinstance(value, bool) or not isinstance(value, kind):
-        return kind is object
-    return not isinstance(value, int | float) or abs(value) < 2**53  # NaN is not
-
-
-def _fault(value: Any) -> str:
-    """What in a value from JSON nobody could show, save or compute with, as the end of a sentence; "" if nothing."""
-    pending, count = [(value, 0)], 0
-    while pending:
-        item, depth = pending.pop()
-        count += 1
-        if count > MAX_VALUES:
-            return f"more than {MAX_VALUES} values"
-        if depth > MAX_NESTING:
-            return f"values nested deeper than {MAX_NESTING} levels"
-        if isinstance(item, dict):
-            pending += [(inner, depth + 1) for pair in item.items() for inner in pair]
-        elif isinstance(item, list):
-            pending += [(inner, depth + 1) for inner in item]
-        elif isinstance(item, str):
-            if len(item) > MAX_TEXT:
-                return f"a text of more than {MAX_TEXT} characters"
-            if BAD_TEXT.search(item):
-                return "a text with characters that cannot be shown"
-        elif isinstance(item, int | float) and not abs(item) < 2**53:
-            return "a number that is not finite or too large"
-    return ""
-
-
-def _brief(value: Any) -> str:
-    """A stranger's value in a sentence, in visible characters."""
-    text = ascii(value)
-    return text if len(text) <= 80 else f"{text[:80]}…"
-
-
-def yardsticks(records: Iterable[Record]) -> tuple[str, str]:
-    """Names of the style and the content distance that compare checkpoints.
-
-    They are the independent ones, in a network that nothing is trained against, where all that were measured have them.
-    """
-    measured = [record.metrics.keys() for record in records if "style" in record.metrics]
-    independent = "independent_style", "independent_content"
-    return independent if measured and all(names >= set(independent) for names in measured) else ("style", "content")
 
 
 def verify_files(folder: Path, record: Record, names: Iterable[str] | None = None) -> None:
@@ -313,7 +105,7 @@ def load_generator(folder: Path, into: "keras.Model | None" = None) -> "keras.Mo
         generator = build_generator(config) if into is None else into
     _check_config(folder, [type(operation).__name__ for operation in generator.operations])
     try:
-        assign_weights(generator, _read(folder, WEIGHTS), record.weights)
+        assign_weights(generator, read_file(folder, WEIGHTS), record.weights)
     except ValueError as error:
         raise CheckpointError(f"{folder}: {error}") from None
     if len(record.probe) != 3 * len(PROBE_POINTS):
@@ -332,13 +124,13 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     Raises:
         CheckpointError: missing, or not what `save_checkpoint` writes.
     """
-    lines = _read(folder, HISTORY).splitlines()
+    lines = read_file(folder, HISTORY).splitlines()
     if len(lines) > MAX_HISTORY_ROWS or any(len(line) > MAX_HISTORY_ROW for line in lines):
         raise CheckpointError(f"{folder}: {HISTORY} is longer than any training")
     rows, texts = [], set[str]()
     for line in lines:
         row = _parse_json(folder, HISTORY, line)
-        if not (_is(row, {"step": int}) and _is(row, {str: (str, *_NUMBER)})):
+        if not (is_kind(row, dict[str, str | float]) and is_kind(row.get("step"), int)):
             raise CheckpointError(f"{folder}: {HISTORY} is not a list of loss terms")
         texts.update(row, (value for value in row.values() if isinstance(value, str)))
         if len(texts) > MAX_TEXTS:
@@ -351,7 +143,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 def read_samples(folder: Path) -> np.ndarray:
     """The picture of fixed photos, uint8 RGB (H, W, 3). Raises CheckpointError for anything but a JPEG of a sane size."""
-    content = _read(folder, SAMPLES)
+    content = read_file(folder, SAMPLES)
     try:
         check_jpeg(content)
     except ValueError as error:
@@ -389,8 +181,6 @@ def save_checkpoint(
     Raises:
         CheckpointError: a number is not finite; or the disk is full or may not be written, then its cause is the OSError.
     """
-    from hub_export.card import model_card
-
     folder = Path(folder)
     try:
         with replacing(folder) as aside:
@@ -405,7 +195,7 @@ def save_checkpoint(
             Image.fromarray(samples).save(picture, "JPEG", quality=90)
             (aside / SAMPLES).write_bytes(picture.getvalue())
             probe = [round(float(value), 6) for value in probe_values(generator)]
-            record = dataclasses.replace(record, probe=probe, weights="float32", files=_measure(aside))
+            record = dataclasses.replace(record, probe=probe, weights="float32", files=_file_entries(aside))
             (aside / CARD).write_text(model_card(record), "utf-8")
             record = write_record(aside, record)
     except OSError as error:
@@ -424,16 +214,11 @@ def write_record(folder: Path, record: Record) -> Record:
     Raises:
         CheckpointError: `read_record` would not take it.
     """
-    record = dataclasses.replace(record, files=_measure(folder))
+    record = dataclasses.replace(record, files=_file_entries(folder))
     text = record_text(record)
     parse_record(text, str(Path(folder) / RECORD))
     write_aside(Path(folder) / RECORD, text.encode())
     return record
-
-
-def record_text(record: Record) -> str:
-    """checkpoint.json of a record."""
-    return json.dumps(dataclasses.asdict(record), indent=1)
 
 
 _ROWS, _COLUMNS = np.mgrid[0:64, 0:64].astype(np.float32)
@@ -452,8 +237,8 @@ def probe_values(generator: "keras.Model") -> np.ndarray:
 
 def _check_config(folder: Path, layers: list[str]) -> None:
     """Refuses files that stock Keras should not be given: config.json names other classes or layers than the generator's."""
-    _parse_json(folder, METADATA, _read(folder, METADATA))
-    config = _parse_json(folder, CONFIG, _read(folder, CONFIG))
+    _parse_json(folder, METADATA, read_file(folder, METADATA))
+    config = _parse_json(folder, CONFIG, read_file(folder, CONFIG))
     pending: list[Any] = [config]
     while pending:
         item = pending.pop()
@@ -462,7 +247,7 @@ def _check_config(folder: Path, layers: list[str]) -> None:
             own = module == "keras" or module.startswith("keras.")
             own = own and str(name) in STOCK_CLASSES and item.get("registered_name") in (None, name)
             if "class_name" in item and not own:
-                named = _brief(f"{module}.{name}").strip("'")
+                named = brief(f"{module}.{name}").strip("'")
                 raise CheckpointError(f"{folder}: {CONFIG} names {named}, which is no part of a generator")
             pending.extend(item.values())
         elif isinstance(item, list):
@@ -475,16 +260,6 @@ def _check_config(folder: Path, layers: list[str]) -> None:
         raise CheckpointError(f"{folder}: {CONFIG} describes another network than the record")
 
 
-def _read(folder: Path, name: str) -> bytes:
-    path = Path(folder) / name
-    try:
-        if not path.is_file() or path.stat().st_size > SIZE_LIMITS[name]:
-            raise CheckpointError(f"{folder}: {name} is no file, or larger than the limit of {SIZE_LIMITS[name]} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{folder}: {name} cannot be read ({explain_os(error)})") from None
-
-
 def _parse_json(folder: Path, name: str, content: bytes) -> dict[str, Any]:
     try:
         values = json.loads(content.decode())
@@ -495,7 +270,7 @@ def _parse_json(folder: Path, name: str, content: bytes) -> dict[str, Any]:
     return values
 
 
-def _measure(folder: Path) -> dict[str, dict[str, Any]]:
+def _file_entries(folder: Path) -> dict[str, dict[str, Any]]:
     """Name to {"sha256", "size"} of a checkpoint's files, without the record."""
     return {
         path.name: {"sha256": _sha256(path), "size": path.stat().st_size}

@@ -22,19 +22,10 @@ from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from hub_export.card import model_card
-from hub_export.checkpoint import (
-    CARD,
-    RECORD,
-    SIZE_LIMITS,
-    CheckpointError,
-    Record,
-    parse_record,
-    read_record,
-    record_text,
-    verify_files,
-)
+from hub_export.checkpoint import verify_files
 from hub_export.files import os_sentence
 from hub_export.hub import HUB_ERRORS, REPO, connect, explain, open_repo, patiently
+from hub_export.record import CARD, RECORD, SIZE_LIMITS, CheckpointError, Record, parse_record, read_record, record_text
 from hub_export.store import download
 
 CLOSE_SECONDS = 300.0

@@ -22,10 +22,11 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 
 from hub_export.card import LICENCE
-from hub_export.checkpoint import RECORD, SIZE_LIMITS, CheckpointError, Record, read_record
 from hub_export.files import os_sentence, replacing
+from hub_export.folder import BUNDLED
 from hub_export.hub import HUB_ERRORS, REPO, connect, explain, open_repo, parse_reference, patiently
 from hub_export.publish import PublishError
+from hub_export.record import RECORD, SIZE_LIMITS, CheckpointError, Record, read_record
 from hub_export.store import SOURCES_FILE, HubStore
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +49,7 @@ def space_files(checkpoints: Sequence[str] = ()) -> dict[str, bytes]:
     repos = list(dict.fromkeys(repo for repo, *_ in pinned))
     files = {path.relative_to(ROOT).as_posix(): path.read_bytes() for part in PARTS for path in _walk(ROOT / part)}
     files["requirements.txt"] = _requirements((ROOT / "requirements.txt").read_text("utf-8")).encode()
-    shipped = sorted((ROOT / "animegan_app" / "checkpoints").glob(f"*/*/{RECORD}"))
+    shipped = sorted(BUNDLED.glob(f"*/*/{RECORD}"))
     records = [*(record for *_, record in pinned), *(read_record(path.parent) for path in shipped)]
     files["README.md"] = _readme(repos, [named[:3] for named in pinned[:1]], records).encode()
     if repos:

@@ -19,9 +19,10 @@ from pathlib import Path
 sys.path[:0] = [".", "tests"]
 source, disk = map(Path, sys.argv[1:])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(disk)], check=True)
-from hub_export.checkpoint import CheckpointError, load_generator, read_record, save_checkpoint
+from hub_export.checkpoint import load_generator, save_checkpoint
+from hub_export.record import CheckpointError, read_record
 from hub_export.files import os_sentence, replacing, write_aside
-from hub_export.release import release
+from hub_export.half import copy_in_half
 shutil.copytree(source, disk / "tiny" / "epoch-001")
 record, generator = read_record(source), load_generator(source)
 def room():
@@ -39,7 +40,7 @@ def state(folder):
 for task in (
     lambda: save_checkpoint(disk / "tiny" / "epoch-001", generator, record, [], samples),
     lambda: save_checkpoint(disk / "tiny" / "epoch-002", generator, record, [], samples),
-    lambda: release(source, disk / "release"),
+    lambda: copy_in_half(source, disk / "release"),
     lambda: written(disk / "space"),
     lambda: state(disk / "tiny" / "epoch-001"),
 ):

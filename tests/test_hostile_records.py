@@ -19,7 +19,9 @@ from animegan_app.ui import experiments as page
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import about_checkpoint
 from hub_export.card import model_card
-from hub_export.checkpoint import (
+from hub_export.checkpoint import read_history
+from hub_export.folder import FolderStore
+from hub_export.record import (
     CARD,
     HISTORY,
     MAX_HISTORY_ROWS,
@@ -28,11 +30,9 @@ from hub_export.checkpoint import (
     CheckpointError,
     Record,
     parse_record,
-    read_history,
     read_record,
     record_text,
 )
-from hub_export.store import FolderStore
 from train.evaluate import compared_with, evaluation
 
 PLANE_WORDS = dict.fromkeys([*page.PLANE_WORDS, *parts.PHASES], "word")

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from hub_export import checkpoint
-from hub_export.store import FolderStore
+from hub_export.folder import FolderStore
+from hub_export.record import Record, read_record
 from train.batches import TrainingData
 from train.experiments import get_experiment, override
 from train.loop import COLLAPSE_STEPS, Run, TrainingStopped, _start_profiler, plan, sample_grid, superseded
@@ -118,9 +119,9 @@ def test_keep_spares_the_newest_the_warm_ups_last_and_the_best(short_run: Run) -
     short_run.step = 10
     short_run._save_checkpoint()
     short_run._saving.wait()
-    record = checkpoint.read_record(short_run.folder / "epoch-001")
+    record = read_record(short_run.folder / "epoch-001")
 
-    def at(epoch: int, phase: str, **metrics: float) -> checkpoint.Record:
+    def at(epoch: int, phase: str, **metrics: float) -> Record:
         return dataclasses.replace(record, checkpoint=f"epoch-{epoch:03d}", step=10 * epoch, phase=phase, metrics=metrics)
 
     records = [at(1, "warm-up", style=0.0), at(2, "warm-up"), *(at(epoch, "adversarial") for epoch in (3, 5, 6))]

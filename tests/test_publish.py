@@ -20,10 +20,10 @@ from test_checkpoint import save_tiny
 from hub_export import hub as connection
 from hub_export.architecture import GeneratorConfig
 from hub_export.card import TAG, model_card
-from hub_export.checkpoint import CARD, RECORD, SIZE_LIMITS, WEIGHTS, CheckpointError, parse_record, read_record
 from hub_export.files import write_aside
 from hub_export.generator import build_generator
 from hub_export.publish import Publisher, PublishError, main, publish
+from hub_export.record import CARD, RECORD, SIZE_LIMITS, WEIGHTS, CheckpointError, parse_record, read_record
 
 REPO = "you/animegan-tiny"
 

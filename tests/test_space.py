@@ -13,8 +13,8 @@ from hub_server import HubServer
 from test_checkpoint import save_tiny
 
 from animegan_app.catalog import RECOMMENDED
-from hub_export.checkpoint import CARD, SIZE_LIMITS, CheckpointError, read_record
 from hub_export.publish import PublishError, publish
+from hub_export.record import CARD, SIZE_LIMITS, CheckpointError, read_record
 from hub_export.space import main, push_space, space_files, write_space
 from hub_export.store import SOURCES_FILE
 

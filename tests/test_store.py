@@ -19,21 +19,12 @@ from test_checkpoint import edit_json, layer, reseal, save_tiny
 from hub_export import hub as connection
 from hub_export import store as stores
 from hub_export.card import TAG
-from hub_export.checkpoint import (
-    CARD,
-    CONFIG,
-    HISTORY,
-    RECORD,
-    SAMPLES,
-    SIZE_LIMITS,
-    WEIGHTS,
-    CheckpointError,
-    load_generator,
-    read_record,
-)
+from hub_export.checkpoint import load_generator
+from hub_export.folder import FolderStore
 from hub_export.hub import Reference, parse_reference
 from hub_export.publish import publish
-from hub_export.store import SETTING, FolderStore, HubStore, hub_sources, parse_source, resolve
+from hub_export.record import CARD, CONFIG, HISTORY, RECORD, SAMPLES, SIZE_LIMITS, WEIGHTS, CheckpointError, read_record
+from hub_export.store import SETTING, HubStore, hub_sources, parse_source, resolve
 
 REPO = "you/animegan-tiny"
 OTHER_CARD = b"---\ntags:\n- cats\n---\n"
@@ -516,7 +507,7 @@ ready = time.monotonic() - started
 store.refresh()
 asked = time.monotonic() - started - ready
 import numpy as np
-from hub_export.checkpoint import load_generator, PROBE_INPUT
+from hub_export.checkpoint import PROBE_INPUT, load_generator
 drawn = {}
 for name in store.experiments():
     for record in store.checkpoints(name):

@@ -39,6 +39,8 @@ from tqdm import tqdm
 from hub_export import checkpoint, pixels
 from hub_export.files import write_aside
 from hub_export.hub import REFERENCE
+from hub_export.metrics import yardsticks
+from hub_export.record import RECORD, SAMPLES, Record, read_record
 from hub_export.store import resolve
 from train.batches import TrainingData
 from train.experiments import Experiment, changes, from_dict
@@ -133,7 +135,7 @@ class Run:
         if experiment.loss.drawn:
             for reference in (experiment.loss.drawn_by or experiment.init).split(","):
                 folder = locate(reference.strip())
-                config = checkpoint.read_record(folder).generator_config
+                config = read_record(folder).generator_config
                 self.trainer.learn_from(config, checkpoint.load_generator(folder))
         if resume:
             self._restore()
@@ -310,7 +312,7 @@ class Run:
         epoch = self.plan.epoch(self.step)
         name = f"epoch-{epoch:03d}"
         folder, export, history = self.folder / name, self.trainer.export(), list(self.history)
-        record = checkpoint.Record(
+        record = Record(
             experiment=self.folder.name,
             checkpoint=name,
             question=self.experiment.question,
@@ -338,7 +340,7 @@ class Run:
             samples = sample_grid(generator, self.photos, self.experiment.generator.stride)
             checkpoint.save_checkpoint(folder, generator, record, history, samples)
             (self.folder / "samples").mkdir(exist_ok=True)
-            shutil.copyfile(folder / checkpoint.SAMPLES, self.folder / "samples" / f"{name}.jpg")
+            shutil.copyfile(folder / SAMPLES, self.folder / "samples" / f"{name}.jpg")
             self._write_state(state)
             if self.keep:
                 self._remove_superseded()
@@ -363,7 +365,7 @@ class Run:
     def _remove_superseded(self) -> None:
         for leftover in self.folder.glob(".epoch-*-removed"):  # of a kill
             shutil.rmtree(leftover)
-        records = [checkpoint.read_record(path.parent) for path in self.folder.glob(f"epoch-*/{checkpoint.RECORD}")]
+        records = [read_record(path.parent) for path in self.folder.glob(f"epoch-*/{RECORD}")]
         for name in superseded(records, self.keep):
             aside = self.folder / f".{name}-removed"
             (self.folder / name).rename(aside)  # in one step: a kill leaves no half of a checkpoint
@@ -406,13 +408,13 @@ class _Background:
             job.result()
 
 
-def superseded(records: Iterable[checkpoint.Record], keep: int) -> list[str]:
+def superseded(records: Iterable[Record], keep: int) -> list[str]:
     """Names of the checkpoints that may go when the newest `keep` (at least 1) stay.
 
     The warm-up's last one stays too, and so does the best one: of the lowest style distance, where that was measured.
     """
     ordered = sorted(records, key=lambda record: record.step)
-    style, _ = checkpoint.yardsticks(ordered)
+    style, _ = yardsticks(ordered)
     warmup = [record for record in ordered if record.phase == "warm-up"]
     measured = [record for record in ordered if record.phase == "adversarial" and style in record.metrics]
     best = sorted(measured, key=lambda record: record.metrics[style])
