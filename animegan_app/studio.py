@@ -16,7 +16,7 @@ import numpy as np
 from animegan_app.catalog import HUB, Catalog, Offer
 from animegan_app.stylize import LONGEST_SIDES, PhotoError, Sentence, Stylizer, read_photo
 from hub_export import pixels
-from hub_export.checkpoint import Record, read_record
+from hub_export.record import Record, read_record
 
 KEPT_BYTES = 256 * 2**20
 """What the drawings in memory take at most; one of 1024 × 768 pixels takes 4.7 MB."""

@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from hub_export import pixels
-from hub_export.checkpoint import CheckpointError, load_generator, read_record
+from hub_export.checkpoint import load_generator
+from hub_export.record import CheckpointError, read_record
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on its own build are not for a person with a photo
 

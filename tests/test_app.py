@@ -22,7 +22,7 @@ from test_stylize import encode, png_header, scene, tiny_checkpoint
 from animegan_app import ui
 from animegan_app.catalog import Catalog
 from animegan_app.stylize import blend, read_photo
-from hub_export.store import FolderStore
+from hub_export.folder import FolderStore
 
 
 def test_importing_the_app_is_enough_for_a_space_and_loads_no_tensorflow() -> None:

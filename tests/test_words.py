@@ -10,10 +10,10 @@ from typing import Any
 from app_server import PAGODA, ROOT, WAIT, Server, choose, facts, opened, remove, upload
 from playwright.sync_api import Browser, expect
 
-from animegan_app.catalog import BUNDLED
 from animegan_app.ui import parts
 from animegan_app.ui.words import CHINESE, PHRASES, WORDS, read
-from hub_export.checkpoint import read_record
+from hub_export.folder import BUNDLED
+from hub_export.record import read_record
 
 
 def test_every_sentence_has_a_chinese_one_with_the_same_names() -> None:

@@ -114,7 +114,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def configure(arguments: argparse.Namespace) -> Experiment:
     """The experiment that checked arguments ask for. Raises ValueError with the cause and the remedy."""
-    from hub_export.checkpoint import NAME
+    from hub_export.record import NAME
 
     experiment = get_experiment(arguments.experiment)
     settings, suffix = list(arguments.set), ""

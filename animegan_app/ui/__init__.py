@@ -23,7 +23,7 @@ from animegan_app.catalog import HUB, Catalog, Offer, open_catalog
 from animegan_app.studio import Studio
 from animegan_app.ui import compare, experiments, parts, programs, sources, stylise
 from animegan_app.ui.words import TRANSLATIONS, label, say
-from hub_export.checkpoint import CheckpointError
+from hub_export.record import CheckpointError
 
 KEPT_SECONDS = 3600
 """Uploads and results older than this are deleted four times as often; until then a page left open still works."""

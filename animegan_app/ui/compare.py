@@ -21,7 +21,7 @@ from animegan_app.stylize import LONGEST_SIDES, PhotoError, Sentence
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import Stylise
 from animegan_app.ui.words import explain, label, say, tell
-from hub_export.checkpoint import CheckpointError, Record
+from hub_export.record import CheckpointError, Record
 
 HANDFUL = 6
 """How many checkpoints the grid shows unasked."""

@@ -16,7 +16,7 @@ from PIL import Image
 
 from animegan_app.catalog import Offer
 from animegan_app.ui.words import explain, label, say
-from hub_export.checkpoint import Record
+from hub_export.record import Record
 
 EXAMPLES = [str(path) for path in sorted((Path(__file__).parents[1] / "examples").glob("*.jpg"))]
 QUEUE_SIZE = 32

@@ -11,7 +11,7 @@ from animegan_app.studio import Studio
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, PhotoError, blend
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import MOST_STRENGTH, TRAIN, file_name
-from hub_export.checkpoint import CheckpointError
+from hub_export.record import CheckpointError
 
 
 def build(studio: Studio) -> None:

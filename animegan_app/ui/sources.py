@@ -9,7 +9,7 @@ import gradio as gr
 from animegan_app.studio import Studio, megabytes
 from animegan_app.ui import parts
 from animegan_app.ui.words import explain, label, say
-from hub_export.checkpoint import CheckpointError
+from hub_export.record import CheckpointError
 from hub_export.store import CACHED, HubStore
 
 MAX_SOURCES = 50

@@ -12,7 +12,7 @@ from animegan_app.studio import Drawing, Studio, megabytes
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, PhotoError, Sentence, blend
 from animegan_app.ui import parts
 from animegan_app.ui.words import explain, label, read, say, tell
-from hub_export.checkpoint import WEIGHTS, CheckpointError, Record
+from hub_export.record import WEIGHTS, CheckpointError, Record
 
 TRAIN = "python -m train.run fast-hayao"
 MOST_STRENGTH = 150
