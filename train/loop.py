@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from hub_export import checkpoint, pixels
 from hub_export.generator import build_generator
-from hub_export.record import SAMPLES, Record
+from hub_export.record import SAMPLES, CheckpointError, Record
 from hub_export.store import resolve
 from train.batches import TrainingData
 from train.engine import Engine, restore, state
@@ -316,11 +316,14 @@ class Run:
         while True:
             try:
                 return write()
-            except OSError as error:
-                if error.errno not in DISK_FULL or self._stop.is_set():
+            except (OSError, CheckpointError) as error:
+                refusal = error if isinstance(error, OSError) else error.__cause__
+                if not isinstance(refusal, OSError):
                     raise
+                if refusal.errno not in DISK_FULL or self._stop.is_set():
+                    raise refusal from None
                 if not told:
-                    tqdm.write(f"{unwritable(self.folder.path, error)}. Training waits at its next save, and then goes on")
+                    tqdm.write(f"{unwritable(self.folder.path, refusal)}. Training waits at its next save, and then goes on")
                 told = True
                 self._stop.wait(DISK_SECONDS)
 
