@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from hub_export import pixels
+from hub_export import jpeg, pixels
 from hub_export.architecture import GeneratorConfig
 from hub_export.weights import DATATYPES, assign_weights, read_weights
 
@@ -292,7 +292,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 def read_samples(folder: Path) -> np.ndarray:
     """The picture of fixed photos, uint8 RGB (H, W, 3). Raises CheckpointError for anything but a JPEG of a sane size."""
     try:
-        with Image.open(io.BytesIO(_read(folder, SAMPLES)), formats=["JPEG"]) as image:
+        with Image.open(io.BytesIO(jpeg.bounded(_read(folder, SAMPLES))), formats=["JPEG"]) as image:
             if max(image.size) > MAX_SAMPLES_SIDE:
                 raise CheckpointError(f"{folder}: {SAMPLES} has {image.width} x {image.height} pixels")
             return np.asarray(image.convert("RGB"))

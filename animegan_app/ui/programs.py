@@ -1,14 +1,15 @@
 """What programs may call, over Gradio's API and as tools of the Model Context Protocol."""
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.data_classes import FileData
 from gradio.events import api
 
+from animegan_app import uploads
+from animegan_app.photos import PhotoError
 from animegan_app.studio import Studio
-from animegan_app.stylize import DEFAULT_LONGEST_SIDE, PhotoError, blend
+from animegan_app.stylize import DEFAULT_LONGEST_SIDE, blend
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import MOST_STRENGTH, TRAIN, file_name
 from hub_export.checkpoint import CheckpointError
@@ -45,7 +46,7 @@ def build(studio: Studio) -> None:
             offer = studio.catalog.find(checkpoint) if checkpoint else studio.catalog.default()
             if offer is None:
                 raise parts.error("nothing_for_programs", request, command=TRAIN)
-            path = Path(photo["path"])  # type: ignore[index]  # Gradio hands over a dict
+            path = uploads.take(photo)  # a dict, as Gradio hands it over
             drawing = await studio.draw(path, offer.key, longest_side, lambda done, doing: None)
         except (PhotoError, CheckpointError) as error:
             raise parts.error(error, request) from None

@@ -1,0 +1,61 @@
+"""What a JPEG's markers tell before it is decoded: how much work it is. After ITU-T T.81, annex B."""
+
+import re
+import struct
+from collections.abc import Iterator
+
+MAX_SCANNED = 2_000_000_000
+"""Samples that all scans go over. The ten scans of a progressive photo of 108 megapixels, colour at half its size, make 900
+million; 1,200 empty scans of 79 megapixels, which took a minute, 95 billion."""
+MAX_COEFFICIENTS = 400_000_000
+"""Samples that a JPEG of several scans has in memory at a time, 2 bytes each."""
+FRAMES = {code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)}
+SCAN, END, APP2 = 0xDA, 0xD9, 0xE2
+MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+
+
+class TooManyScans(ValueError):
+    """Decoding would take too long or too much memory. Args: count: of the scans that were looked at."""
+
+    def __init__(self, count: int):
+        self.count = count
+        super().__init__(f"{count} scans or more are too much work")
+
+
+def bounded(content: bytes) -> bytes:
+    """A JPEG that takes seconds at most, without its index of further pictures, for which Pillow is strict.
+
+    Whether it is a picture at all, is for the decoder to say.
+
+    Raises:
+        TooManyScans: it would take longer.
+    """
+    samples: dict[int, int] = {}  # by component
+    scanned = scans = done = 0
+    kept = []
+    for code, start, end in segments(content):
+        body = content[start + 4 : end]
+        if code == APP2 and body.startswith(b"MPF\0"):
+            kept.append(content[done:start])
+            done = end
+        elif code in FRAMES and len(body) >= 6:
+            height, width = struct.unpack(">HH", body[1:5])
+            parts = [(part, factors >> 4, factors & 15) for part, factors in zip(body[6::3], body[7::3], strict=False)]
+            most = max((across for _, across, _ in parts), default=1) * max((down for _, _, down in parts), default=1) or 1
+            samples = {part: height * width * across * down // most for part, across, down in parts}
+        elif code == SCAN and body:
+            scans += 1
+            scanned += sum(samples.get(part, 0) for part in body[1 : 1 + 2 * body[0] : 2])
+            if scanned > MAX_SCANNED or (scans > 1 and sum(samples.values()) > MAX_COEFFICIENTS):
+                raise TooManyScans(scans)
+    return b"".join([*kept, content[done:]])
+
+
+def segments(content: bytes) -> Iterator[tuple[int, int, int]]:
+    """Code, begin and end of each segment up to the end mark; the entropy-coded bytes behind a scan's head are skipped."""
+    found = MARKER.search(content, 2)
+    while found and (code := found[1][0]) != END and found.end() + 2 <= len(content):
+        start = found.end() - 2
+        end = start + 2 + int.from_bytes(content[start + 2 : start + 4], "big")
+        yield code, start, end
+        found = MARKER.search(content, end)
