@@ -25,7 +25,7 @@ except ImportError:  # not on Windows, where nothing tells whether another folde
 
 SETTING = "GRADIO_TEMP_DIR"
 """Where the folder is made, if not in the system's temporary folder."""
-PREFIX, LOCK = "animegan-", "lock"
+PREFIX, LOCK = "animegan-uploads-", "lock"
 MAX_FOLDER_BYTES = 4 * 2**30
 """Uploads and drawings on disk: 400 to 2,000 photos with what was made of them."""
 EXAMPLES = sorted(Path(__file__).resolve().parent.joinpath("examples").glob("*.jpg"))

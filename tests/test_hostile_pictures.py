@@ -3,6 +3,8 @@
 import os
 import signal
 import struct
+import subprocess
+import sys
 import threading
 import time
 import zlib
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_server import PAGODA
+from app_server import PAGODA, ROOT
 from PIL import Image
 from test_stylize import encode, png_header, scene, tiny_checkpoint
 
@@ -213,21 +215,22 @@ def test_samples_of_a_checkpoint_are_bounded_alike(tmp_path: Path) -> None:
 
 def test_the_cpu_limit_ends_a_picture_and_not_the_next_one() -> None:
     """Seconds are counted for each picture anew, in a process that lives through many."""
-    from subprocess import PIPE, Popen
-    from sys import executable
-
-    program = "from animegan_app import decoding; decoding.CPU_SECONDS = 0; decoding.main()"
+    program = "from animegan_app import decoding; decoding.CPU_SECONDS = 1; decoding.main()"
     content = encode(Image.fromarray(scene(3000, 3000)), "PNG", compress_level=1)
-    with Popen([executable, "-c", program], stdin=PIPE, stdout=PIPE, cwd=PAGODA.parents[2]) as process:
+
+    def ask(picture: bytes, times: int) -> None:
         assert process.stdin and process.stdout
-        for _ in range(2):
-            process.stdin.write(photos.QUESTION.pack(len(PHOTO), 0) + PHOTO)
+        for _ in range(times):
+            process.stdin.write(photos.QUESTION.pack(len(picture), 64) + picture)
             process.stdin.flush()
             *_, length = photos.ANSWER.unpack(photos.exactly(process.stdout, photos.ANSWER.size))
             photos.exactly(process.stdout, length)
+
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        ask(content, 8)  # each well below a second, all of them above the limit
+        huge = png(side=8900, interlaced=True)
         with pytest.raises((BrokenPipeError, EOFError)):
-            for _ in range(40):
-                process.stdin.write(photos.QUESTION.pack(len(content), 0) + content)
-                process.stdin.flush()
-                photos.exactly(process.stdout, photos.ANSWER.size + 3 * 3000 * 3000)
-        process.kill()
+            ask(huge, 1)
+        assert process.wait(30) == -signal.SIGXCPU

@@ -187,6 +187,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "add": ("Add", "添加"),
     "name_or_repo": ("Add a name or repo of the Hugging Face Hub", "添加 Hugging Face Hub 上的用户名或仓库"),
     "nothing_added": ("Nothing can be added here.", "这里无法添加。"),
+    "not_allowed": (
+        "{name} may not be added here, only: {names}",
+        "这里不能添加 {name}，只能添加：{names}",
+    ),
     "enough_sources": (
         "The app already looks at {most} places on the Hub: restart it to choose others.",
         "应用已在 Hub 上查看 {most} 处：请重启以选择其他来源。",
