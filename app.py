@@ -22,15 +22,17 @@ from pathlib import Path
 from animegan_app.catalog import open_catalog
 from animegan_app.ui import build_demo, launch
 
+
+def port(text: str) -> int:
+    """A port's number. Raises ArgumentTypeError."""
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: they are numbered from 1 to {2**16 - 1}")
+    return int(text)
+
+
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--host", help="address to listen on (default: this machine only)")
-parser.add_argument(
-    "--port",
-    type=int,
-    choices=range(1, 2**16),
-    metavar="PORT",
-    help="port to listen on (default: the first free one from 7860)",
-)
+parser.add_argument("--port", type=port, help="port to listen on (default: the first free one from 7860)")
 parser.add_argument("--runs", type=Path, help="folder of local training (default: $ANIMEGAN_RUNS, or runs beside this file)")
 parser.add_argument(
     "--hub",

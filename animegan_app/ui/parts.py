@@ -76,6 +76,7 @@ def error(problem: Exception | str, request: gr.Request | None, **values: object
     Gradio renders messages as HTML, so names from files are escaped.
     """
     text = say(problem, request, **values) if isinstance(problem, str) else explain(problem, request)
+    text = text.encode("utf-8", "replace").decode()  # a name that a program sent may be no valid text
     return gr.Error(html.escape(text), duration=ERROR_SECONDS, print_exception=False)
 
 

@@ -39,9 +39,9 @@ def build(studio: Studio) -> None:
             The picture as a PNG file, and width, height, seconds, checkpoint, weights (sha256) and commit (on the Hub).
         """
         try:
-            if not 0 <= strength <= MOST_STRENGTH:
+            if not _is_percent(strength, MOST_STRENGTH):
                 raise PhotoError("strength must be from 0 to {most}.", most=MOST_STRENGTH)
-            if not 0 <= photo_colours <= 100:
+            if not _is_percent(photo_colours, 100):
                 raise PhotoError("photo_colours must be from 0 to 100.")
             offer = studio.catalog.find(checkpoint) if checkpoint else studio.catalog.default()
             if offer is None:
@@ -88,3 +88,7 @@ def build(studio: Studio) -> None:
     # Gradio shows every tool's caller the picture only of what is not queued; its own client queues all the same.
     api(stylise, api_name="stylise", queue=False, concurrency_limit=parts.QUEUE_SIZE)
     api(checkpoints, api_name="checkpoints", queue=False)
+
+
+def _is_percent(value: object, most: int) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= most

@@ -100,7 +100,7 @@ def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None) ->
 
 
 def _end(number: int, frame: Any) -> None:
-    """Ends the process at once: the interpreter's own end waits for threads that hang, and for TensorFlow, which takes long."""
+    """Ends the process at once: the interpreter's own end waits for threads that hang, and takes long with TensorFlow."""
     watch = threading.Timer(END_SECONDS, os._exit, (0,))
     watch.daemon = True
     watch.start()
