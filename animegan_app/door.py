@@ -29,6 +29,7 @@ UPLOADS = {"/gradio_api/upload": MAX_FILE_BYTES + 2**16, "/gradio_api/mcp": MAX_
 """Where files come, and how many bytes at most; in a tool's call they are base64."""
 CLOSED = ("/gradio_api/process_recording", "/gradio_api/file=http", "/gradio_api/proxy=", "/gradio_api/deep_link")
 """Gradio's services that no page of this app needs: they run ffmpeg, fetch from elsewhere, or keep files."""
+TOO_LARGE = 413, "This is more than one request may bring."
 HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"same-origin",
@@ -81,12 +82,27 @@ class Door:
             await _refuse(answer, *problem)
             return
         who, asks = visitor(scope), scope["method"] == "POST"
+        left = most = _most(scope)
+
+        async def read() -> Message:
+            nonlocal left
+            message = await receive()
+            size = len(message.get("body", b""))
+            if most > MAX_BYTES:
+                self._uploaded[who] += size
+            if 0 <= left < size:
+                await _refuse(answer, *TOO_LARGE)
+            left -= size
+            return message if left >= 0 else {"type": "http.disconnect"}
+
+        async def answer_if_read(message: Message) -> None:
+            if left >= 0:
+                await answer(message)
+
         self._open[who] += 1
         self._asked[who] += asks
         try:
-            await self.app(scope, self._bounded(scope, receive, who), answer)
-        except _TooLarge:
-            await _refuse(answer, 413, "This is more than one request may bring.")
+            await self.app(scope, read, answer_if_read)
         finally:
             self._open[who] -= 1
             self._asked[who] -= asks
@@ -105,7 +121,7 @@ class Door:
         who = visitor(scope)
         length = headers.get("content-length", ["0"])[0]
         if length.isdigit() and int(length) > _most(scope):
-            return 413, "This is more than one request may bring."
+            return TOO_LARGE
         if time.monotonic() - self._hour > HOUR:
             self._hour = time.monotonic()
             self._uploaded.clear()
@@ -135,27 +151,6 @@ class Door:
             return False
         return is_loopback(name) or name in (self.names or ())
 
-    def _bounded(self, scope: Message, receive: Receive, who: str) -> Receive:
-        """`receive` that ends with what the request may bring at most, and counts it if it is an upload."""
-        most = left = _most(scope)
-
-        async def read() -> Message:
-            nonlocal left
-            message = await receive()
-            size = len(message.get("body", b""))
-            left -= size
-            if most > MAX_BYTES:
-                self._uploaded[who] += size
-            if left < 0:
-                raise _TooLarge
-            return message
-
-        return read
-
-
-class _TooLarge(Exception):
-    pass
-
 
 def allowed(host: str) -> list[str] | None:
     """Names that an app answers to that listens on `host`: of the loopback's, only those; None, any, of the world's."""
@@ -173,20 +168,28 @@ def is_loopback(name: str) -> bool:
 
 
 def visitor(scope: Message) -> str:
-    """The address a request comes from. Behind a proxy, whose own is private, it is the last public one of those named."""
+    """The address a request comes from; of IPv6 the network, as everybody has one with addresses without number.
+
+    Behind a proxy, whose own address is private, it is the last public one of those named: others may be made up.
+    """
     peer = (scope.get("client") or ("",))[0]
-    if _is_public(peer):
-        return peer
+    if found := _public(peer):
+        return found
     named = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"x-forwarded-for"]
-    addresses = [part.strip() for value in named for part in value.split(",")]
-    return next((address for address in reversed(addresses) if _is_public(address)), peer)
+    addresses = [_public(part.strip()) for value in named for part in value.split(",")]
+    return next((address for address in reversed(addresses) if address), peer)
 
 
-def _is_public(address: str) -> bool:
+def _public(address: str) -> str:
     try:
-        return ipaddress.ip_address(address).is_global
+        found = ipaddress.ip_address(address)
     except ValueError:
-        return False
+        return ""
+    if isinstance(found, ipaddress.IPv6Address):
+        found = found.ipv4_mapped or found
+    if not found.is_global:
+        return ""
+    return str(found) if found.version == 4 else str(ipaddress.ip_network((int(found), 64), strict=False))
 
 
 def _most(scope: Message) -> int:

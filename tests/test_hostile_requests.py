@@ -26,6 +26,7 @@ from animegan_app.photos import PhotoError
 from hub_export import environment
 
 GONE = "The photo is no longer here: choose it again."
+http = httpx.Client(trust_env=False, timeout=WAIT / 1000)
 CANARY = (61, 47)
 """Width and height of a picture that nobody uploaded."""
 
@@ -51,7 +52,7 @@ def own_folder(server: Server) -> Path:
 
 def sent(server: Server, content: bytes, name: str = "photo.png", **headers: str) -> str:
     """Uploads and returns the path that the server tells."""
-    answer = httpx.post(f"{server.url}gradio_api/upload", files={"files": (name, content)}, headers=headers)
+    answer = http.post(f"{server.url}gradio_api/upload", files={"files": (name, content)}, headers=headers)
     assert answer.status_code == 200, answer.text
     return str(answer.json()[0])
 
@@ -60,20 +61,25 @@ def called(server: Server, photo: object, key: object = "local/tiny/epoch-001", 
     """What the endpoint for programs answers, as Gradio's events."""
     call = f"{server.url}gradio_api/call/stylise"
     data = [photo, key, *(rest or (512, 100, 0))]
-    answer = httpx.post(call, content=json.dumps({"data": data}), headers={"Content-Type": "application/json", **headers})
+    answer = http.post(call, content=json.dumps({"data": data}), headers={"Content-Type": "application/json", **headers})
     assert answer.status_code == 200, answer.text
-    return httpx.get(f"{call}/{answer.json()['event_id']}", timeout=WAIT / 1000, headers=headers).text
+    return http.get(f"{call}/{answer.json()['event_id']}", headers=headers).text
 
 
 def joined(server: Server, function: int, data: list[object], session: str) -> str:
     """What a private function of the page answers, over the queue as the page asks it."""
     body = {"data": data, "fn_index": function, "session_hash": session, "event_data": None, "trigger_id": None}
-    answer = httpx.post(f"{server.url}gradio_api/queue/join", json=body)
+    answer = http.post(f"{server.url}gradio_api/queue/join", json=body)
     if answer.status_code != 200:
         return answer.text
     address = f"{server.url}gradio_api/queue/data?session_hash={session}"
-    with httpx.stream("GET", address, timeout=WAIT / 1000) as lines:
-        return "\n".join(line for line in lines.iter_lines() if "estimation" not in line)
+    told: list[str] = []
+    with http.stream("GET", address) as lines:
+        for line in lines.iter_lines():
+            told.append(line)
+            if "process_completed" in line or "heartbeat" in line:  # some answer nothing, or wait for what does not come
+                break
+    return "\n".join(told)
 
 
 def foreign(path: Path, server: Server) -> list[object]:
@@ -122,7 +128,7 @@ def test_no_name_of_a_file_of_the_server_is_a_photo(server: Server, canary: Path
 
 
 def test_no_function_of_the_page_reads_a_file_of_the_server(server: Server, canary: Path) -> None:
-    functions = httpx.get(f"{server.url}config").json()["dependencies"]
+    functions = http.get(f"{server.url}config").json()["dependencies"]
     assert len(functions) > 20
     plain, marked, *_ = foreign(canary, server)
     wanted = json.dumps([str(canary), "local/tiny/epoch-001", 512])
@@ -180,7 +186,7 @@ def test_odd_values_are_told_in_a_sentence(server: Server) -> None:
 )
 def test_an_app_of_this_machine_answers_to_its_own_names_alone(server: Server, headers: dict[str, str]) -> None:
     for method, path in [("GET", ""), ("GET", "config"), ("POST", "gradio_api/upload"), ("OPTIONS", "gradio_api/upload")]:
-        answer = httpx.request(method, server.url + path, headers=headers)
+        answer = http.request(method, server.url + path, headers=headers)
         assert answer.status_code == 403 and "ANIMEGAN_HOSTS" in answer.json()["detail"]
         assert "access-control-allow-origin" not in answer.headers
 
@@ -189,7 +195,7 @@ def test_own_names_are_those_of_the_loopback_and_of_the_owner(server: Server, mo
     port = server.url.split(":")[-1].strip("/")
     for host in ("localhost", "127.0.0.1", "[::1]", "LOCALHOST", "app.localhost", "127.1.2.3"):
         headers = {"Host": f"{host}:{port}", "Origin": f"http://{host}:{port}"}
-        assert httpx.get(f"{server.url}config", headers=headers).status_code == 200, host
+        assert http.get(f"{server.url}config", headers=headers).status_code == 200, host
     assert not is_loopback("localhost.example.org") and not is_loopback("::2") and is_loopback("[::1]")
     assert allowed("0.0.0.0") is None and allowed("192.168.1.2") is None and allowed("127.0.0.1") == ["127.0.0.1"]
     monkeypatch.setenv("ANIMEGAN_HOSTS", "pictures.example.org, other.example.org")
@@ -216,13 +222,13 @@ def test_one_visitor_leaves_places_to_others(server: Server) -> None:
         own = {"X-Forwarded-For": "9.9.9.9"}
         path = sent(server, encode(Image.fromarray(scene(41, 60)), "PNG"), **own)
         assert "event: complete" in called(server, {"path": path}, **own)
-        spoofed = httpx.post(f"{server.url}gradio_api/upload", headers={"X-Forwarded-For": "1.1.1.1, 8.8.8.8"})
+        spoofed = http.post(f"{server.url}gradio_api/upload", headers={"X-Forwarded-For": "1.1.1.1, 8.8.8.8"})
         assert spoofed.status_code == 429 and "Too many requests" in spoofed.json()["detail"]
     finally:
         for connection in hanging:
             connection.close()
     deadline = time.monotonic() + 30
-    while httpx.post(f"{server.url}gradio_api/upload", headers={"X-Forwarded-For": "8.8.8.8"}).status_code == 429:
+    while http.post(f"{server.url}gradio_api/upload", headers={"X-Forwarded-For": "8.8.8.8"}).status_code == 429:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -235,6 +241,8 @@ def test_who_a_visitor_is() -> None:
     assert who("10.0.0.1", "9.9.9.9") == "9.9.9.9"
     assert who("10.0.0.1", "1.1.1.1, 9.9.9.9, 10.0.0.2") == "9.9.9.9", "only the last one was added by a proxy of ours"
     assert who("10.0.0.1", "nonsense") == who("10.0.0.1") == "10.0.0.1"
+    assert who("2a00:1450:4001:82b::200e") == who("2a00:1450:4001:82b:1::1") == "2a00:1450:4001:82b::/64"
+    assert who("::ffff:8.8.8.8") == "8.8.8.8"
     assert visitor({"client": None, "headers": []}) == ""
 
 
@@ -244,7 +252,7 @@ def test_a_request_is_of_a_bounded_size(server: Server) -> None:
             yield bytes(2**20)
 
     for path, most in [("call/stylise", MAX_BYTES), ("queue/join", MAX_BYTES), ("component_server", MAX_BYTES)]:
-        answer = httpx.post(f"{server.url}gradio_api/{path}", content=b"[" * (most + 1))
+        answer = http.post(f"{server.url}gradio_api/{path}", content=b"[" * (most + 1))
         assert answer.status_code == 413, answer.text
     boundary = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     for path in ("call/stylise", "upload"):
@@ -252,7 +260,7 @@ def test_a_request_is_of_a_bounded_size(server: Server) -> None:
         try:
             headers = {"Content-Type": "multipart/form-data; boundary=x"}
             content = (part for parts in ([boundary], endless()) for part in parts)
-            answer = httpx.post(f"{server.url}gradio_api/{path}", content=content, headers=headers, timeout=60)
+            answer = http.post(f"{server.url}gradio_api/{path}", content=content, headers=headers, timeout=60)
             assert answer.status_code in (400, 413), answer.text
         except httpx.WriteError:  # it hung up
             pass
@@ -263,7 +271,7 @@ def test_a_request_is_of_a_bounded_size(server: Server) -> None:
         "proxy=https://a.hf.space/",
         "deep_link?session_hash=a",
     ):
-        assert httpx.get(f"{server.url}gradio_api/{path}").status_code == 404
+        assert http.get(f"{server.url}gradio_api/{path}").status_code == 404
 
 
 def test_what_is_old_or_too_much_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +322,7 @@ def test_the_page_works_within_its_content_policy(browser: Browser, server: Serv
         refused = page.evaluate("fetch('https://example.org/').then(() => '', error => String(error))")
         assert refused, "a page that was tricked into it sends nothing elsewhere"
     assert [text for text in problems if "example.org" not in text] == []
-    headers = httpx.get(server.url).headers
+    headers = http.get(server.url).headers
     assert headers["x-content-type-options"] == "nosniff" and "default-src 'self'" in headers["content-security-policy"]
 
 
@@ -356,14 +364,14 @@ def test_in_an_odd_environment_it_draws_ends_and_leaves_nothing(runs: Path, tmp_
         assert not left.exists(), "gone when the next one starts"
         path = sent(server, encode(Image.fromarray(scene(40, 60)), "PNG"))
         call = f"{server.url}gradio_api/call/stylise"
-        httpx.post(call, json={"data": [{"path": path}, "local/tiny/epoch-001", 512, 100, 0]})
+        http.post(call, json={"data": [{"path": path}, "local/tiny/epoch-001", 512, 100, 0]})
         deadline = time.monotonic() + 60
         while not (found := decoders(server.process.pid)):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         os.kill(found[0], signal.SIGSTOP)  # and with it the thread that draws
         path = sent(server, encode(Image.fromarray(scene(40, 61)), "PNG"))
-        httpx.post(call, json={"data": [{"path": path}, "local/tiny/epoch-001", 512, 100, 0]})
+        http.post(call, json={"data": [{"path": path}, "local/tiny/epoch-001", 512, 100, 0]})
         start = time.monotonic()
         server.process.terminate()
         assert server.process.wait(5) == 0 and time.monotonic() - start < 5
