@@ -101,7 +101,7 @@ class Catalog:
 
     def find(self, key: str) -> Offer:
         """The offer with this key. Raises CheckpointError if it is not, or no longer, on offer."""
-        experiment, _, checkpoint = key.rpartition("/")
+        experiment, _, checkpoint = str(key).rpartition("/")  # a program may send anything
         source, _, name = experiment.partition("/")
         if source in self.stores and name in self.stores[source].experiments():
             for record in self.stores[source].checkpoints(name):

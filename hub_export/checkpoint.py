@@ -24,7 +24,7 @@ from PIL import Image
 
 from hub_export.card import model_card
 from hub_export.files import explain_os, replacing, write_aside
-from hub_export.pictures import check_jpeg
+from hub_export.pictures import bounded
 from hub_export.record import (
     BAD_TEXT,
     CARD,
@@ -145,9 +145,9 @@ def read_samples(folder: Path) -> np.ndarray:
     """The picture of fixed photos, uint8 RGB (H, W, 3). Raises CheckpointError for anything but a JPEG of a sane size."""
     content = read_file(folder, SAMPLES)
     try:
-        check_jpeg(content)
+        content = bounded(content)
     except ValueError as error:
-        raise CheckpointError(f"{folder}: {SAMPLES} {error}") from None
+        raise CheckpointError(f"{folder}: {SAMPLES} is {error}") from None
     try:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
             if max(image.size) > MAX_SAMPLES_SIDE:

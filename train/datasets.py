@@ -25,7 +25,7 @@ from absl import logging
 from PIL import Image, ImageCms, UnidentifiedImageError
 from tqdm import tqdm
 
-from hub_export.pictures import MAXIMUM_JPEG_SCANS, jpeg_scans, upright, with_end
+from hub_export.pictures import TooManyScans, bounded, upright, with_end
 from train import targets, trouble
 from train.batches import TrainingData
 from train.settings import DataConfig
@@ -306,9 +306,9 @@ def _decode(content: bytes, wanted: int) -> tuple[Image.Image, bytes | None]:
     """
     too_large = f"more than {MAXIMUM_PIXELS // 10**6} megapixels"
     is_jpeg = content.startswith(b"\xff\xd8")
-    if is_jpeg and jpeg_scans(content) > MAXIMUM_JPEG_SCANS:
-        raise Unusable(f"JPEG of more than {MAXIMUM_JPEG_SCANS} scans")
     try:
+        if is_jpeg:
+            bounded(content)
         picture = Image.open(io.BytesIO(content), formats=FORMATS)
         size = picture.size
         if min(size) < MINIMUM_SIDE:
@@ -330,6 +330,8 @@ def _decode(content: bytes, wanted: int) -> tuple[Image.Image, bytes | None]:
         return _to_rgb(turned), content if is_plain and turned is picture else None
     except (Unusable, MemoryError):
         raise
+    except TooManyScans as error:
+        raise Unusable(str(error)) from None
     except Image.DecompressionBombError:
         raise Unusable(too_large) from None
     except UnidentifiedImageError:

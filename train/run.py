@@ -13,6 +13,9 @@ DIR (or a zip of it) has AnimeGAN's layout: STYLE/style and train_photo. Any two
 What the arguments alone tell is answered before anything heavy loads.
 """
 
+import hub_export.environment  # noqa: F401  first, as it settles what other programs' settings would break
+
+# isort: split
 import argparse
 import json
 import sys

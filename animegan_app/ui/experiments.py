@@ -14,15 +14,15 @@ from markdown_it.token import Token
 
 from animegan_app.catalog import HUB, Catalog, Offer
 from animegan_app.curves import COLOURS, MARKS, Curves, loss_figure, plane_figure, read_curves, scales, with_measured
+from animegan_app.photos import PhotoError, read_photo
 from animegan_app.sheet import evenly
 from animegan_app.studio import Studio, megabytes
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import Stylise, choices, duration
 from animegan_app.ui.words import explain, label, read, say
 from hub_export.card import model_card
-from hub_export.checkpoint import read_samples
 from hub_export.metrics import measurements, yardsticks
-from hub_export.record import CARD, CheckpointError
+from hub_export.record import CARD, SAMPLES, CheckpointError
 
 OVERLAID = len(MARKS) * len(COLOURS)
 """How many experiments the charts show unasked; so many look different."""
@@ -155,9 +155,9 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
             try:
                 if not catalog.missing_bytes(offer):
                     name = f"{offer.record.experiment}-{offer.record.checkpoint}-samples.jpg"
-                    path = parts.save(read_samples(catalog.fetch(offer)), name)
+                    path = parts.save(read_photo(catalog.fetch(offer) / SAMPLES), name)
                     found.append((path, f"{offer.record.checkpoint} · {parts.phase(offer.record, request)}"))
-            except CheckpointError:  # who draws with it is told
+            except (CheckpointError, PhotoError):  # who draws with it is told
                 continue
         return gr.Gallery(value=found, visible=bool(found))
 
