@@ -103,6 +103,9 @@ class Door:
         self._asked[who] += asks
         try:
             await self.app(scope, read, answer_if_read)
+        except Exception:
+            if left >= 0:  # else it complains of what was refused
+                raise
         finally:
             self._open[who] -= 1
             self._asked[who] -= asks
