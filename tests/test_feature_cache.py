@@ -17,7 +17,7 @@ from train.losses import gram_matrix
 from train.run_folder import RunFolder
 from train.settings import Experiment, FeatureConfig, override
 
-STILL = ["data.size=32", "data.augment=none", "data.flatten=0.3", "data.holdout=1", "schedule.batch=3"]
+STILL = ["data.size=32", "data.augment=none", "data.target=light", "data.holdout=1", "schedule.batch=3"]
 
 
 def experiment(*settings: str) -> Experiment:

@@ -32,12 +32,13 @@ from PIL import Image, UnidentifiedImageError
 
 from hub_export import checkpoint, pixels
 from hub_export.checkpoint import Record
-from train.datasets import Source, open_data
+from train.datasets import open_data
 from train.experiments import EXPERIMENTS
 from train.measure import CONVOLUTIONS, MINIMUM_PICTURES, Draw, Gauge, Scale, Score, traced
 from train.run_folder import rewrite, writing
 from train.schedule import WARM_UP
 from train.settings import DataConfig
+from train.sources import Source
 
 COLUMNS = {
     "style": ("style ± error", 15),

@@ -99,6 +99,7 @@ class Run:
         self.plan = experiment.plan(data.steps_per_epoch(schedule.batch))
         self.engine = Engine(schedule, experiment.seed, experiment.precision, self.strategy, options.xla)
         self.recipe = build_recipe(experiment, self.engine)
+        self.recipe.check(data)
         self.step, self.seconds = 0, 0.0
         self._saved_step, self._pictures = -1, np.frombuffer(data.fingerprint(PICTURE_STRIDE), np.uint8)
         saved = folder.load_state()

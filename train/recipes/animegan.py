@@ -140,6 +140,11 @@ class Recipe:
             "smooth": loss.smooth_weight,
         }
 
+    def check(self, data: TrainingData) -> None:
+        """There must be anime frames."""
+        if not data.anime_count:
+            raise ValueError("AnimeGAN learns from anime frames: give them with --anime DIR, or --data in its layout")
+
     def step(self, batch: Batch, moment: Moment) -> Terms:
         """One step of the phase that the moment is in.
 
