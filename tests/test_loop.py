@@ -45,6 +45,7 @@ def pictures(experiment: Experiment, seed: int = 0) -> TrainingData:
 
 def tiny(*settings: str) -> Experiment:
     base = ["data.holdout=1", "data.size=32", "generator.channels=4", "discriminator.channels=8", "discriminator.layers=1"]
+    base += ["schedule.epoch=4 steps", "schedule.length=12 steps"]
     return override(get_experiment("smoke"), [*base, *settings], "x")
 
 
@@ -95,17 +96,17 @@ def test_saving_takes_a_snapshot_and_does_not_hold_the_loop(start: Starter, monk
 
     monkeypatch.setattr(checkpoint, "save_checkpoint", slow)
     run = start()
-    run.step = 10
+    run.step = 4
     expected = state(run.recipe)
     run._save_checkpoint()
     assert begun.wait(60)
     for variable in variables_of(run.recipe).values():
         variable.assign(variable * 0)
-    run.step = 11
+    run.step = 5
     go_on.set()
     run._saving.wait()
     found = saved(run)
-    assert int(found["step"]) == 10
+    assert int(found["step"]) == 4
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
     kernels = checkpoint.load_generator(run.folder.path / "epoch-001").get_weights()
@@ -115,7 +116,7 @@ def test_saving_takes_a_snapshot_and_does_not_hold_the_loop(start: Starter, monk
 def test_a_full_disk_is_waited_for(
     start: Starter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, write, left = start("schedule.length=12 steps"), write_aside, [3]
+    run, write, left = start("schedule.length=6 steps"), write_aside, [3]
 
     def full(path: Path, content: bytes) -> None:
         if left[0]:
@@ -126,16 +127,17 @@ def test_a_full_disk_is_waited_for(
     monkeypatch.setattr(checkpoint, "write_aside", full)
     monkeypatch.setattr(loop, "DISK_SECONDS", 0.01)
     run.train()
-    assert run.step == 12 and int(saved(run)["step"]) == 12 and not left[0]
+    assert run.step == 6 and int(saved(run)["step"]) == 6 and not left[0]
     told = capsys.readouterr().out
     assert re.search(r"x/\S+ cannot be written \(No space left on device\): free some space.*Training waits", told)
     names = [record.checkpoint for record in FolderStore(run.folder.path.parent).checkpoints("x")]
-    assert names == ["epoch-001", "step-000012"]
+    assert names == ["epoch-001", "step-000006"]
 
 
 def test_a_disk_that_is_full_when_a_row_is_logged_loses_no_row(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = start("schedule.length=30 steps")
+    run = start("schedule.length=12 steps")
     path = run.folder.path / "history.jsonl"
+    path.unlink()
     path.symlink_to("/dev/full")
     run.folder.log({"step": 1, "phase": "warm-up"})
     path.unlink()
@@ -156,7 +158,7 @@ def test_a_folder_that_cannot_be_written_ends_the_run_with_its_name_and_a_remedy
     monkeypatch.setattr(checkpoint, "write_aside", gone)
     with pytest.raises(TrainingStopped, match=r"x/\S+ cannot be written \(Read-only file system\): make it writable") as end:
         run.train()
-    assert run.step <= 20 and "\n" not in str(end.value)
+    assert run.step <= 8 and "\n" not in str(end.value)
 
 
 def test_a_place_for_runs_that_cannot_be_written(tmp_path: Path) -> None:
@@ -166,25 +168,25 @@ def test_a_place_for_runs_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_damaged_state_falls_back_to_the_one_before(start: Starter, capsys: pytest.CaptureFixture[str]) -> None:
-    straight = start("schedule.length=30 steps")
+    straight = start("schedule.length=12 steps")
     straight.train()
     expected = saved(straight)
-    assert int(saved(straight, "state-previous.npz")["step"]) == 20
+    assert int(saved(straight, "state-previous.npz")["step"]) == 8
     path = straight.folder.path / "state.npz"
     path.write_bytes(path.read_bytes()[:-1000])
-    resumed = start("schedule.length=30 steps", resume=True)
-    assert resumed.step == 20 and "state.npz is damaged" in capsys.readouterr().out
+    resumed = start("schedule.length=12 steps", resume=True)
+    assert resumed.step == 8 and "state.npz is damaged" in capsys.readouterr().out
     resumed.train()
     for name, value in expected.items():
         np.testing.assert_array_equal(saved(resumed)[name], value, err_msg=name)
     for name in ("state.npz", "state-previous.npz"):
         (straight.folder.path / name).write_bytes(b"PK damaged")
     with pytest.raises(ValueError, match=r"state\.npz is damaged.*state-previous\.npz is damaged.*--init"):
-        start("schedule.length=30 steps", resume=True)
+        start("schedule.length=12 steps", resume=True)
 
 
 def test_resuming_names_what_differs_with_both_values(start: Starter) -> None:
-    at(run := start(), 10)
+    at(run := start(), 4)
     run.folder.close()
     with pytest.raises(ValueError, match=r"loss\.style_weight is 2\.5 there and 7\.0 here; seed is 0 there and 3 here"):
         start("seed=3", "loss.style_weight=7", resume=True)
@@ -193,17 +195,17 @@ def test_resuming_names_what_differs_with_both_values(start: Starter) -> None:
 
 
 def test_a_longer_schedule_goes_on_and_a_shorter_one_says_why_not(start: Starter) -> None:
-    start("schedule.length=20 steps", "schedule.decay=constant").train()
-    longer = start("schedule.length=30 steps", "schedule.decay=constant", resume=True)
-    assert longer.step == 20
+    start("schedule.length=8 steps", "schedule.decay=constant").train()
+    longer = start("schedule.length=12 steps", "schedule.decay=constant", resume=True)
+    assert longer.step == 8
     longer.train()
-    straight = start("schedule.length=30 steps", "schedule.decay=constant", name="straight")
+    straight = start("schedule.length=12 steps", "schedule.decay=constant", name="straight")
     straight.train()
     for name, value in saved(straight).items():
         np.testing.assert_array_equal(saved(longer)[name], value, err_msg=name)
-    assert [row["step"] for row in longer.folder.history] == [10, 20, 30]
-    with pytest.raises(ValueError, match="has 30 steps already, more than the 20 of "):
-        start("schedule.length=20 steps", "schedule.decay=constant", resume=True)
+    assert [row["step"] for row in longer.folder.history] == [4, 8, 12]
+    with pytest.raises(ValueError, match="has 12 steps already, more than the 8 of "):
+        start("schedule.length=8 steps", "schedule.decay=constant", resume=True)
 
 
 def test_resuming_works_from_step_0_and_a_new_start_leaves_no_row_of_an_earlier_try(start: Starter, tmp_path: Path) -> None:
@@ -218,7 +220,7 @@ def test_resuming_works_from_step_0_and_a_new_start_leaves_no_row_of_an_earlier_
     resumed.folder.close()
     again = start()
     assert again.folder.history == [] and not (tmp_path / "x" / "history.jsonl").read_text()
-    at(again, 10)
+    at(again, 4)
     again.folder.close()
     with pytest.raises(ValueError, match="exists: go on with --resume"):
         start()
@@ -228,14 +230,14 @@ def test_resuming_works_from_step_0_and_a_new_start_leaves_no_row_of_an_earlier_
 
 
 def test_a_renamed_or_copied_run_goes_on_and_its_checkpoints_are_its_own(start: Starter, tmp_path: Path) -> None:
-    at(run := start(), 10)
+    at(run := start(), 4)
     run.folder.close()
     shutil.copytree(tmp_path / "x", tmp_path / "copy")
     (tmp_path / "x").rename(tmp_path / "renamed")
     for name in ("copy", "renamed"):
         resumed = start(resume=True, name=name)
-        assert resumed.step == 10
-        at(resumed, 20)
+        assert resumed.step == 4
+        at(resumed, 8)
         store = FolderStore(tmp_path)
         assert [record.checkpoint for record in store.checkpoints(name)] == ["epoch-001", "epoch-002"]
         assert not store.problems()
@@ -273,7 +275,7 @@ def test_shares_of_the_loss(start: Starter) -> None:
     weights = {"generator": {"content": 1.5, "style": 3.0, "tv": 0.0}, "discriminator": {"d_real": 300.0}}
     found = shares_of({"content": 2.0, "style": -3.0, "tv": 9.0, "generator": 0.0}, weights)
     assert found == {"generator": {"content": 0.25, "style": 0.75}}
-    run = start("schedule.length=20 steps")
+    run = start("schedule.length=8 steps")
     run.train()
     warmup, adversarial = run.folder.history
     assert warmup["share_content"] + warmup["share_pixel"] == pytest.approx(1, abs=1e-4)
@@ -288,7 +290,7 @@ def test_shares_of_the_loss(start: Starter) -> None:
 
 def test_keep_spares_the_newest_the_warm_ups_last_and_the_best(start: Starter) -> None:
     run = start(keep=1)
-    at(run, 10)
+    at(run, 4)
     record = read_record(run.folder.path / "epoch-001")
 
     def of(epoch: int, phase: str, **metrics: float) -> Record:
@@ -304,8 +306,8 @@ def test_keep_spares_the_newest_the_warm_ups_last_and_the_best(start: Starter) -
     assert superseded(by_both, 1) == ["epoch-001", "epoch-002"], "the best by the network that nothing is trained against"
 
     (run.folder.path / ".epoch-009-removed").mkdir()
-    at(run, 20)
-    at(run, 30)
+    at(run, 8)
+    at(run, 12)
     names = [record.checkpoint for record in FolderStore(run.folder.path.parent).checkpoints("x")]
     assert names == ["epoch-001", "epoch-003"]
     assert [path.name for path in run.folder.path.glob(".*")] == [".lock"]

@@ -185,14 +185,17 @@ def test_dry_run_prints_and_writes_nothing(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_run_is_published_as_it_goes_and_started_from_in_another(tmp_path: Path) -> None:
-    """One process trains and publishes, a second one pulls into an empty cache and trains on, first with the Hub failing."""
-    short = ("smoke", "--precision", "float32", "--epochs", "2", "--name", "small")
+    """One process trains and publishes, a second one pulls into an empty cache and trains on, first with the Hub failing.
+
+    The warm-up ends within an epoch: its checkpoint and that epoch's own are both on the Hub.
+    """
+    short = ("smoke", "--precision", "float32", "--steps", "4+16", "--name", "small")
     with HubServer() as hub:
         environment = hub.environment(HF_HOME=str(tmp_path / "hub-1"))
         hub.fail("/commit/", status=500, times=1)
         trained = run(tmp_path, *short, "--publish", "you/animegan-small", environment=environment)
         assert trained.returncode == 0 and "is done" in trained.stdout, trained.stderr[-2000:]
-        assert sorted(hub.repo("you/animegan-small").tags) == ["epoch-001", "epoch-002"]
+        assert sorted(hub.repo("you/animegan-small").tags) == ["epoch-001", "epoch-002", "step-000004"]
         assert hub.token not in trained.stdout + trained.stderr
         words = ("smoke", "--precision", "float32", "--steps", "0+1", "--name", "further", "--set", "schedule.ema=0")
         words += ("--set", "schedule.generator_rate=0", "--init", "hub:you/animegan-small@epoch-002")

@@ -6,7 +6,7 @@
                                                                               more than once, each against the first
 
 Each checkpoint's own configuration says which photos and frames were held out. Photos themselves and anime itself (one
-half of the frames against the other) are the two ends of the scale. Style and content distance are measured twice: in a
+half of the frames against the other) are the two ends of the held_out. Style and content distance are measured twice: in a
 network like those that are trained against and, as "independent", in EfficientNet-Lite0, against which nothing is trained.
 The figures go into checkpoint.json and the model card, and as `eval_...` into the run's history.jsonl
 and the checkpoints' own; measuring again changes nothing. Of a run that is being
@@ -36,7 +36,7 @@ from hub_export.metrics import flat_changes, flat_ends, measurements, same_scale
 from hub_export.record import HISTORY, MAX_HISTORY_ROWS, RECORD, Record, read_record
 from train.datasets import open_data
 from train.experiments import EXPERIMENTS
-from train.measure import CONVOLUTIONS, MINIMUM_PICTURES, Draw, Gauge, Scale, Score, traced
+from train.measure import CONVOLUTIONS, MINIMUM_PICTURES, Draw, FeatureExtractors, HeldOut, Scores, traced
 from train.run_folder import rewrite, writing
 from train.schedule import WARM_UP
 from train.settings import DataConfig
@@ -192,29 +192,30 @@ def main(arguments: argparse.Namespace) -> None:
 
 def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namespace) -> None:
     configs = {folder: _data_config(read_record(folder)) for folder in folders}
-    gauge = Gauge(arguments.network, arguments.weights, arguments.kid)
+    extractors = FeatureExtractors(arguments.network, arguments.weights, arguments.kid)
     adversarial: dict[Path, dict[str, dict[str, float]]] = {}
     for config in dict.fromkeys(configs.values()):
-        scale = Scale(gauge, open_data(config, source, arguments.cache), arguments.size)
-        on = f"held-out {len(scale.photos)} photos and {scale.frames} frames, longest side {arguments.size}"
+        held_out = HeldOut(extractors, open_data(config, source, arguments.cache), arguments.size)
+        on = f"held-out {len(held_out.photos)} photos and {held_out.frames} frames, longest side {arguments.size}"
         print(
-            f"\n{on}; {gauge.network} {', '.join(CONVOLUTIONS)}\n{_line('', None)}\n{_line('photos', scale.ends['photos'])}",
+            f"\n{on}; {extractors.network} {', '.join(CONVOLUTIONS)}\n{_line('', None)}\n"
+            + _line("photos", held_out.ends["photos"]),
             flush=True,
         )
-        ends = flat_ends(scale.ends)
+        ends = flat_ends(held_out.ends)
         rows: dict[Path, list[dict[str, Any]]] = {}
-        last: dict[str, tuple[Path, Score]] = {}
+        last: dict[str, tuple[Path, Scores]] = {}
         for folder in (folder for folder, of in configs.items() if of == config):
             record = read_record(folder)
-            score = scale.score_generator(_drawer(folder, record))
-            note = _kinship(record, gauge.network)
+            score = held_out.score_generator(_drawer(folder, record))
+            note = _kinship(record, extractors.network)
             print(_line(f"{record.experiment}/{record.checkpoint}", score.figures) + note, flush=True)
             if record.phase != WARM_UP:
                 adversarial.setdefault(folder.parent, {})[str(folder)] = score.figures
             last[record.experiment] = folder, score
             if arguments.write:
                 metrics = _rounded(score.figures | ends)
-                networks = f"{gauge.network} {' and '.join(CONVOLUTIONS)}{note}; independent: EfficientNet-Lite0"
+                networks = f"{extractors.network} {' and '.join(CONVOLUTIONS)}{note}; independent: EfficientNet-Lite0"
                 sentence = f"{on[0].upper()}{on[1:]}; {networks}."
                 rows.setdefault(folder.parent, []).append(evaluation(record, metrics))
                 write_figures(folder, metrics, {"measured": sentence}, rows[folder.parent])
@@ -229,18 +230,18 @@ def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namesp
                 if arguments.write:
                     about = {"measured": record.data["measured"], "compared_with": opponent}
                     write_figures(folder, record.metrics | _rounded(flat_changes(changes)), about, rows[folder.parent])
-        given: dict[Path, dict[Path, Score]] = {}
+        given: dict[Path, dict[Path, Scores]] = {}
         for photos, outputs in arguments.pictures:
             scores = given.setdefault(photos, {})
             for label, folder in ((photos / "themselves", photos), (outputs, outputs)):
                 if label not in scores:
-                    scores[label] = scale.score(read_pairs(photos, folder, arguments.size))
+                    scores[label] = held_out.score(read_pairs(photos, folder, arguments.size))
                     print(_line(_short(label), scores[label].figures), flush=True)
         for scores in given.values():
             _, (first, theirs), *others = scores.items()
             for label, score in others:
                 print(_against(_short(label), score, _short(first), theirs), flush=True)
-        print(_line("anime", scale.ends["anime"]))
+        print(_line("anime", held_out.ends["anime"]))
     for figures_of in adversarial.values():
         print(f"\nrecommended: {recommended(figures_of)}", end="")
     if adversarial:
@@ -295,7 +296,7 @@ def _short(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
 
 
-def _against(name: str, score: Score, other: str, theirs: Score) -> str:
+def _against(name: str, score: Scores, other: str, theirs: Scores) -> str:
     """What changed from another model's drawings of the same photos."""
     told = ", ".join(f"{of} {change:+.1f} ± {error:.1f}" for of, (change, error) in score.changes_from(theirs).items())
     return f"{name} against {other}: {told}, content {score.figures['content'] - theirs.figures['content']:+.3f}"

@@ -126,6 +126,7 @@ class Run:
                 f"schedule.length={self.experiment.schedule.length}: make it longer"
             )
         restore(self.recipe, saved)
+        self._saved_step = self.step
 
     def train(self) -> None:
         """Trains to the end of the plan. Ctrl-C, SIGTERM and SIGHUP finish the step, save the state and return.

@@ -135,7 +135,7 @@ def line_share(picture: np.ndarray) -> float:
     return float(np.mean(cv2.morphologyEx(_luma(picture), cv2.MORPH_BLACKHAT, window) > LINE_DEPTH))
 
 
-class Gauge:
+class FeatureExtractors:
     """The measuring networks.
 
     Args:
@@ -184,14 +184,16 @@ class Gauge:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Features of a set of pictures, arrays (n, k, d) by `Gauge.samples`' names, and the means of its other figures."""
+    """Features of a set of pictures, arrays (n, k, d) named as in `FeatureExtractors.samples`, and means of the rest."""
 
     features: dict[str, np.ndarray]
     figures: dict[str, float]
 
 
 def measure(
-    gauge: Gauge, pairs: Iterable[tuple[np.ndarray, np.ndarray]], contents: Sequence[dict[str, np.ndarray]] | None = None
+    extractors: FeatureExtractors,
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+    contents: Sequence[dict[str, np.ndarray]] | None = None,
 ) -> Measured:
     """Measures outputs against their photos, one at a time.
 
@@ -201,11 +203,11 @@ def measure(
     """
     features, rows = [], []
     for index, (photo, output) in enumerate(pairs):
-        maps = gauge.maps(output)
-        features.append(gauge.samples(maps, index, output))
+        maps = extractors.maps(output)
+        features.append(extractors.samples(maps, index, output))
         row = dict.fromkeys([*CONTENTS, "colour"], 0.0) | {"flat": flatness(output), "lines": line_share(output)}
         if output is not photo:
-            own = contents[index] if contents else gauge.maps(photo)
+            own = contents[index] if contents else extractors.maps(photo)
             row |= {name: content_distance(own[layer], maps[layer]) for name, layer in CONTENTS.items()}
             row["colour"] = colour_shift(photo, output)
         rows.append(row)
@@ -218,7 +220,7 @@ def measure(
 
 
 @dataclasses.dataclass(frozen=True)
-class Score:
+class Scores:
     """All figures of a set of pictures, and those of them that are distances to anime, unbiased, with their errors.
 
     Those of STYLES are 1000 × the style distance, `kid` is 1000 × KID.
@@ -227,12 +229,12 @@ class Score:
     figures: dict[str, float]
     distances: dict[str, Distance]
 
-    def changes_from(self, other: "Score") -> dict[str, tuple[float, float]]:
+    def changes_from(self, other: "Scores") -> dict[str, tuple[float, float]]:
         """How much larger the style distances are than another one's of the same photos, with their errors."""
         return {name: self.distances[name].change_from(other.distances[name]) for name in STYLES}
 
 
-def compare(outputs: Measured, anime: Measured) -> Score:
+def compare(outputs: Measured, anime: Measured) -> Scores:
     """Scores pictures against anime."""
     kernels = {}
     for name, x in outputs.features.items():
@@ -246,17 +248,20 @@ def compare(outputs: Measured, anime: Measured) -> Score:
         figures[f"style_{layer}"] = 1000.0 * mmd(*kernels[layer]).value
     for name, distance in distances.items():
         figures |= {name: distance.value, f"{name}_error": distance.error}
-    return Score(figures | outputs.figures, distances)
+    return Scores(figures | outputs.figures, distances)
 
 
-def itself(anime: Measured) -> dict[str, float]:
-    """The far end of the scale: even frames against odd ones. Content and colour, which need a photo, are not there."""
+def anime_against_itself(anime: Measured) -> dict[str, float]:
+    """The distance of anime to itself, even frames against odd: the best any output can reach.
+
+    Content and colour, which need a photo, are not there.
+    """
     halves = ({name: values[start::2] for name, values in anime.features.items()} for start in (0, 1))
     even, odd = (Measured(half, anime.figures) for half in halves)
     return {name: value for name, value in compare(even, odd).figures.items() if name not in (*CONTENTS, "colour")}
 
 
-class Scale:
+class HeldOut:
     """Held-out pictures, with the figures of photos and of anime themselves.
 
     Args:
@@ -264,27 +269,30 @@ class Scale:
         size: longest side that is measured.
     """
 
-    def __init__(self, gauge: Gauge, data: TrainingData, size: int):
-        self.gauge, self.size = gauge, size
+    def __init__(self, extractors: FeatureExtractors, data: TrainingData, size: int):
+        self.extractors, self.size = extractors, size
         self.photos = [pixels.limit_size(photo, size) for photo in data.held_out_photos()]
         frames = [pixels.limit_size(frame, size) for frame in data.held_out_anime()]
         self.frames = len(frames)
-        self.anime = measure(gauge, ((frame, frame) for frame in frames))
+        self.anime = measure(extractors, ((frame, frame) for frame in frames))
         self.contents = [self._content(photo) for photo in self.photos]
-        self.ends = {"photos": self.score((photo, photo) for photo in self.photos).figures, "anime": itself(self.anime)}
+        self.ends = {
+            "photos": self.score((photo, photo) for photo in self.photos).figures,
+            "anime": anime_against_itself(self.anime),
+        }
 
     def _content(self, photo: np.ndarray) -> dict[str, np.ndarray]:
-        maps = self.gauge.maps(photo)
+        maps = self.extractors.maps(photo)
         return {layer: _unit(maps[layer]).astype(np.float16) for layer in CONTENTS.values()}
 
-    def score(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Score:
+    def score(self, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Scores:
         """Scores (photo, output)."""
-        return compare(measure(self.gauge, pairs), self.anime)
+        return compare(measure(self.extractors, pairs), self.anime)
 
-    def score_generator(self, draw: Draw) -> Score:
+    def score_generator(self, draw: Draw) -> Scores:
         """What `draw` makes of the held-out photos."""
         pairs = ((photo, draw(photo)) for photo in self.photos)
-        return compare(measure(self.gauge, pairs, self.contents), self.anime)
+        return compare(measure(self.extractors, pairs, self.contents), self.anime)
 
 
 def traced(model: keras.Model) -> Any:

@@ -30,7 +30,7 @@ from hub_export import checkpoint
 from hub_export.card import model_card
 from hub_export.files import replacing, write_aside
 from hub_export.metrics import yardsticks
-from hub_export.record import CARD, HISTORY, RECORD, Record, read_record
+from hub_export.record import CARD, HISTORY, RECORD, CheckpointError, Record, read_record
 from train.schedule import WARM_UP
 from train.settings import Experiment, flat_settings, from_dict, to_dict
 
@@ -61,20 +61,20 @@ class RunFolder:
             raise ValueError(f"{path} holds no run to resume: start it without --resume")
         if resume:
             self._check_same()
+        else:
+            self._check_new()
         if not chief:
             return
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = lock(path)
             if not resume:
-                self._check_new()
                 (path / HISTORY).unlink(missing_ok=True)  # of a try that ended before its first save
                 shutil.rmtree(path / "tensorboard", ignore_errors=True)
             write_aside(path / CONFIG, json.dumps(to_dict(experiment), indent=1).encode())
-            for folder in self.checkpoints():
-                record = read_record(folder)
+            for record in self._records():
                 if record.experiment != path.name:  # the folder was renamed or copied
-                    rewrite(folder, dataclasses.replace(record, experiment=path.name))
+                    rewrite(path / record.checkpoint, dataclasses.replace(record, experiment=path.name))
         except OSError as error:
             self.close()
             raise ValueError(unwritable(path, error)) from None
@@ -96,6 +96,14 @@ class RunFolder:
     def checkpoints(self) -> list[Path]:
         """The checkpoints' folders."""
         return sorted(record.parent for record in self.path.glob(f"[!.]*/{RECORD}"))
+
+    def _records(self) -> list[Record]:
+        """The records of its checkpoints, without those that cannot be read."""
+        found = []
+        for folder in self.checkpoints():
+            with contextlib.suppress(CheckpointError):
+                found.append(read_record(folder))
+        return found
 
     def _check_new(self) -> None:
         if any((self.path / name).exists() for name in (STATE, PREVIOUS)):
@@ -205,7 +213,7 @@ class RunFolder:
         """Removes all but the newest `keep` checkpoints and those that `superseded` spares."""
         for leftover in self.path.glob(".*-removed"):  # of a kill
             shutil.rmtree(leftover)
-        for name in superseded(map(read_record, self.checkpoints()), keep):
+        for name in superseded(self._records(), keep):
             aside = self.path / f".{name}-removed"
             (self.path / name).rename(aside)  # in one step: a kill leaves no half of a checkpoint
             shutil.rmtree(aside)

@@ -240,7 +240,7 @@ class Recipe:
         return fold_spectral_norm(self.averaged or self.generator)
 
     def start_from(self, generator: keras.Model) -> None:
-        """Draws what a checkpoint's generator does, for experiments with an init. Raises ValueError if it is another one."""
+        """Draws what a checkpoint's generator does; the experiment must have an init. Raises ValueError if it cannot."""
         mine = [weight.shape for weight in self.generator.trainable_weights]
         if generator.name != self.generator.name or mine != [weight.shape for weight in generator.trainable_weights]:
             raise ValueError(
