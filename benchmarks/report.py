@@ -31,8 +31,8 @@ from animegan_app.stylize import Stylizer, read_photo
 from hub_export import pixels
 from hub_export.checkpoint import CheckpointError, Record, read_record, write_aside
 from train.evaluate import compared_with, find_checkpoints
-from train.experiments import EXPERIMENTS, flatten, from_dict
-from train.loop import plan
+from train.experiments import EXPERIMENTS
+from train.settings import AnimeGANConfig, flat_settings, from_dict
 
 BEGIN, END = "<!-- begin: written by benchmarks.report -->", "<!-- end: written by benchmarks.report -->"
 EXAMPLES = Path("animegan_app/examples")
@@ -112,8 +112,8 @@ def command(record: Record) -> str:
     start = EXPERIMENTS.get(own.name) or EXPERIMENTS.get(own.base or "")
     if start is None:
         raise ValueError(f"{record.experiment}: neither {own.name} nor {own.base} is an experiment of this version")
-    known = flatten(start)
-    changed = [f"{key}={value}" for key, value in flatten(own).items() if value != known[key]]
+    known = flat_settings(start)
+    changed = [f"{key}={value}" for key, value in flat_settings(own).items() if value != known.get(key)]
     words = ["python", "-m", "train.run", start.name, "--data", "DIR"]
     if changed or record.experiment != start.name:
         words += [word for setting in changed for word in ("--set", setting)] + ["--name", record.experiment]
@@ -153,7 +153,7 @@ def results_table(runs: Sequence[Run]) -> str:
     rows = []
     for run in runs:
         record = run.last
-        planned = plan(from_dict(record.config), 1).total_steps  # at least: without a number of steps the data says it
+        planned = from_dict(record.config).plan(1).total_steps  # at least: without a number of steps the data says it
         steps = f"{record.step:,}" + (f" of {planned:,}" if record.step < planned else "")
         base = f"{own_difference(record)}; from {record.base}" if record.base else "a base of its own"
         cells = [f"`{run.name}` {record.checkpoint}", base, *(figure(record.metrics, name) for name in figures)]
@@ -260,9 +260,10 @@ def _adversarial(curves: Curves, term: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _constant(record: Record) -> str:
     """What a discriminator would lose that gives every picture the one answer that costs it least (least squares only)."""
-    loss = from_dict(record.config).loss
-    if loss.adversarial != "lsgan":
+    recipe = from_dict(record.config).recipe
+    if not isinstance(recipe, AnimeGANConfig) or recipe.loss.adversarial != "lsgan":
         return ""
+    loss = recipe.loss
     answer = loss.real_weight / (loss.real_weight + loss.fake_weight + loss.gray_weight + loss.smooth_weight)
     return f" (constant {(1 - answer) ** 2:.2f}, {answer**2:.2f})"
 

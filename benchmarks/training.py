@@ -1,6 +1,6 @@
 """Seconds per training step, by generator, feature network and precision, and where they go.
 
-    python -m benchmarks.training --quick            under a minute on two idle cores: fast-hayao's networks, 128 px, batch 4
+    python -m benchmarks.training --quick            a minute on two idle cores: repro-projected-laptop's networks, 128 px
     python -m benchmarks.training                    every generator x feature network x precision
     python -m benchmarks.training --port DIR         in turn with a clone of github.com/ptran1203/pytorch-animeGAN
     python -m benchmarks.training --names NAME…      experiments at their own size and batch, for GPUs; --xla compiles steps
@@ -29,18 +29,32 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `train.use_onednn`, wh
 import numpy as np
 import tensorflow as tf
 
+from hub_export.architecture import Architecture, GeneratorConfig
 from hub_export.generator import STOCK
-from train.batches import TrainingData
-from train.experiments import Experiment, get_experiment, override
+from train.batches import ENTRIES, TrainingData
+from train.engine import Engine, automatic_precision, state
+from train.experiments import get_experiment
+from train.layers import group_norm
 from train.losses import gram_matrix
-from train.trainer import Trainer, automatic_precision, style_entry
+from train.recipes.animegan import Recipe
+from train.schedule import Plan
+from train.settings import Experiment, changed, override
 
-PICTURES = ("photo", "target", "anime", "anime_gray", "smooth", "smooth_gray")
 PRECISIONS = ("float32", "mixed_bfloat16")
 PARTS = ("generator", "discriminator", "features")
 BACKWARD = "gradient_tape"
 """In the names of the operations that gradients are made of."""
 EQUAL_WORK = ["features.weights=none", "data.augment=none", "data.flatten=0", "data.holdout=0"]
+
+
+def build(experiment: Experiment, precision: str, xla: bool = False, norm: Any = group_norm) -> Recipe:
+    """AnimeGAN's recipe with new weights."""
+    return Recipe(experiment, Engine(experiment.schedule, experiment.seed, precision, xla=xla), norm)
+
+
+def take_step(recipe: Recipe, batch: Any, step: int) -> None:
+    """An adversarial step."""
+    recipe.engine.step(recipe, batch, Plan(1, 0, 10_000).moment(step))
 
 
 def peak_flops(dtype: str, repeats: int = 5) -> dict[str, float]:
@@ -66,15 +80,15 @@ def _executed(graph: tf.Graph) -> set[str]:
     return {node.name for node in tf.compat.v1.graph_util.extract_sub_graph(graph.as_graph_def(), wanted).node}
 
 
-def count_flops(trainer: Trainer, batch: dict[str, Any]) -> dict[str, int]:
+def count_flops(recipe: Recipe, batch: dict[str, Any]) -> dict[str, int]:
     """FLOPs of one adversarial step, forward and backward, from its traced graph: in all, and of each part."""
-    graph = trainer._adversarial_step.get_concrete_function(batch).graph
+    graph = recipe.adversarial_step.get_concrete_function(batch).graph
     executed = _executed(graph)
     builder = tf.compat.v1.profiler.ProfileOptionBuilder
     options = builder(builder.float_operation()).with_empty_output().build()
     with contextlib.redirect_stdout(io.StringIO()):
         root = tf.compat.v1.profiler.profile(graph, cmd="scope", options=options)
-    scopes = {"features": trainer.features.name, "generator": trainer.generator.name, "discriminator": "discriminator"}
+    scopes = {"features": recipe.features.name, "generator": recipe.generator.name, "discriminator": "discriminator"}
     found = dict.fromkeys(("all", *PARTS), 0)
 
     def visit(node: Any) -> None:
@@ -91,12 +105,12 @@ def count_flops(trainer: Trainer, batch: dict[str, Any]) -> dict[str, int]:
     return found
 
 
-def count_activations(trainer: Trainer, batch: dict[str, Any]) -> int:
+def count_activations(recipe: Recipe, batch: dict[str, Any]) -> int:
     """Bytes of all that an adversarial step keeps from its forward passes for its backward passes, from its traced graph.
 
     The discriminator's part is free again before the generator's backward pass begins, so a step needs less at a time.
     """
-    graph = trainer._adversarial_step.get_concrete_function(batch).graph
+    graph = recipe.adversarial_step.get_concrete_function(batch).graph
     executed, kept = _executed(graph), {}
     for backward in graph.get_operations():
         if BACKWARD not in backward.name or backward.name not in executed:
@@ -112,28 +126,28 @@ def experiment(base: str, *settings: str) -> Experiment:
     return override(get_experiment(base), [*EQUAL_WORK, *settings], "benchmark")
 
 
-def measure(trainer: Trainer, steps: int) -> dict[str, Any]:
+def measure(recipe: Recipe, steps: int) -> dict[str, Any]:
     """Times adversarial steps on random pictures that come through the training pipeline."""
-    schedule, size = trainer.experiment.schedule, trainer.experiment.data.size
+    schedule, size = recipe.experiment.schedule, recipe.experiment.data.size
     rng = np.random.default_rng(0)
     photos = [rng.integers(0, 256, (2 * size, 2 * size, 3), np.uint8) for _ in range(2 * schedule.batch)]
     frames = [rng.integers(0, 256, (2 * size, 2 * size, 6), np.uint8) for _ in range(2 * schedule.batch)]
-    batches = iter(TrainingData(trainer.experiment.data, photos, frames).batches(schedule.batch, 0))
+    batches = iter(TrainingData(recipe.experiment.data, photos, frames).batches(schedule.batch, 0))
     batch = next(batches)
-    trainer.step(batch, 0, 0, steps)
+    take_step(recipe, batch, 0)
     _reset_peak_memory()
     waits, times = [], []
     for step in range(1, steps + 1):
         started = time.perf_counter()
         batch = next(batches)
         waits.append(time.perf_counter() - started)
-        trainer.step(batch, step, 0, steps)
+        take_step(recipe, batch, step)
         times.append(time.perf_counter() - started)
     return {
         "seconds": float(np.median(times)),
         "wait": sum(waits) / sum(times),
         "memory": peak_memory(),
-        "flops": count_flops(trainer, batch),
+        "flops": count_flops(recipe, batch),
     }
 
 
@@ -165,21 +179,20 @@ def _seconds(function: Any) -> float:
 def against_port(folder: str, python: str, size: int, batch: int, steps: int, xla: bool = False) -> None:
     """Prints seconds per step of the port and of official-v2-hayao, which has the same networks, taken in turn.
 
-    "kept" is ours with --keep-features, once features are there: that recipe does not augment, so they stay the same.
+    "cached" is ours with --cache-features, once features are there: that recipe does not augment, so they stay the same.
     """
     command = [python, str(Path(__file__).with_name("port.py")), folder, str(size), str(batch)]
-    recipe = experiment("official-v2-hayao", f"data.size={size}", f"schedule.batch={batch}")
-    trainers = {precision: Trainer(recipe, precision, xla=xla) for precision in sorted({"float32", automatic_precision()})}
+    ours = experiment("official-v2-hayao", f"data.size={size}", f"schedule.batch={batch}")
+    recipes = {precision: build(ours, precision, xla) for precision in sorted({"float32", automatic_precision()})}
     rng = np.random.default_rng(0)
-    pictures = {name: tf.constant(rng.uniform(-1, 1, (batch, size, size, 3)), tf.float32) for name in PICTURES}
-    style = style_entry(recipe)
-    kept = {
+    pictures = {name: tf.constant(rng.uniform(-1, 1, (batch, size, size, 3)), tf.float32) for name in ENTRIES}
+    cached = {
         precision: {
             **pictures,
-            "target_features": trainer.features(pictures["target"]),
-            "style_gram": gram_matrix(trainer.features(pictures[style])),
+            "target_features": recipe.features(pictures["target"]),
+            "style_gram": gram_matrix(recipe.features(pictures[recipe.style_entry])),
         }
-        for precision, trainer in trainers.items()
+        for precision, recipe in recipes.items()
     }
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as port:
         assert port.stdin and port.stdout
@@ -193,11 +206,11 @@ def against_port(folder: str, python: str, size: int, batch: int, steps: int, xl
             sys.exit(f"benchmarks.training: the port in {folder} did not start; does {python} have torch, opencv and tqdm?")
         times: dict[tuple[str, str], list[float]] = {}
         for step in range(steps + 1):
-            for precision, trainer in trainers.items():
+            for precision, recipe in recipes.items():
                 taken = {
                     "port": theirs(precision),
-                    "ours": _seconds(lambda: trainer.step(pictures, step, 0, steps + 1)),  # noqa: B023
-                    "kept": _seconds(lambda: trainer.step(kept[precision], step, 0, steps + 1)),  # noqa: B023
+                    "ours": _seconds(lambda: take_step(recipe, pictures, step)),  # noqa: B023
+                    "cached": _seconds(lambda: take_step(recipe, cached[precision], step)),  # noqa: B023
                 }
                 print(f"step {step} {precision:15}" + "".join(f" {who} {taken[who]:6.2f} s" for who in taken), flush=True)
                 for who, seconds in taken.items():
@@ -207,7 +220,7 @@ def against_port(folder: str, python: str, size: int, batch: int, steps: int, xl
     for (who, precision), seconds in medians.items():
         print(f"{who:6}{precision:16}{seconds:8.2f} s/step")
     best = min(seconds for (who, _), seconds in medians.items() if who == "port")
-    for who in ("ours", "kept"):
+    for who in ("ours", "cached"):
         print(f"{who} takes {medians[who, automatic_precision()] / best:.2f} of the port's best time")
 
 
@@ -215,16 +228,16 @@ def print_memory(names: list[str]) -> None:
     """Prints for each experiment, at its own size and batch, what its variables take and what a step keeps, by precision."""
     print(f"{'experiment':24}{'size':>5}{'batch':>6}{'variables':>11}" + "".join(f"{name:>16}" for name in PRECISIONS))
     for name in names:
-        recipe = experiment(name)
-        shape = (recipe.schedule.batch, recipe.data.size, recipe.data.size, 3)
-        batch = {key: tf.zeros(shape) for key in PICTURES}
+        counted = experiment(name)
+        shape = (counted.schedule.batch, counted.data.size, counted.data.size, 3)
+        batch = {key: tf.zeros(shape) for key in ENTRIES}
         found = {}
         for precision in PRECISIONS:
-            trainer = Trainer(recipe, precision, norm=STOCK.group_norm)  # as on a GPU
-            found[precision] = count_activations(trainer, batch)
-        state = sum(value.nbytes for value in trainer.state().values()) + 4 * trainer.features.count_params()
+            recipe = build(counted, precision, norm=STOCK.group_norm)  # as on a GPU
+            found[precision] = count_activations(recipe, batch)
+        variables = sum(value.nbytes for value in state(recipe).values()) + 4 * recipe.features.count_params()
         figures = "".join(f"{size / 2**30:12.1f} GiB" for size in found.values())
-        print(f"{name:24}{recipe.data.size:5}{recipe.schedule.batch:6}{state / 2**30:7.2f} GiB{figures}", flush=True)
+        print(f"{name:24}{counted.data.size:5}{counted.schedule.batch:6}{variables / 2**30:7.2f} GiB{figures}", flush=True)
 
 
 def print_speeds(cases: Iterable[tuple[str, Experiment, str]], steps: int, xla: bool) -> None:
@@ -235,13 +248,13 @@ def print_speeds(cases: Iterable[tuple[str, Experiment, str]], steps: int, xla: 
         print(f"peak {precision}: " + ", ".join(f"{rate / 1e9:.0f} GFLOP/s in a {name}" for name, rate in found.items()))
     figures = f"{'s/step':>8}{'images/s':>10}{'GFLOP':>8}{'GFLOP/s':>9}{'of peak':>9}{'waiting':>9}{'GiB':>6}"
     print(f"{'':24}{'precision':16}{figures}  GFLOP of {', '.join(PARTS)}")
-    for label, recipe, precision in cases:
-        measured = measure(Trainer(recipe, precision, xla=xla), steps)
+    for label, timed, precision in cases:
+        measured = measure(build(timed, precision, xla), steps)
         seconds, flops = measured["seconds"], measured["flops"]
         rate = flops["all"] / seconds
         parts = ", ".join(f"{flops[part] / 1e9:.0f}" for part in PARTS)
         print(
-            f"{label:24}{precision:16}{seconds:8.3f}{recipe.schedule.batch / seconds:10.1f}"
+            f"{label:24}{precision:16}{seconds:8.3f}{timed.schedule.batch / seconds:10.1f}"
             f"{flops['all'] / 1e9:8.0f}{rate / 1e9:9.0f}{rate / max(peaks[precision].values()):9.0%}"
             f"{measured['wait']:9.1%}{measured['memory'] / 2**30:6.1f}  {parts}",
             flush=True,
@@ -249,13 +262,14 @@ def print_speeds(cases: Iterable[tuple[str, Experiment, str]], steps: int, xla: 
 
 
 def combinations(quick: bool, size: int, batch: int) -> Iterator[tuple[str, Experiment]]:
-    """fast-hayao with every generator and feature network, or, `quick`, with its own."""
-    generators, features = (["lite"], ["hed-vgg16"]) if quick else (["v1", "v2", "lite"], ["vgg19", "mobilenetv2"])
+    """repro-projected-laptop with every generator and feature network, or, `quick`, with its own."""
+    generators: tuple[Architecture, ...] = ("lite",) if quick else ("v1", "v2", "lite")
+    features = ["hed-vgg16"] if quick else ["vgg19", "mobilenetv2"]
     for generator, network in itertools.product(generators, features):
-        settings = [f"generator.architecture={generator}", "generator.channels=0", f"features.network={network}"]
-        settings += [f"data.size={size}", f"schedule.batch={batch}"]
+        settings = [f"features.network={network}", f"data.size={size}", f"schedule.batch={batch}", "spectral_norm=false"]
         settings += ["discriminator.kind=patch"] if network == "mobilenetv2" else []  # a projected one looks through a VGG
-        yield f"{generator} {network}", experiment("fast-hayao", *settings)
+        timed = experiment("repro-projected-laptop", *settings)
+        yield f"{generator} {network}", changed(timed, {"generator": GeneratorConfig(generator)})
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from hub_export.hub import (
     within,
 )
 
-CHECKPOINT = re.compile(r"epoch-[0-9]{1,6}")
+CHECKPOINT = re.compile(r"(epoch|step)-[0-9]{1,9}")
 """Git tags that are checkpoints."""
 SETTING, SOURCES_FILE = "ANIMEGAN_HUB", "hub.txt"
 LIST_SECONDS, FETCH_SECONDS = 15.0, 600.0

@@ -10,7 +10,7 @@ from PIL import Image
 from hub_export import pixels
 from train import batches
 from train.batches import TrainingData
-from train.experiments import DataConfig
+from train.settings import DataConfig
 
 
 def arrays(count: int, channels: int, height: int = 72, width: int = 80) -> list[np.ndarray]:
@@ -44,91 +44,6 @@ def contains(picture: np.ndarray, window: np.ndarray) -> bool:
     except AssertionError:
         return False
     return True
-
-
-def recoloured(**config: float) -> dict[tuple[int, ...], np.ndarray]:
-    """What targets make of black, white, gray and two dull colours, by colour."""
-    colours = [[0, 0, 0], [255, 255, 255], [128, 128, 128], [150, 100, 90], [60, 120, 70]]
-    photo = np.repeat(np.array(colours, np.uint8), 16, axis=0)[None].repeat(64, axis=0)
-    data = TrainingData(DataConfig(size=64, augment="crop", **config), [photo], [noise(64, 80, 6)])  # type: ignore[arg-type]
-    element = next(iter(data.batches(1, seed=0).as_numpy_iterator()))
-    shown, target = (pixels.from_model(element[name]).reshape(-1, 3) for name in ("photo", "target"))
-    found = {tuple(before): after.astype(int) for before, after in zip(shown.tolist(), target, strict=True)}
-    assert len(found) >= 4
-    return found
-
-
-def test_vivid_targets_are_deeper_warmer_and_more_colourful() -> None:
-    for before, after in recoloured(vivid=1.0).items():
-        saturation = np.ptp(before)
-        if before in ((0, 0, 0), (255, 255, 255)):
-            assert tuple(after) == before
-        elif saturation:
-            assert np.ptp(after) > 1.2 * saturation and after @ pixels.GRAY_WEIGHTS < before @ np.array(pixels.GRAY_WEIGHTS)
-        else:
-            assert before[0] - 12 < after[1] < before[0] and after[0] > after[1] > after[2]
-
-
-def test_tones_are_what_gray_is_in_the_frames() -> None:
-    cream, dusk, red, blue = (230, 225, 205), (20, 22, 32), (200, 40, 40), (60, 90, 200)
-    frame = np.repeat(np.array([cream, dusk, red, blue], np.uint8), 20, axis=0)[None].repeat(64, axis=0)
-    held_out = np.full_like(frame, 240)
-    held_out[..., 2] = 230
-    colours = [[255, 255, 255], [23, 23, 23], [255, 250, 252], [40, 14, 20]]
-    photo = np.repeat(np.array(colours, np.uint8), 16, axis=0)[None].repeat(64, axis=0)
-
-    def targets(tones: float) -> np.ndarray:
-        frames = [np.dstack([picture, picture]) for picture in (frame, held_out)]
-        config = DataConfig(size=64, tones=tones, holdout=1)
-        element = next(iter(TrainingData(config, [photo, photo], frames).batches(1, seed=0).as_numpy_iterator()))
-        return np.asarray(127.5 * (element["target"][0, 0, ::16] + 1.0))
-
-    before, whole, half = targets(0.0), targets(1.0), targets(0.5)
-    np.testing.assert_allclose(whole[:2], [cream, dusk], atol=1.5)
-    np.testing.assert_allclose(half, (before + whole) / 2, atol=0.1)
-    np.testing.assert_allclose((whole - before)[2:], (whole - before)[:2], atol=1.5, err_msg="colours move with their gray")
-
-
-def test_softer_lights_keep_the_contrast_within_them() -> None:
-    tones = np.zeros((256, 3), np.float32)
-    tones[200:, 0] = -0.5 * np.arange(56)  # white becomes 228
-    texture = np.where(np.indices((64, 128)).sum(axis=0) % 2, 240.0, 250.0)
-    texture[:, 80:] = 20.0
-    toned = batches.tint(np.repeat(texture[..., None], 3, axis=-1).astype(np.float32), tones).numpy()
-    lights = toned[:, :40]
-    assert lights.mean() == pytest.approx(245 - 0.5 * 45, abs=1) and np.ptp(lights) == pytest.approx(10, abs=1)
-    np.testing.assert_allclose(toned[:, 80:], 20, atol=0.1, err_msg="another area's tones")
-
-
-def test_lines_are_on_the_dark_sides_of_edges_and_change_luma_alone() -> None:
-    picture = np.full((40, 40, 3), (200, 180, 160), np.float32)
-    picture[:, 20:] = (60, 90, 120)
-    half, whole = (batches.outline(picture, strength).numpy() - picture for strength in (0.5, 1.0))
-    dark = np.argwhere(whole[20, :, 0] < -1).ravel()
-    assert dark.min() == 20 and 1 <= len(dark) <= 3 and whole.min() < -10
-    np.testing.assert_allclose(whole, whole[:1, :, :1] * np.ones((40, 1, 3)), atol=1e-3, err_msg="luma alone, all along")
-    np.testing.assert_allclose(whole, 2 * half, atol=1e-3)
-    np.testing.assert_array_equal(whole[:, [*range(19), *range(25, 40)]], 0)
-    shallow = np.where(picture[..., :1] > 100, 105.0, 100.0) * np.ones(3)
-    np.testing.assert_array_equal(batches.outline(shallow.astype(np.float32), 1.0), shallow)
-
-
-def test_nights_are_the_frames_with_the_least_red_and_photos_become_as_dark() -> None:
-    frames = [
-        np.full((64, 64, 6), colour * 2, np.uint8) for colour in ([200, 180, 160], [20, 40, 80], [90, 200, 90], [22, 40, 80])
-    ]
-    photos = [np.full((64, 64, 3), level, np.uint8) for level in (100, 160, 30)]
-    data = TrainingData(DataConfig(size=64, night=0.34, tones=1.0, holdout=1), photos, frames)
-    assert (data.anime_count, data.photo_count) == (1, 2)
-    np.testing.assert_array_equal(data.held_out_anime()[0][0, 0], [22, 40, 80])
-    dark = np.array([20, 40, 80]) @ pixels.GRAY_WEIGHTS / 130
-    for element in data.batches(1, seed=0).take(4).as_numpy_iterator():
-        photo, target, frame = (
-            pixels.from_model(element[name])[0, 0, 0].astype(int) for name in ("photo", "target", "anime")
-        )
-        np.testing.assert_array_equal(frame, [20, 40, 80])
-        assert target @ pixels.GRAY_WEIGHTS == pytest.approx(dark * photo[0], abs=1.5)
-        assert target[2] - target[0] == pytest.approx(60, abs=2), "blue as the frames are"
 
 
 @pytest.mark.parametrize("flat", [False, True])

@@ -10,9 +10,9 @@ import tensorflow as tf
 from hub_export.architecture import GeneratorConfig
 from hub_export.generator import STOCK, build_generator, dtype_policy
 from train.discriminator import build_discriminator
-from train.experiments import DiscriminatorConfig, FeatureConfig
 from train.features import build_features
 from train.layers import SpectralConv2D, advance_power_iterations, fold_spectral_norm
+from train.settings import DiscriminatorConfig, FeatureConfig
 
 SMALL = DiscriminatorConfig(channels=8)
 

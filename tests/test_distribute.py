@@ -17,9 +17,9 @@ import pytest
 
 from benchmarks.load import free_port
 from train.datasets import Source, open_data
+from train.engine import open_strategy
 from train.experiments import get_experiment
 from train.run import main, parser
-from train.trainer import open_strategy
 from train.workers import await_workers
 
 ROOT = Path(__file__).parents[1]
@@ -29,8 +29,8 @@ SETTINGS = (
     "discriminator.channels=8",
     "discriminator.layers=1",
     "data.size=32",
-    "schedule.steps_per_epoch=4",
-    "schedule.warmup_epochs=0",
+    "schedule.epoch=4 steps",
+    "schedule.warmup=0 steps",
 )
 TWO_DEVICES = """
 import tensorflow as tf
@@ -45,33 +45,37 @@ ODD_STEPS = """
 import json
 import numpy as np
 from train.datasets import Source, open_data
-from train.experiments import get_experiment, override
-from train.trainer import Trainer, open_strategy
+from train.engine import Engine, open_strategy, state, variables_of
+from train.experiments import get_experiment
+from train.recipes.animegan import Recipe
+from train.schedule import Plan
+from train.settings import override
 
 settings = ["discriminator.dropout=0.3", "loss.adversarial=dragan", "discriminator.layers=1", "schedule.ema=0"]
 experiment = override(get_experiment("smoke"), ["data.size=32", *settings], "odd")
 strategy = open_strategy("mirrored")
-trainer = Trainer(experiment, "mixed_float16", strategy)
-for optimizer in (trainer.generator_optimizer, trainer.discriminator_optimizer):
+engine = Engine(experiment.schedule, experiment.seed, "mixed_float16", strategy)
+recipe = Recipe(experiment, engine)
+for optimizer in (recipe.generator_optimizer, recipe.discriminator_optimizer):
     optimizer.dynamic_scale.assign(1.0)  # else the first steps would be skipped: it starts too high
-before = trainer.state()
+before = state(recipe)
 data = open_data(experiment.data, Source())
-batches = iter(strategy.distribute_datasets_from_function(lambda context: data.batches(2, 0, 0, context)))
-terms = [trainer.step(next(batches), step, 0, 2) for step in range(2)]
+batches = iter(strategy.distribute_datasets_from_function(lambda context: data.batches(2, 0, 0, context, recipe.entries)))
+terms = [engine.step(recipe, next(batches), Plan(1, 0, 2).moment(step)) for step in range(2)]
 apart = []
-for name, index, variable in trainer._variables():
+for name, variable in variables_of(recipe).items():
     one, other = (copy.numpy() for copy in strategy.experimental_local_results(variable.value))
     if not np.array_equal(one, other):
-        apart.append(f"{name}/{index}")
-moved = [name for name, value in trainer.state().items() if not np.array_equal(value, before[name])]
+        apart.append(name)
+moved = [name for name, value in state(recipe).items() if not np.array_equal(value, before[name])]
 
 def poisoned(context):
     value = float("nan") if context.replica_id_in_sync_group else 0.0
     return {name: tf.fill((1, 32, 32, 3), value) for name in ("photo", "target", "anime", "anime_gray", "smooth_gray")}
 
-trainer.step(strategy.experimental_distribute_values_from_function(poisoned), 2, 0, 3)
-broken = [name for name, value in trainer.state().items() if not np.isfinite(value).all()]
-scales = [float(o.dynamic_scale.numpy()) for o in (trainer.generator_optimizer, trainer.discriminator_optimizer)]
+engine.step(recipe, strategy.experimental_distribute_values_from_function(poisoned), Plan(1, 0, 3).moment(2))
+broken = [name for name, value in state(recipe).items() if not np.isfinite(value).all()]
+scales = [float(o.dynamic_scale.numpy()) for o in (recipe.generator_optimizer, recipe.discriminator_optimizer)]
 print(json.dumps({"terms": terms, "apart": apart, "moved": moved, "broken": broken, "scales": scales}))
 """
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from train.experiments import FeatureConfig
 from train.features import build_features
+from train.settings import FeatureConfig
 
 PICTURE = np.random.default_rng(0).uniform(-1, 1, (1, 40, 48, 3)).astype(np.float32)
 

@@ -9,17 +9,19 @@ import tensorflow as tf
 
 from hub_export.generator import dtype_policy
 from train.batches import TrainingData
-from train.experiments import Experiment, FeatureConfig, get_experiment, override
+from train.experiments import get_experiment
 from train.features import build_features
 from train.kept import KeptFeatures
-from train.loop import Run
+from train.loop import Run, RunOptions
 from train.losses import gram_matrix
+from train.run_folder import RunFolder
+from train.settings import Experiment, FeatureConfig, override
 
 STILL = ["data.size=32", "data.augment=none", "data.flatten=0.3", "data.holdout=1", "schedule.batch=3"]
 
 
 def experiment(*settings: str) -> Experiment:
-    return override(get_experiment("smoke"), [*STILL, "discriminator.colour_jitter=0", *settings], "still")
+    return override(get_experiment("smoke"), [*STILL, *settings], "still")
 
 
 def data(seed: int = 0, *settings: str) -> TrainingData:
@@ -72,20 +74,20 @@ def test_what_cannot_be_kept(features: keras.Model, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     for path in (tmp_path / "disk").iterdir():
         (tmp_path / "full" / path.name).with_suffix(".partial").symlink_to("/dev/full")
-    with pytest.raises(ValueError, match=r"cannot be kept in .*No space left.*without --keep-features"):
+    with pytest.raises(ValueError, match=r"cannot be kept in .*No space left.*without --cache-features"):
         KeptFeatures(tmp_path / "full", features, data(), "anime")
 
 
 @pytest.mark.usefixtures("eager")
 @pytest.mark.filterwarnings("ignore:Even though the .tf.config")  # the data's graph stays one
 def test_a_run_with_kept_features_has_the_losses_of_one_without(tmp_path: Path) -> None:
-    short = experiment("schedule.warmup_steps=1", "schedule.steps=3", "loss.style_weight=1000")
+    short = experiment("schedule.warmup=1 step", "schedule.length=3 steps", "loss.style_weight=1000")
     rows = {}
     for keep in (False, True):
-        run = Run(short, data(), tmp_path / f"{keep}", keep_features=keep)
-        run.train()
-        rows[keep] = run.history
-        assert (run.folder / "features").exists() == keep
+        folder = RunFolder(tmp_path / f"{keep}", short)
+        Run(data(), folder, RunOptions(cache_features=keep)).train()
+        rows[keep] = folder.history
+        assert (folder.path / "features").exists() == keep
     for plain, kept in zip(rows[False], rows[True], strict=True):
         for name, value in plain.items():
             if isinstance(value, float) and name not in ("seconds", "data_wait"):

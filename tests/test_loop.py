@@ -1,7 +1,15 @@
-"""The plan of a run, and what stops one."""
+"""A run's loop and its folder: saving beside training, what stops a run, resuming, one writer at a time."""
 
 import dataclasses
+import errno
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +19,55 @@ import tensorflow as tf
 
 from hub_export import checkpoint
 from hub_export.store import FolderStore
+from train import loop
 from train.batches import TrainingData
-from train.experiments import get_experiment, override
-from train.loop import COLLAPSE_STEPS, Run, TrainingStopped, _start_profiler, plan, sample_grid, superseded
+from train.engine import state, variables_of
+from train.experiments import get_experiment
+from train.loop import Run, RunOptions, TrainingStopped, sample_grid, shares_of, start_profiler
+from train.run_folder import RunFolder, superseded, writing
+from train.settings import Experiment, override, to_dict
+
+Starter = Callable[..., Run]
 
 
-def test_plan_from_epochs_and_from_steps() -> None:
-    official = plan(get_experiment("official-v1"), steps_per_epoch=1109)
-    assert (official.steps_per_epoch, official.warmup_steps, official.total_steps) == (1109, 5 * 1109, 101 * 1109)
-    assert [official.epoch(step) for step in (1, 1109, 1110)] == [1, 1, 2]
-    short = plan(override(get_experiment("fast-hayao"), ["schedule.warmup_steps=300", "schedule.steps=600"], "x"), 5)
-    assert (short.steps_per_epoch, short.warmup_steps, short.total_steps) == (100, 300, 600)
+def pictures(experiment: Experiment, seed: int = 0) -> TrainingData:
+    rng = np.random.default_rng(seed)
+    photos = [rng.integers(0, 256, (70, 80, 3), np.uint8) for _ in range(4)]
+    frames = [rng.integers(0, 256, (70, 80, 6), np.uint8) for _ in range(4)]
+    return TrainingData(experiment.data, photos, frames)
+
+
+def tiny(*settings: str) -> Experiment:
+    base = ["data.holdout=1", "data.size=32", "generator.channels=4", "discriminator.channels=8", "discriminator.layers=1"]
+    return override(get_experiment("smoke"), [*base, *settings], "x")
 
 
 @pytest.fixture
-def short_run(tmp_path: Path) -> Run:
-    rng = np.random.default_rng(0)
-    photos = [rng.integers(0, 256, (70, 80, 3), np.uint8) for _ in range(4)]
-    frames = [rng.integers(0, 256, (70, 80, 4), np.uint8) for _ in range(4)]
-    experiment = override(get_experiment("smoke"), ["data.holdout=1", "data.flatten=0"], "x")
-    return Run(experiment, TrainingData(experiment.data, photos, frames), tmp_path / "x")
+def start(tmp_path: Path) -> Starter:
+    """Starts, or resumes, the run "x"."""
+
+    def started(*settings: str, resume: bool = False, seed: int = 0, name: str = "x", **options: Any) -> Run:
+        experiment = tiny(*settings)
+        folder = RunFolder(tmp_path / name, experiment, resume)
+        try:
+            return Run(pictures(experiment, seed), folder, RunOptions(**options))
+        except ValueError:
+            folder.close()
+            raise
+
+    return started
 
 
-def test_a_collapsed_discriminator_stops_the_run(short_run: Run) -> None:
-    won = {"d_real": 1e-4, "d_fake": 1e-4, "generator": 1.0}
-    for _ in range(COLLAPSE_STEPS - 1):
-        short_run._check(won)
-    short_run._check({**won, "d_fake": 0.2})  # one fake that passes is enough
-    for _ in range(COLLAPSE_STEPS - 1):
-        short_run._check(won)
-    with pytest.raises(TrainingStopped, match=r"told every fake from anime.*generator_steps=3.*dropout"):
-        short_run._check(won)
+def saved(run: Run, name: str = "state.npz") -> dict[str, np.ndarray]:
+    with np.load(run.folder.path / name) as values:
+        return {key: value for key, value in values.items() if key != "seconds"}
+
+
+def at(run: Run, step: int) -> None:
+    """As if the run had come to this step and saved there."""
+    run.step = step
+    run._save_checkpoint()
+    run._saving.wait()
 
 
 def test_sample_grid_shows_each_photo_above_its_drawing() -> None:
@@ -53,7 +79,7 @@ def test_sample_grid_shows_each_photo_above_its_drawing() -> None:
     np.testing.assert_array_equal(alone, grid[:, :40])
 
 
-def test_saving_takes_a_snapshot_and_does_not_hold_the_loop(short_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saving_takes_a_snapshot_and_does_not_hold_the_loop(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on, write = threading.Event(), threading.Event(), checkpoint.save_checkpoint
 
     def slow(*arguments: Any) -> Any:
@@ -62,91 +88,232 @@ def test_saving_takes_a_snapshot_and_does_not_hold_the_loop(short_run: Run, monk
         return write(*arguments)
 
     monkeypatch.setattr(checkpoint, "save_checkpoint", slow)
-    short_run.step = 10
-    expected = short_run.trainer.state()
-    short_run._save_checkpoint()
+    run = start()
+    run.step = 10
+    expected = state(run.recipe)
+    run._save_checkpoint()
     assert begun.wait(60)
-    for _, _, variable in short_run.trainer._variables():
+    for variable in variables_of(run.recipe).values():
         variable.assign(variable * 0)
-    short_run.step = 11
+    run.step = 11
     go_on.set()
-    short_run._saving.wait()
-    with np.load(short_run.folder / "state.npz") as saved:
-        assert int(saved["step"]) == 10
-        for name, value in expected.items():
-            np.testing.assert_array_equal(saved[name], value, err_msg=name)
-    average = short_run.trainer._variables()[-1][0]
-    assert average == "averaged"
-    kernels = checkpoint.load_generator(short_run.folder / "epoch-001").get_weights()
+    run._saving.wait()
+    found = saved(run)
+    assert int(found["step"]) == 10
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    kernels = checkpoint.load_generator(run.folder.path / "epoch-001").get_weights()
     np.testing.assert_array_equal(kernels[0], expected["averaged/0"])
 
 
-def test_what_is_held_to_inits_drawing_stays_so_when_it_goes_on(short_run: Run, tmp_path: Path) -> None:
-    short_run.step = 10
-    short_run._save_checkpoint()
-    short_run._saving.wait()
-    first = short_run.folder / "epoch-001"
+def test_a_full_disk_is_waited_for(
+    start: Starter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, write, left = start("schedule.length=12 steps"), checkpoint.write_aside, [3]
 
-    experiment = override(short_run.experiment, ["loss.drawn=0.5", f"init={first}"], "y")
-    run = Run(experiment, short_run.data, tmp_path / "y")
-    for variable in run.trainer.generator.variables:
-        variable.assign(variable * 0)
-    run._save_state()
-    run._saving.wait()
-    again = Run(experiment, short_run.data, tmp_path / "y", resume=True).trainer
-    (teacher,) = again.teachers
-    for expected, found in zip(checkpoint.load_generator(first).get_weights(), teacher.get_weights(), strict=True):
-        np.testing.assert_array_equal(found, expected)
-    assert not any(weight.any() for weight in again.generator.get_weights())
-
-    twice = override(short_run.experiment, ["loss.drawn=0.5", f"loss.drawn_by={first}, {first}"], "z")
-    assert len(Run(twice, short_run.data, tmp_path / "z").trainer.teachers) == 2
-
-
-def test_an_error_in_saving_comes_out_of_the_loop(short_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def full(path: Path, content: bytes) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, content)
 
     monkeypatch.setattr(checkpoint, "write_aside", full)
-    short_run.plan = dataclasses.replace(short_run.plan, warmup_steps=30)
-    with pytest.raises(OSError, match="No space left"):
-        short_run.train()
-    assert short_run.step <= 20
+    monkeypatch.setattr(loop, "DISK_SECONDS", 0.01)
+    run.train()
+    assert run.step == 12 and int(saved(run)["step"]) == 12 and not left[0]
+    told = capsys.readouterr().out
+    assert re.search(r"x/\S+ cannot be written \(No space left on device\): free some space.*Training waits", told)
+    names = [record.checkpoint for record in FolderStore(run.folder.path.parent).checkpoints("x")]
+    assert names == ["epoch-001", "step-000012"]
 
 
-def test_keep_spares_the_newest_the_warm_ups_last_and_the_best(short_run: Run) -> None:
-    short_run.step = 10
-    short_run._save_checkpoint()
-    short_run._saving.wait()
-    record = checkpoint.read_record(short_run.folder / "epoch-001")
+def test_a_disk_that_is_full_when_a_row_is_logged_loses_no_row(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = start("schedule.length=30 steps")
+    path = run.folder.path / "history.jsonl"
+    path.symlink_to("/dev/full")
+    run.folder.log({"step": 1, "phase": "warm-up"})
+    path.unlink()
+    run.folder.log({"step": 2, "phase": "warm-up"})
+    run._save_state()
+    run._saving.wait()
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
 
-    def at(epoch: int, phase: str, **metrics: float) -> checkpoint.Record:
+
+def test_a_folder_that_cannot_be_written_ends_the_run_with_its_name_and_a_remedy(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start()
+
+    def gone(path: Path, content: bytes) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(checkpoint, "write_aside", gone)
+    with pytest.raises(TrainingStopped, match=r"x/\S+ cannot be written \(Read-only file system\): make it writable") as end:
+        run.train()
+    assert run.step <= 20 and "\n" not in str(end.value)
+
+
+def test_a_place_for_runs_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"file/x cannot be written \(Not a directory\)"):
+        RunFolder(tmp_path / "file" / "x", tiny())
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(start: Starter, capsys: pytest.CaptureFixture[str]) -> None:
+    straight = start("schedule.length=30 steps")
+    straight.train()
+    expected = saved(straight)
+    assert int(saved(straight, "state-previous.npz")["step"]) == 20
+    path = straight.folder.path / "state.npz"
+    path.write_bytes(path.read_bytes()[:-1000])
+    resumed = start("schedule.length=30 steps", resume=True)
+    assert resumed.step == 20 and "state.npz is damaged" in capsys.readouterr().out
+    resumed.train()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(saved(resumed)[name], value, err_msg=name)
+    for name in ("state.npz", "state-previous.npz"):
+        (straight.folder.path / name).write_bytes(b"PK damaged")
+    with pytest.raises(ValueError, match=r"state\.npz is damaged.*state-previous\.npz is damaged.*--init"):
+        start("schedule.length=30 steps", resume=True)
+
+
+def test_resuming_names_what_differs_with_both_values(start: Starter) -> None:
+    at(run := start(), 10)
+    run.folder.close()
+    with pytest.raises(ValueError, match=r"loss\.style_weight is 2\.5 there and 7\.0 here; seed is 0 there and 3 here"):
+        start("seed=3", "loss.style_weight=7", resume=True)
+    with pytest.raises(ValueError, match=r"was trained on other pictures than these 3 photos and 3 anime frames"):
+        start(resume=True, seed=1)
+
+
+def test_a_longer_schedule_goes_on_and_a_shorter_one_says_why_not(start: Starter) -> None:
+    start("schedule.length=20 steps", "schedule.decay=constant").train()
+    longer = start("schedule.length=30 steps", "schedule.decay=constant", resume=True)
+    assert longer.step == 20
+    longer.train()
+    straight = start("schedule.length=30 steps", "schedule.decay=constant", name="straight")
+    straight.train()
+    for name, value in saved(straight).items():
+        np.testing.assert_array_equal(saved(longer)[name], value, err_msg=name)
+    assert [row["step"] for row in longer.folder.history] == [10, 20, 30]
+    with pytest.raises(ValueError, match="has 30 steps already, more than the 20 of "):
+        start("schedule.length=20 steps", "schedule.decay=constant", resume=True)
+
+
+def test_resuming_works_from_step_0_and_a_new_start_leaves_no_row_of_an_earlier_try(start: Starter, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no run to resume: start it without --resume"):
+        start(resume=True)
+    run = start()
+    run.folder.log({"step": 10, "phase": "warm-up"})
+    run.folder.close()  # killed before its first save
+    resumed = start(resume=True)
+    assert resumed.step == 0 and (tmp_path / "x" / "history.jsonl").read_text() == ""
+    resumed.folder.log({"step": 10, "phase": "warm-up"})
+    resumed.folder.close()
+    again = start()
+    assert again.folder.history == [] and not (tmp_path / "x" / "history.jsonl").read_text()
+    at(again, 10)
+    again.folder.close()
+    with pytest.raises(ValueError, match="exists: go on with --resume"):
+        start()
+    (tmp_path / "x" / "state.npz").unlink()
+    with pytest.raises(ValueError, match="holds checkpoints of an earlier run"):
+        start()
+
+
+def test_a_renamed_or_copied_run_goes_on_and_its_checkpoints_are_its_own(start: Starter, tmp_path: Path) -> None:
+    at(run := start(), 10)
+    run.folder.close()
+    shutil.copytree(tmp_path / "x", tmp_path / "copy")
+    (tmp_path / "x").rename(tmp_path / "renamed")
+    for name in ("copy", "renamed"):
+        resumed = start(resume=True, name=name)
+        assert resumed.step == 10
+        at(resumed, 20)
+        store = FolderStore(tmp_path)
+        assert [record.checkpoint for record in store.checkpoints(name)] == ["epoch-001", "epoch-002"]
+        assert not store.problems()
+        checkpoint.load_generator(tmp_path / name / "epoch-001")
+        assert (tmp_path / name / "epoch-001" / "README.md").read_text("utf-8").count(f"# {name} ·") == 1
+        resumed.folder.close()
+
+
+def test_one_writer_at_a_time_and_any_death_makes_room(start: Starter, tmp_path: Path) -> None:
+    held = start()
+    with pytest.raises(ValueError, match=rf"x is being written by process {os.getpid()} on .*: wait for it, or end it"):
+        start()
+    with pytest.raises(ValueError, match="is being written by process"), writing(tmp_path / "x"):
+        pass
+    held.folder.close()
+    with writing(tmp_path / "x"), pytest.raises(ValueError, match="is being written by process"):
+        start()
+    script = """
+import sys, time
+from pathlib import Path
+from train.run_folder import lock
+held = lock(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "x")], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout and other.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match=f"process {other.pid} on"):
+            start()
+        other.kill()
+    start().folder.close()
+
+
+def test_shares_of_the_loss(start: Starter) -> None:
+    weights = {"generator": {"content": 1.5, "style": 3.0, "tv": 0.0}, "discriminator": {"d_real": 300.0}}
+    found = shares_of({"content": 2.0, "style": -3.0, "tv": 9.0, "generator": 0.0}, weights)
+    assert found == {"generator": {"content": 0.25, "style": 0.75}}
+    run = start("schedule.length=20 steps")
+    run.train()
+    warmup, adversarial = run.folder.history
+    assert warmup["share_content"] + warmup["share_pixel"] == pytest.approx(1, abs=1e-4)
+    parts = {name: adversarial[f"share_{name}"] for name in ("content", "style", "colour", "adversarial")}
+    assert sum(parts.values()) == pytest.approx(1, abs=1e-4)
+    assert parts["adversarial"] == pytest.approx(300 * adversarial["adversarial"] / adversarial["generator"], rel=1e-3)
+    assert run.shares()["generator"] == pytest.approx(parts)
+    assert sum(run.shares()["discriminator"].values()) == pytest.approx(1, abs=1e-4)
+    record = checkpoint.read_record(run.folder.path / "epoch-002")
+    assert record.data["shares"] == run.shares() and record.data["losses"]["content"] == run.recipe.terms["content"]
+
+
+def test_keep_spares_the_newest_the_warm_ups_last_and_the_best(start: Starter) -> None:
+    run = start(keep=1)
+    at(run, 10)
+    record = checkpoint.read_record(run.folder.path / "epoch-001")
+
+    def of(epoch: int, phase: str, **metrics: float) -> checkpoint.Record:
         return dataclasses.replace(record, checkpoint=f"epoch-{epoch:03d}", step=10 * epoch, phase=phase, metrics=metrics)
 
-    records = [at(1, "warm-up", style=0.0), at(2, "warm-up"), *(at(epoch, "adversarial") for epoch in (3, 5, 6))]
+    records = [of(1, "warm-up", style=0.0), of(2, "warm-up"), *(of(epoch, "adversarial") for epoch in (3, 5, 6))]
     assert superseded(records, 1) == ["epoch-001", "epoch-003", "epoch-005"]
-    assert superseded([*records, at(4, "adversarial", style=2.0)], 2) == ["epoch-001", "epoch-003"]
+    assert superseded([*records, of(4, "adversarial", style=2.0)], 2) == ["epoch-001", "epoch-003"]
     assert superseded(records, 9) == []
     also = {"independent_content": 0.1}
-    by_both = [at(1, "adversarial", style=2.0, independent_style=9.0, **also), at(2, "adversarial")]
-    by_both += [at(3, "adversarial", style=3.0, independent_style=8.0, **also), at(4, "adversarial")]
+    by_both = [of(1, "adversarial", style=2.0, independent_style=9.0, **also), of(2, "adversarial")]
+    by_both += [of(3, "adversarial", style=3.0, independent_style=8.0, **also), of(4, "adversarial")]
     assert superseded(by_both, 1) == ["epoch-001", "epoch-002"], "the best by the network that nothing is trained against"
 
-    short_run.keep = 1
-    (short_run.folder / ".epoch-009-removed").mkdir()
-    for step in (20, 30):
-        short_run.step = step
-        short_run._save_checkpoint()
-    short_run._saving.wait()
-    names = [record.checkpoint for record in FolderStore(short_run.folder.parent).checkpoints("x")]
+    (run.folder.path / ".epoch-009-removed").mkdir()
+    at(run, 20)
+    at(run, 30)
+    names = [record.checkpoint for record in FolderStore(run.folder.path.parent).checkpoints("x")]
     assert names == ["epoch-001", "epoch-003"]
-    assert not list(short_run.folder.glob(".*"))
+    assert [path.name for path in run.folder.path.glob(".*")] == [".lock"]
+
+
+def test_what_a_run_was_told_is_in_its_folder(start: Starter) -> None:
+    run = start()
+    assert json.loads((run.folder.path / "experiment.json").read_text()) == to_dict(run.experiment)
 
 
 def test_a_profiler_that_cannot_start_is_told(tmp_path: Path) -> None:
     tf.profiler.experimental.start(str(tmp_path))
     try:
         with pytest.raises(ValueError, match="--profile: the profiler cannot start"):
-            _start_profiler(tmp_path)
+            start_profiler(tmp_path)
     finally:
         tf.profiler.experimental.stop()

@@ -186,11 +186,11 @@ def test_a_released_checkpoint_is_published_and_fetched(hub: HubServer, original
 
 def test_training_starts_from_a_released_checkpoint(tmp_path: Path, original: Path) -> None:
     folder, _ = release(original, tmp_path / "release")
-    words = ["smoke", "--init", str(folder), "--set", "generator.channels=4", "--set", "schedule.warmup_rate=0"]
-    words += ["--steps", "1+0", "--precision", "float32", "--name", "from-half"]
+    words = ["smoke", "--init", str(folder), "--set", "generator.channels=4", "--set", "schedule.generator_rate=0"]
+    words += ["--steps", "0+1", "--precision", "float32", "--name", "from-half"]
     words += ["--runs", str(tmp_path), "--cache", str(tmp_path / "cache"), "--set", "schedule.ema=0"]
     training.main(training.parser().parse_args(words))
-    (trained,) = (tmp_path / "from-half").glob("epoch-*")
+    (trained,) = (tmp_path / "from-half").glob("step-*")
     assert read_record(trained).weights == "float32"
     pairs: list[tuple[keras.Variable, keras.Variable]] = list(
         zip(load_generator(trained).weights, load_generator(folder).weights, strict=True)

@@ -18,9 +18,10 @@ from benchmarks.report import BEGIN, END, command, generator_course, generator_p
 from hub_export.architecture import GeneratorConfig
 from hub_export.checkpoint import HISTORY, RECORD, read_record, save_checkpoint, write_record
 from hub_export.generator import build_generator
-from train.experiments import EXPERIMENTS, changes, override
+from train.experiments import EXPERIMENTS, changes
 from train.run import configure
 from train.run import parser as train_parser
+from train.settings import override, to_dict
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "experiments.md"
@@ -48,7 +49,7 @@ def save_run(folder: Path, styles: tuple[float, ...]) -> Path:
         checkpoint = folder / f"epoch-{number:03d}"
         record = dataclasses.replace(
             tiny_record(checkpoint, base=experiment.base, changes=changes(experiment), step=step, epoch=number),
-            config=dataclasses.asdict(experiment),
+            config=to_dict(experiment),
             phase="warm-up" if number == 1 else "adversarial",
             metrics={"style": style, "style_error": 3.0, "content": number / 50, "colour": 2.5, "flat": 0.3}
             | {"independent_style": style + 10, "independent_style_error": 4.0, "independent_content": number / 25}
@@ -154,7 +155,7 @@ def test_how_a_loss_went(values: Any, verdict: str) -> None:
 def test_the_command_makes_the_same_experiment() -> None:
     changed = override(EXPERIMENTS["repro-1-laptop"], ["loss.fake_weight=0.25", "data.size=64"], "mine")
     for name, experiment in {"repro-4-laptop": EXPERIMENTS["repro-4-laptop"], "mine": changed}.items():
-        record = dataclasses.replace(tiny_record(Path(name) / "epoch-001"), config=dataclasses.asdict(experiment))
+        record = dataclasses.replace(tiny_record(Path(name) / "epoch-001"), config=to_dict(experiment))
         words = shlex.split(command(record))
         made = configure(train_parser().parse_args(words[3:]))
         assert dataclasses.replace(made, question="") == dataclasses.replace(experiment, question="")

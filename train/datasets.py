@@ -32,7 +32,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from tqdm import tqdm
 
 from train.batches import TrainingData
-from train.experiments import DataConfig, nearest
+from train.checks import nearest
+from train.settings import DataConfig
 from train.smooth import flatten, smooth_edges
 
 OFFICIAL = "official"
@@ -93,12 +94,6 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
     Raises:
         ValueError: the pictures are missing, unusable or too few, or a download failed.
     """
-    for name in ("resolution", "holdout", "vivid", "tones", "lines"):
-        if not getattr(config, name) >= 0:
-            raise ValueError(f"data.{name} cannot be negative, got {getattr(config, name):g}")
-    for name, value in {"flatten": config.flatten, "night": config.night}.items():
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(f"data.{name} is between 0 and 1, got {value:g}")
     cache = (cache or Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))).expanduser()
     located = _locate(config, source, cache)
     anime = _open_set("anime", located.anime, config, cache)

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 
 from hub_export.generator import STOCK
-from train.experiments import DiscriminatorConfig
 from train.layers import FastConv2D, SpectralConv2D
+from train.settings import DiscriminatorConfig
 
 PROJECTED = ("block1_conv2", "block2_conv2", "block3_conv3")
 """Where a projected discriminator looks: the last convolutions, after their ReLU, of VGG16's blocks at H, H/2 and H/4.

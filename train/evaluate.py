@@ -9,7 +9,8 @@ Each checkpoint's own configuration says which photos and frames were held out. 
 half of the frames against the other) are the two ends of the scale. Style and content distance are measured twice: in a
 network like those that are trained against and, as "independent", in EfficientNet-Lite0, against which nothing is trained.
 The figures go into checkpoint.json and the model card, and as `eval_...` into the run's history.jsonl
-and the checkpoints' own; measuring again changes nothing. Measure a run that is not training.
+and the checkpoints' own; measuring again changes nothing. Of a run that is being
+trained nothing is written down.
 
 Of runs that are measured in one call, the last checkpoint of each is compared with the last one of the run that its
 experiment differs from: both drew the same photos, so that a change has a smaller error than the two distances. A run
@@ -18,11 +19,10 @@ measured, with the experiment itself, which tells what a seed alone changes.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,13 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from hub_export import checkpoint, pixels
-from hub_export.card import model_card
 from hub_export.checkpoint import Record
 from train.datasets import Source, open_data
-from train.experiments import EXPERIMENTS, DataConfig
+from train.experiments import EXPERIMENTS
 from train.measure import CONVOLUTIONS, MINIMUM_PICTURES, Draw, Gauge, Scale, Score, traced
+from train.run_folder import rewrite, writing
+from train.schedule import WARM_UP
+from train.settings import DataConfig
 
 COLUMNS = {
     "style": ("style ± error", 15),
@@ -114,24 +116,20 @@ def write_figures(folder: Path, metrics: dict[str, float], about: dict[str, str]
         about: how they were measured, and against which experiment, for the record's data.
         rows: `evaluation` of this checkpoint and of others of the run; its own history takes those up to its step.
 
-    The new folder is finished beside the old one and then takes its place, so that a kill leaves a whole checkpoint.
+    A kill leaves the old checkpoint or the new one.
     """
     record = checkpoint.read_record(folder)
     if all(record.metrics.get(name) == metrics.get(name) for name in ("style", "style_photos", "style_anime")):
         metrics = record.metrics | metrics
     record = dataclasses.replace(record, metrics=metrics, data=record.data | about)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        shutil.copytree(folder, aside, dirs_exist_ok=True)
+
+    def insert(aside: Path) -> None:
         own = [row for row in rows if row["step"] <= record.step]
         if len(checkpoint.read_history(folder)) + len(own) <= checkpoint.MAX_HISTORY_ROWS:
             for row in own:
                 _insert(aside / checkpoint.HISTORY, row)
-        checkpoint.write_aside(aside / checkpoint.CARD, model_card(record).encode())
-        checkpoint.write_record(aside, record)
-        checkpoint.replace_folder(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+
+    rewrite(folder, record, insert)
     history = folder.parent / checkpoint.HISTORY
     if history.is_file():
         for row in rows:
@@ -183,6 +181,13 @@ def main(arguments: argparse.Namespace) -> None:
     source = Source.of(arguments.data, arguments.photos, arguments.anime)
     if arguments.size < pixels.MINIMUM_SIDE:
         raise ValueError(f"--size must be at least {pixels.MINIMUM_SIDE}, got {arguments.size}")
+    with contextlib.ExitStack() as held:
+        for run in {folder.parent for folder in folders} if arguments.write else ():
+            held.enter_context(writing(run))
+        _measure(folders, source, arguments)
+
+
+def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namespace) -> None:
     configs = {folder: _data_config(checkpoint.read_record(folder)) for folder in folders}
     gauge = Gauge(arguments.network, arguments.weights, arguments.kid)
     adversarial: dict[Path, dict[str, dict[str, float]]] = {}
@@ -201,7 +206,7 @@ def main(arguments: argparse.Namespace) -> None:
             score = scale.score_generator(_drawer(folder, record))
             note = _kinship(record, gauge.network)
             print(_line(f"{record.experiment}/{record.checkpoint}", score.figures) + note, flush=True)
-            if record.phase == "adversarial":
+            if record.phase != WARM_UP:
                 adversarial.setdefault(folder.parent, {})[str(folder)] = score.figures
             last[record.experiment] = folder, score
             if arguments.write:

@@ -13,7 +13,7 @@ import keras
 
 from hub_export import pixels
 from hub_export.generator import dtype_policy
-from train.experiments import FeatureConfig
+from train.settings import FeatureConfig
 
 CAFFE_MEAN = (103.939, 116.779, 123.68)
 """Mean of ImageNet's blue, green and red, in [0, 255]."""

@@ -32,7 +32,7 @@ class KeptFeatures:
 
     def __init__(self, folder: Path, features: keras.Model, data: TrainingData, style: str):
         photos, frames = data.still(BATCH)
-        known = hashlib.sha256(data.fingerprint())
+        known = hashlib.sha256(repr(data.config).encode() + data.fingerprint())
         for weight in features.get_weights():
             known.update(weight.tobytes())
         key = f"{features.compute_dtype}-{known.hexdigest()[:16]}"
@@ -46,7 +46,7 @@ class KeptFeatures:
             )
         except OSError as error:
             raise ValueError(
-                f"features cannot be kept in {folder} ({error.strerror}): train without --keep-features"
+                f"features cannot be kept in {folder} ({error.strerror}): train without --cache-features"
             ) from None
         self._dtype = tf.as_dtype(features.compute_dtype)
 

@@ -1,14 +1,4 @@
-"""One run from data to checkpoints, resumable at every save.
-
-    runs/NAME/
-        experiment.json   the configuration
-        history.jsonl     every loss term, one line for LOG_STEPS steps (their mean)
-        samples/          a grid of fixed photos for every checkpoint
-        epoch-004/ ...    checkpoints (hub_export/checkpoint.py): `runs/` is a FolderStore
-        state.npz         weights, optimizers, averages, power-iteration vectors, and the step
-
-        features/         of pictures that do not change, where asked for
-        profile/          a trace of PROFILE_STEPS steps, where asked for
+"""One run from data to checkpoints, resumable at every save; its folder is described in run_folder.py.
 
 Order of data, augmentation and noise are functions of (seed, step), so the step number is the whole position. Saving
 copies what it needs at the step; one thread then draws the samples and writes, while training goes on.
@@ -16,18 +6,17 @@ copies what it needs at the step; one thread then draws the samples and writes, 
 With several workers every one runs this loop in step with the others; only the first of them, the chief, writes.
 """
 
-import dataclasses
-import io
-import json
+import contextlib
 import os
 import platform
 import shutil
 import signal
+import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,20 +26,26 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from hub_export import checkpoint, pixels
+from hub_export.generator import build_generator
 from hub_export.hub import REFERENCE
 from hub_export.store import resolve
 from train.batches import TrainingData
-from train.experiments import Experiment, changes, from_dict
-from train.kept import KeptFeatures
-from train.trainer import Trainer, automatic_precision, style_entry
+from train.engine import Engine, restore, state
+from train.experiments import changes
+from train.recipes import build_recipe
+from train.run_folder import DISK_FULL, RunFolder, unwritable
+from train.settings import to_dict
 
 LOG_STEPS = 10
 SAMPLE_PHOTOS = 4
-COLLAPSE_STEPS = 300
-"""How many steps the discriminator's losses must stay below COLLAPSE_LOSS before the run is stopped."""
-COLLAPSE_LOSS = 1e-3
 PROFILE_STEPS, PROFILE_AFTER = 10, 2
 """How many steps `--profile` records, and after how many: the first ones build graphs."""
+DISK_SECONDS = 10.0
+"""How long to wait before a full disk is tried again."""
+PICTURE_STRIDE = 997
+"""Every so many bytes of the pictures are compared on resuming."""
+BUNDLED = "bundled:"
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 WORKER_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
 """What TensorFlow raises in the other workers when one of them ends; which one depends on where they are at that moment."""
 
@@ -60,116 +55,90 @@ class TrainingStopped(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A schedule in steps."""
+class RunOptions:
+    """How a run is carried out; none of it changes what is learnt.
 
-    steps_per_epoch: int
-    warmup_steps: int
-    total_steps: int
+    Args:
+        on_checkpoint: called with the folder of every new checkpoint, in the thread that wrote it.
+        keep: how many of the newest checkpoints stay, see `run_folder.superseded`; 0 for all.
+        profile: record a few steps into RUN/profile.
+        strategy: the devices that share every batch; None for one device.
+        xla: compile the steps with XLA.
+        cache_features: compute the features of pictures that do not change once, and read them from RUN/features.
+    """
 
-    def epoch(self, step: int) -> int:
-        """The epoch that step number `step` (from 1) belongs to, from 1."""
-        return -(-step // self.steps_per_epoch)
-
-
-def plan(experiment: Experiment, steps_per_epoch: int) -> Plan:
-    """Turns epochs into steps; `steps_per_epoch` is the data's own, used unless the experiment sets one."""
-    schedule = experiment.schedule
-    per_epoch = schedule.steps_per_epoch or steps_per_epoch
-    warmup = schedule.warmup_steps or schedule.warmup_epochs * per_epoch
-    total = schedule.steps or schedule.epochs * per_epoch
-    return Plan(per_epoch, min(warmup, total), total)
+    on_checkpoint: Callable[[Path], None] = lambda folder: None
+    keep: int = 0
+    profile: bool = False
+    strategy: tf.distribute.Strategy | None = None
+    xla: bool = False
+    cache_features: bool = False
 
 
 class Run:
-    """A run folder and what is learnt in it.
+    """What is learnt in a run's folder: from its state, if it holds one, else from the beginning.
 
     Args:
-        experiment: what to run.
         data: opened pictures.
-        folder: runs/NAME.
-        resume: go on from state.npz; without it the folder must be new.
-        on_checkpoint: called with the folder of every new checkpoint, in the thread that wrote it.
-        keep: how many of the newest checkpoints stay, see `superseded`; 0 for all.
-        profile: record a few steps into the folder.
-        strategy: the devices that share every batch; the default is one device.
-        xla: compile the steps with XLA.
-        keep_features: compute features of pictures that do not change once, and read them from files in the folder.
+        folder: where the run is, and of which experiment.
 
     Raises:
-        ValueError: the folder exists and resume is off, or holds another experiment, or nothing to resume from; the
-            batch cannot be shared evenly.
+        ValueError: the state is damaged, of other pictures, or beyond the schedule's end; the batch cannot be shared evenly.
     """
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        data: TrainingData,
-        folder: Path,
-        resume: bool = False,
-        on_checkpoint: Callable[[Path], None] = lambda folder: None,
-        keep: int = 0,
-        profile: bool = False,
-        strategy: tf.distribute.Strategy | None = None,
-        xla: bool = False,
-        keep_features: bool = False,
-    ):
-        self.strategy = strategy or tf.distribute.get_strategy()
-        self.chief = self.strategy.extended.should_checkpoint
-        replicas, share = self.strategy.num_replicas_in_sync, experiment.schedule.batch
-        if share % replicas:
-            raise ValueError(f"{replicas} devices cannot share batches of {share} evenly: set schedule.batch to a multiple")
-        self.experiment, self.data, self.folder, self.on_checkpoint = experiment, data, folder, on_checkpoint
-        self.keep, self.profile = keep, profile
-        self.plan = plan(experiment, data.steps_per_epoch(experiment.schedule.batch))
-        self._open_folder(resume)
-        self.precision = automatic_precision() if experiment.precision == "auto" else experiment.precision
-        self.trainer = Trainer(experiment, self.precision, self.strategy, xla)
+    def __init__(self, data: TrainingData, folder: RunFolder, options: RunOptions = RunOptions()):
+        self.experiment, self.data, self.folder, self.options = folder.experiment, data, folder, options
+        experiment, schedule = self.experiment, self.experiment.schedule
+        self.strategy = options.strategy or tf.distribute.get_strategy()
+        self.chief = folder.chief
+        replicas = self.strategy.num_replicas_in_sync
+        if schedule.batch % replicas:
+            raise ValueError(
+                f"{replicas} devices cannot share batches of {schedule.batch} evenly: set schedule.batch to a multiple"
+            )
+        self.plan = experiment.plan(data.steps_per_epoch(schedule.batch))
+        self.engine = Engine(schedule, experiment.seed, experiment.precision, self.strategy, options.xla)
+        self.recipe = build_recipe(experiment, self.engine)
         self.step, self.seconds = 0, 0.0
-        self.history: list[dict[str, Any]] = []
-        if experiment.init and not resume:
-            self.trainer.start_from(checkpoint.load_generator(locate(experiment.init)))
-        if experiment.loss.drawn:
-            for reference in (experiment.loss.drawn_by or experiment.init).split(","):
-                folder = locate(reference.strip())
-                config = checkpoint.read_record(folder).generator_config
-                self.trainer.learn_from(config, checkpoint.load_generator(folder))
-        if resume:
-            self._restore()
-        self._beside = None
-        if keep_features:
-            kept = KeptFeatures(folder / "features", self.trainer.features, data, style_entry(experiment))
-            self._beside = kept.beside
+        self._saved_step, self._pictures = -1, np.frombuffer(data.fingerprint(PICTURE_STRIDE), np.uint8)
+        saved = folder.load_state()
+        if saved:
+            self._restore(saved)
+        elif experiment.init:
+            self.recipe.start_from(checkpoint.load_generator(locate(experiment.init)))
+        folder.read_history(self.step)
+        self._cached = self.recipe.cache_features(folder.path / "features", data) if options.cache_features else None
         self.photos = data.fixed_photos(SAMPLE_PHOTOS)
-        self._stop = False
-        self._collapsed_steps = 0
+        self._stop = threading.Event()
         self._saving = _Background()
 
-    def _open_folder(self, resume: bool) -> None:
-        config = self.folder / "experiment.json"
-        wanted = dataclasses.asdict(self.experiment)
-        if resume:
-            if not (self.folder / "state.npz").is_file():
-                raise ValueError(f"{self.folder} holds no state to resume from: run it without --resume")
-            if from_dict(json.loads(config.read_text("utf-8"))) != self.experiment:
-                raise ValueError(f"{self.folder} was started with other settings: resume with the same ones, or use --name")
-        elif config.exists() and (self.folder / "state.npz").exists():
-            raise ValueError(f"{self.folder} exists: go on with --resume, or choose another --name")
-        if not self.chief:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_aside(config, json.dumps(wanted, indent=1).encode())
+    def _restore(self, saved: dict[str, np.ndarray]) -> None:
+        self.step, self.seconds = int(saved.pop("step")), float(saved.pop("seconds"))
+        pictures = saved.pop("pictures", None)
+        if pictures is not None and not np.array_equal(pictures, self._pictures):
+            raise ValueError(
+                f"{self.folder.path} was trained on other pictures than these {self.data.photo_count} photos and "
+                f"{self.data.anime_count} anime frames: give the ones it began with, or start another run with --name"
+            )
+        if self.step > self.plan.total_steps:
+            raise ValueError(
+                f"{self.folder.path} has {self.step} steps already, more than the {self.plan.total_steps} of "
+                f"schedule.length={self.experiment.schedule.length}: make it longer"
+            )
+        restore(self.recipe, saved)
 
     def train(self) -> None:
-        """Trains to the end of the plan. Ctrl-C and SIGTERM finish the step, save the state and return.
+        """Trains to the end of the plan. Ctrl-C, SIGTERM and SIGHUP finish the step, save the state and return.
 
         Whichever way it ends, all that was to be saved is written. An error in saving is raised at the next step.
 
         Raises:
-            TrainingStopped: a loss is not finite, the discriminator has collapsed, or another worker is gone.
+            TrainingStopped: a loss is not finite, the recipe cannot go on, the folder cannot be written, or another worker
+                is gone.
             ValueError: the profiler cannot start, or the workers were not started alike.
         """
         try:
+            self._check_workers()
             self._train()
         except WORKER_LOST as error:
             if self.strategy.num_replicas_in_sync == 1:
@@ -178,80 +147,64 @@ class Run:
                 f"step {self.step}: another worker is gone or cannot be reached, so this one stops too; start all of them "
                 f"again with --resume, which goes on from the last save ({str(error).splitlines()[0]})"
             ) from None
+        except OSError as error:
+            raise TrainingStopped(f"step {self.step}: {unwritable(self.folder.path, error)}; then --resume") from None
 
     def _train(self) -> None:
-        self._check_workers()
-        profiled = self.step + PROFILE_AFTER if self.profile and self.chief else -1
-        profiling = False
         batches = iter(self.strategy.distribute_datasets_from_function(self._shares))
-        handlers = {kind: signal.signal(kind, self._request_stop) for kind in (signal.SIGINT, signal.SIGTERM)}
-        writer = _tensorboard(self.folder / "tensorboard") if self.chief else None
-        bar = tqdm(
-            total=self.plan.total_steps,
-            initial=self.step,
-            unit="step",
-            dynamic_ncols=True,
-            smoothing=0.05,
-            disable=not self.chief,
-        )
-        pending: list[dict[str, float]] = []
-        try:
-            while self.step < self.plan.total_steps and not any(self.trainer.mean_of_workers([float(self._stop)])):
+        with self._session() as session:
+            while self.step < self.plan.total_steps and not self._asked_to_stop():
                 self._saving.check()
-                if self.step == profiled:
-                    _start_profiler(self.folder / "profile")
-                    profiling = True
-                started = time.perf_counter()
-                with tf.profiler.experimental.Trace("step", step_num=self.step, _r=1):
+                with session.timed(self.step):
                     batch = next(batches)
-                    waited = time.perf_counter() - started
-                    terms = self.trainer.step(batch, self.step, self.plan.warmup_steps, self.plan.total_steps)
+                    session.waited()
+                    terms = self.engine.step(self.recipe, batch, self.plan.moment(self.step))
                 self.step += 1
-                elapsed = time.perf_counter() - started
-                self.seconds += elapsed
-                if profiling and self.step == profiled + PROFILE_STEPS:
-                    tf.profiler.experimental.stop()
-                    profiling = False
+                self.seconds += session.elapsed
                 self._check(terms)
-                pending.append({**terms, "seconds": elapsed, "data_wait": waited / elapsed})
-                bar.update()
-                last_of_phase = self.step in (self.plan.warmup_steps, self.plan.total_steps)
-                if len(pending) == LOG_STEPS or last_of_phase:
-                    self._log(pending, bar, writer)
-                    pending = []
-                if self._checkpoint_due():
-                    self._log(pending, bar, writer)
-                    pending = []
+                session.pending.append({**terms, **session.times})
+                due = self.plan.checkpoint_due(self.step, self.experiment.schedule.checkpoint_epochs)
+                if due or len(session.pending) == LOG_STEPS:
+                    self._log(session)
+                if due:
                     self._save_checkpoint()
-                elif self.step % self.plan.steps_per_epoch == 0:
+                elif self.step % self.plan.epoch_steps == 0:
                     self._save_state()
-            self._log(pending, bar, writer)
-            self._save_state()
+            self._log(session)
+            if self.step != self._saved_step:
+                self._save_state()
+
+    @contextlib.contextmanager
+    def _session(self) -> Iterator["_Session"]:
+        """Signals, the progress bar, TensorBoard and the profiler, for as long as the loop runs."""
+        handlers = {kind: signal.signal(kind, lambda *_: self._stop.set()) for kind in STOPPING}
+        try:
+            with _Session(self) as session:
+                try:
+                    yield session
+                finally:
+                    self._saving.wait()
         finally:
-            try:
-                if profiling:
-                    tf.profiler.experimental.stop()
-                self._saving.wait()
-            finally:
-                bar.close()
-                for kind, handler in handlers.items():
-                    signal.signal(kind, handler)
+            for kind, handler in handlers.items():
+                signal.signal(kind, handler)
+            self.folder.close()
+
+    def _asked_to_stop(self) -> bool:
+        return any(self.engine.mean_of_workers([float(self._stop.is_set())]))
 
     def _shares(self, context: tf.distribute.InputContext) -> tf.data.Dataset:
-        schedule = self.experiment.schedule
-        return self.data.batches(schedule.batch, self.experiment.seed, self.step, context, self._beside)
+        batch, seed = self.experiment.schedule.batch, self.experiment.seed
+        return self.data.batches(batch, seed, self.step, context, self.recipe.entries, self._cached)
 
     def _check_workers(self) -> None:
-        started = repr((self.experiment, self.precision, self.data.photo_count, self.data.anime_count, self.step))
+        counts = self.data.photo_count, self.data.anime_count
+        started = repr((to_dict(self.experiment), self.engine.precision, counts, self.step))
         own = list(map(float, zlib.crc32(started.encode()).to_bytes(4)))
-        if not np.allclose(self.trainer.mean_of_workers(own), own, atol=1e-3):  # a mean of three may be rounded
+        if not np.allclose(self.engine.mean_of_workers(own), own, atol=1e-3):  # a mean of three may be rounded
             raise ValueError(
                 "the workers were not started alike: they need the same command, the same pictures and, to resume, the "
                 "same run folder (on a disk that all of them see)"
             )
-
-    def _request_stop(self, *_: Any) -> None:
-        self._stop = True
 
     @property
     def device(self) -> str:
@@ -260,10 +213,6 @@ class Run:
         machines = cluster.cluster_spec().num_tasks("worker") if cluster else 1
         return f"{machines} machines, this one with {device_name()}" if machines > 1 else device_name()
 
-    def _checkpoint_due(self) -> bool:
-        interval = self.plan.steps_per_epoch * self.experiment.schedule.checkpoint_epochs
-        return self.step % interval == 0 or self.step in (self.plan.warmup_steps, self.plan.total_steps)
-
     def _check(self, terms: Mapping[str, float]) -> None:
         broken = [name for name, value in terms.items() if not np.isfinite(value)]
         if broken:
@@ -271,114 +220,175 @@ class Run:
                 f"step {self.step}: {', '.join(broken)} is not a finite number. Try --precision float32, lower "
                 "schedule.generator_rate and schedule.discriminator_rate, or another seed; the last checkpoint is kept"
             )
-        judged = [terms[name] for name in ("d_real", "d_fake") if name in terms]
-        if judged and self.experiment.loss.adversarial in ("gan", "lsgan", "dragan", "hinge"):
-            self._collapsed_steps = self._collapsed_steps + 1 if max(judged) < COLLAPSE_LOSS else 0
-        if self._collapsed_steps >= COLLAPSE_STEPS:
-            raise TrainingStopped(
-                f"step {self.step}: for {COLLAPSE_STEPS} steps the discriminator has told every fake from anime "
-                f"(losses below {COLLAPSE_LOSS}), so the generator learns nothing more from it. Try "
-                "schedule.generator_steps=3, discriminator.dropout=0.3, or a lower schedule.discriminator_rate or "
-                "loss.fake_weight"
-            )
+        if advice := self.recipe.advice(terms):
+            raise TrainingStopped(f"step {self.step}: {advice}")
 
-    def _log(self, pending: list[dict[str, float]], bar: Any, writer: Any) -> None:
+    # --- what is told and saved --------------------------------------------------------------------------------------
+
+    def _phase(self) -> str:
+        return self.plan.moment(self.step - 1).phase
+
+    def _log(self, session: "_Session") -> None:
+        pending, session.pending = session.pending, []
         if not pending or not self.chief:
             return
         names = sorted({name for terms in pending for name in terms})
         means = {name: float(np.mean([terms[name] for terms in pending if name in terms])) for name in names}
         phase = self._phase()
+        for shares in shares_of(means, self.recipe.weights(phase)).values():
+            means |= {f"share_{name}": share for name, share in shares.items()}
         row = {"step": self.step, "epoch": self.plan.epoch(self.step), "phase": phase}
         row |= {name: float(f"{value:.5g}") for name, value in means.items()}
-        self.history.append(row)
-        with open(self.folder / "history.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        bar.set_description(f"epoch {row['epoch']} {phase}")
-        bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
-        if writer:
-            with writer.as_default(step=self.step):
-                for name, value in means.items():
-                    tf.summary.scalar(name, value)
+        self.folder.log(row)
+        session.show(row)
 
-    def _phase(self) -> str:
-        return "warm-up" if self.step <= self.plan.warmup_steps else "adversarial"
+    def shares(self) -> dict[str, dict[str, float]]:
+        """How much each term is of each weighted sum of the last phase, as means over its last hundred steps."""
+        rows = [row for row in self.folder.history if row["phase"] == self._phase()][-100 // LOG_STEPS :]
+        names = {name for row in rows for name in row if name.startswith("share_")}
+        means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in sorted(names)}
+        return {
+            total: {name: means[f"share_{name}"] for name in weights if f"share_{name}" in means}
+            for total, weights in self.recipe.weights(self._phase()).items()
+        }
 
     def _save_checkpoint(self) -> None:
         if not self.chief:
             return
-        epoch = self.plan.epoch(self.step)
-        name = f"epoch-{epoch:03d}"
-        folder, export, history = self.folder / name, self.trainer.export(), list(self.history)
+        name, history, weights = self.plan.checkpoint_name(self.step), list(self.folder.history), self.recipe.export()
+        folder, generator_config = self.folder.path / name, self.experiment.generator
         record = checkpoint.Record(
             experiment=self.folder.name,
             checkpoint=name,
             question=self.experiment.question,
             base=self.experiment.base,
             changes=changes(self.experiment),
-            config=dataclasses.asdict(self.experiment),
-            generator=dataclasses.asdict(self.experiment.generator),
+            config=to_dict(self.experiment),
+            generator=asdict(generator_config),
             phase=self._phase(),
-            epoch=epoch,
+            epoch=self.plan.epoch(self.step),
             step=self.step,
             seed=self.experiment.seed,
-            data=self.data.summary(),
+            data={**self.data.summary(), "losses": dict(self.recipe.terms), "shares": self.shares()},
             compute={
                 "device": self.device,
                 "seconds": round(self.seconds),
                 "images": self.step * self.experiment.schedule.batch,
-                "precision": self.precision,
+                "precision": self.engine.precision,
             },
             libraries={name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
         )
-        state = self._state()
+        values = self._state()
 
         def write() -> None:
-            generator = export()
-            samples = sample_grid(generator, self.photos, self.experiment.generator.stride)
+            generator = build_generator(generator_config)
+            generator.set_weights(weights)
+            samples = sample_grid(generator, self.photos, generator_config.stride)
             checkpoint.save_checkpoint(folder, generator, record, history, samples)
-            (self.folder / "samples").mkdir(exist_ok=True)
-            shutil.copyfile(folder / checkpoint.SAMPLES, self.folder / "samples" / f"{name}.jpg")
-            self._write_state(state)
-            if self.keep:
-                self._remove_superseded()
-            self.on_checkpoint(folder)
+            (self.folder.path / "samples").mkdir(exist_ok=True)
+            shutil.copyfile(folder / checkpoint.SAMPLES, self.folder.path / "samples" / f"{name}.jpg")
+            self.folder.complete_history(history)
+            self.folder.save_state(values)
+            if self.options.keep:
+                self.folder.remove_superseded(self.options.keep)
+            self.options.on_checkpoint(folder)
 
-        self._saving.start(write)
+        self._saving.start(lambda: self._patiently(write))
 
     def _save_state(self) -> None:
         if not self.chief:
             return
-        state = self._state()
-        self._saving.start(lambda: self._write_state(state))
+        values, history = self._state(), list(self.folder.history)
+
+        def write() -> None:
+            self.folder.complete_history(history)
+            self.folder.save_state(values)
+
+        self._saving.start(lambda: self._patiently(write))
 
     def _state(self) -> dict[str, Any]:
-        return {"step": self.step, "seconds": self.seconds, **self.trainer.state()}
+        self._saved_step = self.step
+        return {"step": self.step, "seconds": self.seconds, "pictures": self._pictures, **state(self.recipe)}
 
-    def _write_state(self, state: dict[str, Any]) -> None:
-        content = io.BytesIO()
-        np.savez(content, **state)
-        checkpoint.write_aside(self.folder / "state.npz", content.getvalue())
+    def _patiently(self, write: Callable[[], None]) -> None:
+        """Writes, and waits for as long as the disk is full, unless the run is to stop."""
+        told = False
+        while True:
+            try:
+                return write()
+            except OSError as error:
+                if error.errno not in DISK_FULL or self._stop.is_set():
+                    raise
+                if not told:
+                    tqdm.write(f"{unwritable(self.folder.path, error)}. Training waits at its next save, and then goes on")
+                told = True
+                self._stop.wait(DISK_SECONDS)
 
-    def _remove_superseded(self) -> None:
-        for leftover in self.folder.glob(".epoch-*-removed"):  # of a kill
-            shutil.rmtree(leftover)
-        records = [checkpoint.read_record(path.parent) for path in self.folder.glob(f"epoch-*/{checkpoint.RECORD}")]
-        for name in superseded(records, self.keep):
-            aside = self.folder / f".{name}-removed"
-            (self.folder / name).rename(aside)  # in one step: a kill leaves no half of a checkpoint
-            shutil.rmtree(aside)
 
-    def _restore(self) -> None:
-        with np.load(self.folder / "state.npz", allow_pickle=False) as saved:
-            state = dict(saved)
-        self.step, self.seconds = int(state.pop("step")), float(state.pop("seconds"))
-        self.trainer.restore(state)
-        if not self.chief:
-            return
-        rows = (self.folder / "history.jsonl").read_text("utf-8").splitlines() if self.step else []
-        self.history = [row for row in map(_parse_row, rows) if row and row["step"] <= self.step]
-        text = "".join(json.dumps(row) + "\n" for row in self.history)
-        checkpoint.write_aside(self.folder / "history.jsonl", text.encode())
+class _Session:
+    """What accompanies the loop and changes nothing of what is learnt.
+
+    Attributes:
+        pending: the terms of the steps since the last row.
+        elapsed, times: of the last step, its seconds, and the same with the share of them that waited for data.
+    """
+
+    def __init__(self, run: Run):
+        self.pending: list[dict[str, float]] = []
+        self.elapsed, self.times = 0.0, {"seconds": 0.0, "data_wait": 0.0}
+        self._started = self._data = 0.0
+        self._profile_at = run.step + PROFILE_AFTER if run.options.profile and run.chief else -1
+        self._profile, self._profiling = run.folder.path / "profile", False
+        self._writer = _tensorboard(run.folder.path / "tensorboard") if run.chief else None
+        self._bar = tqdm(
+            total=run.plan.total_steps,
+            initial=run.step,
+            unit="step",
+            dynamic_ncols=True,
+            smoothing=0.05,
+            disable=not run.chief,
+        )
+
+    def __enter__(self) -> "_Session":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._end_profile()
+        self._bar.close()
+
+    @contextlib.contextmanager
+    def timed(self, step: int) -> Iterator[None]:
+        """Around one step."""
+        if step == self._profile_at:
+            start_profiler(self._profile)
+            self._profiling = True
+        self._started = time.perf_counter()
+        with tf.profiler.experimental.Trace("step", step_num=step, _r=1):
+            yield
+        self.elapsed = time.perf_counter() - self._started
+        self.times = {"seconds": self.elapsed, "data_wait": self._data / self.elapsed}
+        self._bar.update()
+        if step + 1 == self._profile_at + PROFILE_STEPS:
+            self._end_profile()
+
+    def waited(self) -> None:
+        """Called when the step's data has come."""
+        self._data = time.perf_counter() - self._started
+
+    def show(self, row: Mapping[str, Any]) -> None:
+        """A row of the history on the progress bar and in TensorBoard."""
+        terms = {name: value for name, value in row.items() if isinstance(value, float)}
+        self._bar.set_description(f"epoch {row['epoch']} {row['phase']}")
+        self._bar.set_postfix({name: f"{value:.3g}" for name, value in terms.items() if not name.startswith("share_")})
+        if self._writer:
+            with self._writer.as_default(step=row["step"]):
+                for name, value in terms.items():
+                    tf.summary.scalar(name, value)
+
+    def _end_profile(self) -> None:
+        if self._profiling:
+            tf.profiler.experimental.stop()
+            self._profiling = False
 
 
 class _Background:
@@ -405,23 +415,23 @@ class _Background:
             job.result()
 
 
-def superseded(records: Iterable[checkpoint.Record], keep: int) -> list[str]:
-    """Names of the checkpoints that may go when the newest `keep` (at least 1) stay.
-
-    The warm-up's last one stays too, and so does the best one: of the lowest style distance, where that was measured.
-    """
-    ordered = sorted(records, key=lambda record: record.step)
-    style, _ = checkpoint.yardsticks(ordered)
-    warmup = [record for record in ordered if record.phase == "warm-up"]
-    measured = [record for record in ordered if record.phase == "adversarial" and style in record.metrics]
-    best = sorted(measured, key=lambda record: record.metrics[style])
-    stay = {record.checkpoint for record in [*ordered[-keep:], *warmup[-1:], *best[:1]]}
-    return [record.checkpoint for record in ordered if record.checkpoint not in stay]
+def shares_of(terms: Mapping[str, float], weights: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """For each weighted sum, |weight · term| of each of its terms over the sum of these: in [0, 1]."""
+    shares = {}
+    for total, own in weights.items():
+        parts = {name: abs(weight * terms[name]) for name, weight in own.items() if weight and name in terms}
+        if whole := sum(parts.values()):
+            shares[total] = {name: part / whole for name, part in parts.items()}
+    return shares
 
 
 def locate(reference: str) -> Path:
-    """The folder of a checkpoint given as "hub:you/animegan-hayao@epoch-060" or as a path. Raises ValueError."""
-    return resolve(reference) if reference.startswith(REFERENCE) else Path(reference)
+    """The folder of a checkpoint given as "hub:you/animegan-hayao@epoch-060", as "bundled:NAME@epoch-060" or as a path.
+
+    Raises:
+        ValueError: it is none of these, or not there.
+    """
+    return resolve(reference) if reference.startswith((REFERENCE, BUNDLED)) else Path(reference)
 
 
 def sample_grid(generator: Any, photos: list[np.ndarray], stride: int) -> np.ndarray:
@@ -455,13 +465,6 @@ def _centre(photo: np.ndarray, side: int) -> np.ndarray:
     return photo[top : top + side, left : left + side]
 
 
-def _parse_row(line: str) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(line))
-    except ValueError:  # a kill can cut the last line
-        return None
-
-
 def _tensorboard(folder: Path) -> Any:
     try:
         import tensorboard  # noqa: F401  tf.summary raises without it
@@ -470,7 +473,8 @@ def _tensorboard(folder: Path) -> Any:
     return tf.summary.create_file_writer(str(folder))
 
 
-def _start_profiler(folder: Path) -> None:
+def start_profiler(folder: Path) -> None:
+    """Starts TensorFlow's profiler. Raises ValueError where it cannot."""
     try:
         tf.profiler.experimental.start(str(folder))
     except tf.errors.OpError as error:

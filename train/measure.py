@@ -16,9 +16,9 @@ from PIL import Image
 
 from hub_export import pixels
 from train.batches import TrainingData
-from train.experiments import FeatureConfig
 from train.features import build_features
 from train.lite0 import efficientnet_lite0
+from train.settings import FeatureConfig
 
 CONVOLUTIONS = {"conv2_2": 3, "conv3_3": 6}
 """What is measured at, after its ReLU, by its place among the convolutions of VGG16 and of VGG19."""

@@ -1,11 +1,11 @@
 """The training command.
 
     python -m train.run smoke                                  seconds, no data needed
-    python -m train.run fast-hayao --data DIR                  a laptop CPU, about an hour
+    python -m train.run repro-1-laptop --data DIR              a laptop CPU
     python -m train.run official-v2-hayao --data official      a GPU; downloads the official release
     python -m train.run repro-1 --data DIR --set loss.style_weight=10 --name style-10
-    python -m train.run fast-hayao --data DIR --resume         goes on where it was stopped or killed
-    python -m train.run fast-hayao --data DIR --publish you/animegan-hayao
+    python -m train.run repro-1-laptop --data DIR --resume     goes on where it was stopped or killed
+    python -m train.run repro-1-laptop --data DIR --publish you/animegan-diary
 
 DIR (or a zip of it) has AnimeGAN's layout: STYLE/style and train_photo. Any two folders of pictures will do as well:
 `--photos DIR --anime DIR`.
@@ -14,13 +14,14 @@ What the arguments alone tell is answered before anything heavy loads.
 """
 
 import argparse
-import dataclasses
 import json
 import sys
 from pathlib import Path
 
 from train import use_onednn
-from train.experiments import EXPERIMENTS, Experiment, get_experiment, override
+from train.experiments import EXPERIMENTS, get_experiment
+from train.schedule import Duration, ScheduleConfig
+from train.settings import Experiment, changed, override, to_dict
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,7 +43,10 @@ def parser() -> argparse.ArgumentParser:
     change.add_argument("--epochs", type=int, metavar="N", help="all epochs, the warm-up's included")
     change.add_argument("--size", type=int, metavar="PIXELS", help="height and width of training pictures")
     change.add_argument(
-        "--init", metavar="WHERE", help="start from hub:you/animegan-hayao@epoch-060 or a checkpoint's folder"
+        "--init",
+        metavar="WHERE",
+        help="start from hub:you/animegan-hayao@epoch-060, bundled:NAME@epoch-060 or a checkpoint's folder;\n"
+        "then there is a warm-up only where --steps W+A or --set schedule.warmup asks for one",
     )
     change.add_argument("--precision", choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"], help="default: auto")
     change.add_argument("--name", help="name of the run; default: the experiment's, with the changes above appended")
@@ -76,9 +80,9 @@ def parser() -> argparse.ArgumentParser:
         help="compile the steps with XLA, for long runs on GPUs: same losses, but other random numbers for jitter",
     )
     p.add_argument(
-        "--keep-features",
+        "--cache-features",
         action="store_true",
-        help="where data.augment is none: compute what photos and frames are compared by once; takes 1 MB for each on disk",
+        help="compute features once and keep them on disk (needs data.augment=none; 1 MB a picture)",
     )
     p.add_argument("--profile", action="store_true", help="write a TensorBoard trace of ten steps into RUN/profile")
     p.add_argument("--resume", action="store_true", help="go on with a run that was stopped or killed")
@@ -98,8 +102,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--wait takes a number of seconds, got {arguments.wait:g}")
     if arguments.xla and arguments.strategy != "one":
         raise ValueError("--xla compiles the step of one device: leave out --xla or --strategy")
-    if arguments.keep_features and arguments.strategy == "multiworker":
-        raise ValueError("--keep-features works on one machine: leave it out with --strategy multiworker")
+    if arguments.cache_features and arguments.strategy == "multiworker":
+        raise ValueError("--cache-features works on one machine: leave it out with --strategy multiworker")
     if arguments.publish:
         from hub_export.hub import REPO
 
@@ -113,49 +117,45 @@ def configure(arguments: argparse.Namespace) -> Experiment:
 
     experiment = get_experiment(arguments.experiment)
     settings, suffix = list(arguments.set), ""
+    starts_from = any(setting.startswith("init=") for setting in settings)
+    if arguments.init is not None:
+        settings.append(f"init={arguments.init}")
+        suffix, starts_from = "-init", True
+    schedule = experiment.schedule
+    if starts_from and not any(setting.startswith("schedule.warmup=") for setting in settings):
+        settings.append("schedule.warmup=0 steps")  # what has learnt to draw need not learn to reproduce photos
+        schedule = changed(experiment, {"schedule": {"warmup": "0 steps"}}).schedule
     if arguments.steps is not None:
-        warmup, steps = _steps(arguments.steps, experiment)
-        settings += [f"schedule.warmup_steps={warmup}", f"schedule.steps={steps}"]
-        settings += [] if warmup else ["schedule.warmup_epochs=0"]  # 0 steps alone would mean as many as the epochs say
-        suffix += f"-{arguments.steps.replace('+', '-')}-steps"
+        warmup, length = _steps(arguments.steps, schedule)
+        settings += [f"schedule.warmup={warmup}", f"schedule.length={length}"]
+        suffix = f"-{arguments.steps.replace('+', '-')}-steps" + suffix
     if arguments.epochs is not None:
-        settings.append(f"schedule.epochs={arguments.epochs}")
+        settings.append(f"schedule.length={arguments.epochs} epochs")
         suffix += f"-{arguments.epochs}-epochs"
     if arguments.size is not None:
         settings.append(f"data.size={arguments.size}")
         suffix += f"-{arguments.size}px"
-    if arguments.init is not None:
-        settings.append(f"init={arguments.init}")
-        suffix += "-init"
     name = arguments.name or arguments.experiment + suffix
     if not NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot name a run: use letters, digits, dot, dash and underscore")
     if settings:
         experiment = override(experiment, settings, name)
-    if arguments.precision:
-        experiment = dataclasses.replace(experiment, precision=arguments.precision)
-    if experiment.data.size < 32 or experiment.data.size % 8:
-        raise ValueError(f"data.size must be a multiple of 8 from 32, got {experiment.data.size}")
-    if experiment.loss.drawn and not (experiment.init or experiment.loss.drawn_by):
-        raise ValueError("loss.drawn takes the light of what a checkpoint draws: name one with --init or loss.drawn_by")
-    if experiment.loss.drawn_by and not experiment.loss.drawn:
-        raise ValueError("loss.drawn_by names whose drawings to take the light of: say how much of them with loss.drawn")
-    if experiment.loss.drawn and arguments.keep_features:
-        raise ValueError("what loss.drawn asks for is drawn in every step: train without --keep-features")
-    for key in ("batch", "epochs", "generator_steps", "checkpoint_epochs"):
-        if getattr(experiment.schedule, key) < 1:
-            raise ValueError(f"schedule.{key} must be at least 1, got {getattr(experiment.schedule, key)}")
-    return experiment
+    return changed(experiment, {"precision": arguments.precision}) if arguments.precision else experiment
 
 
-def _steps(text: str, experiment: Experiment) -> tuple[int, int]:
-    """ "300+300" -> (300, 600); a single total is split as the experiment's epochs are."""
+def _steps(text: str, schedule: ScheduleConfig) -> tuple[int, int]:
+    """ "300+300" -> (300, 600), the warm-up and the whole; a single total is divided as the schedule's is."""
     parts = text.split("+")
-    if len(parts) > 2 or not all(part.isdecimal() for part in parts) or sum(map(int, parts)) < 1:
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
         raise ValueError(f"--steps takes a total like 600, or warm-up + adversarial like 300+300, got {text!r}")
-    schedule = experiment.schedule
     total = sum(map(int, parts))
-    return (int(parts[0]) if len(parts) == 2 else round(total * schedule.warmup_epochs / schedule.epochs)), total
+    if len(parts) == 2:
+        return int(parts[0]), total
+    warmup, length = Duration.parse(schedule.warmup), Duration.parse(schedule.length)
+    if schedule.epoch == "auto" and warmup.count and warmup.unit != length.unit:
+        raise ValueError(f"--steps: say how many of {total} steps are warm-up, like 100+{max(total - 100, 1)}")
+    plan = schedule.plan(1)
+    return round(total * plan.warmup_steps / plan.total_steps), total
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -166,14 +166,15 @@ def main(arguments: argparse.Namespace) -> None:
     check(arguments)
     experiment = configure(arguments)
     if arguments.dry_run:
-        print(json.dumps(dataclasses.asdict(experiment), indent=1))
+        print(json.dumps(to_dict(experiment), indent=1))
     else:
         _train(experiment, arguments)
 
 
 def _list_experiments() -> None:
     width = max(map(len, EXPERIMENTS))
-    print("\n".join(f"{name:{width}}  {experiment.question}" for name, experiment in EXPERIMENTS.items()))
+    for name, experiment in EXPERIMENTS.items():
+        print(f"{name:{width}}  {experiment.question}" + (f" ({experiment.cost})" if experiment.cost else ""))
 
 
 def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
@@ -183,47 +184,48 @@ def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
 
     from hub_export.publish import Publisher
     from train.datasets import Source, open_data
-    from train.loop import Run
-    from train.trainer import open_strategy
+    from train.engine import open_strategy
+    from train.loop import Run, RunOptions
+    from train.run_folder import RunFolder
 
-    folder = arguments.runs / (arguments.name or experiment.name)
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     if arguments.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = open_strategy(arguments.strategy, arguments.wait)
     source = Source.of(arguments.data, arguments.photos, arguments.anime)
+    chief = strategy.extended.should_checkpoint
+    path = arguments.runs / (arguments.name or experiment.name)
     data = open_data(experiment.data, source, arguments.cache)
     data.terms = arguments.terms or data.terms
-    publishes = arguments.publish and strategy.extended.should_checkpoint
-    publisher = Publisher(arguments.publish, arguments.private, tqdm.write) if publishes else None
-    publish = publisher or (lambda folder: None)
-    run = Run(
-        experiment,
-        data,
-        folder,
-        resume=arguments.resume,
-        on_checkpoint=publish,
+    folder = RunFolder(path, experiment, arguments.resume, chief)
+    publisher = Publisher(arguments.publish, arguments.private, tqdm.write) if arguments.publish and chief else None
+    options = RunOptions(
+        on_checkpoint=publisher or (lambda folder: None),
         keep=arguments.keep,
         profile=arguments.profile,
         strategy=strategy,
         xla=arguments.xla,
-        keep_features=arguments.keep_features,
+        cache_features=arguments.cache_features,
     )
+    run = Run(data, folder, options)
     plan = run.plan
     print(
         f"{experiment.name}: {data.photo_count} photos, {data.anime_count} anime frames, {plan.warmup_steps} warm-up and "
-        f"{plan.total_steps - plan.warmup_steps} adversarial steps in {run.precision} on {run.device}"
+        f"{plan.total_steps - plan.warmup_steps} {plan.phase} steps in {run.engine.precision} on {run.device}"
     )
     try:
         run.train()
     finally:
         if publisher:
             publisher.close()
+    for total, shares in run.shares().items():
+        told = ", ".join(f"{name} {100 * share:.3g} %" for name, share in sorted(shares.items(), key=lambda item: -item[1]))
+        print(f"{run.recipe.terms.get(total, total)}: {told}")
     if run.step < plan.total_steps:
         print(f"stopped at step {run.step} of {plan.total_steps}; go on with --resume")
     else:
-        print(f"{folder} is done: see it with `python app.py`")
+        print(f"{path} is done: see it with `python app.py`")
 
 
 if __name__ == "__main__":

