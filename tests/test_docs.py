@@ -1,4 +1,4 @@
-"""README and docs/ tell the truth: commands and code in them run, every flag of training is there, every link leads somewhere."""
+"""README and docs/ tell the truth: commands and code run, flags are those of training's program, links lead somewhere."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ def blocks(page: Path, language: str) -> list[str]:
 def commands(pages: Iterable[Path]) -> list[list[str]]:
     """The words of every command of the pages, without comments."""
     lines = [line for page in pages for block in blocks(page, "") for line in block.splitlines()]
-    return [words for words in (shlex.split(line, comments=True) for line in lines) if words and words[0] in ("python", "make")]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith(("python ", "make "))]
 
 
 COMMANDS = commands(PAGES)
