@@ -1,1 +1,1 @@
-"""What README's figures come from."""
+"""Where the figures in docs/ come from."""
