@@ -222,7 +222,7 @@ cel = _register(
     schedule={
         "batch": 8,
         "warmup": "0 steps",
-        "length": "3600 steps",
+        "length": "1800 steps",
         "epoch": "300 steps",
         "generator_rate": 1.5e-3,
         "decay": "cosine",
@@ -232,7 +232,7 @@ cel = _register(
         "checkpoint_epochs": 2,
     },
 )
-LOOK: dict[str, Any] = {"init": "bundled:cel@epoch-012", "schedule": {"length": "900 steps", "generator_rate": 5e-4}}
+LOOK: dict[str, Any] = {"init": "bundled:cel@epoch-006", "schedule": {"length": "900 steps", "generator_rate": 5e-4}}
 """How another look is learnt by a generator that draws already."""
 
 for _name, _question, _target in (
