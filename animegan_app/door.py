@@ -83,6 +83,7 @@ class Door:
             return
         who, asks = visitor(scope), scope["method"] == "POST"
         left = most = _most(scope)
+        begun = False
 
         async def read() -> Message:
             nonlocal left
@@ -90,13 +91,15 @@ class Door:
             size = len(message.get("body", b""))
             if most > MAX_BYTES:
                 self._uploaded[who] += size
-            if 0 <= left < size:
+            if 0 <= left < size and not begun:
                 await _refuse(answer, *TOO_LARGE)
             left -= size
             return message if left >= 0 else {"type": "http.disconnect"}
 
         async def answer_if_read(message: Message) -> None:
+            nonlocal begun
             if left >= 0:
+                begun = True
                 await answer(message)
 
         self._open[who] += 1
