@@ -43,6 +43,7 @@ from hub_export.record import (
     Record,
     brief,
     is_kind,
+    is_number,
     parse_record,
     read_file,
     read_record,
@@ -130,7 +131,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     rows, texts = [], set[str]()
     for line in lines:
         row = _parse_json(folder, HISTORY, line)
-        if not (is_kind(row, dict[str, str | float]) and is_kind(row.get("step"), int)):
+        if not (is_kind(row.get("step"), int) and all(isinstance(x, str) or is_number(x) for x in row.values())):
             raise CheckpointError(f"{folder}: {HISTORY} is not a list of loss terms")
         texts.update(row, (value for value in row.values() if isinstance(value, str)))
         if len(texts) > MAX_TEXTS:

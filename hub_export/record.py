@@ -168,10 +168,14 @@ def is_kind(value: Any, kind: Any) -> bool:
         return isinstance(value, dict) and all(is_kind(item, inner[1]) for item in value.values())
     if origin is list:
         return isinstance(value, list) and all(is_kind(item, inner[0]) for item in value)
-    if kind in (int, float):
-        numbers = int if kind is int else int | float
-        return isinstance(value, numbers) and not isinstance(value, bool) and abs(value) < 2**53  # NaN is not
-    return isinstance(value, kind)
+    if kind is float:
+        return is_number(value)
+    return isinstance(value, kind) and (kind is not int or is_number(value))
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from JSON is a number to compute with: finite and below 2**53."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53  # NaN is not
 
 
 def read_record(folder: Path) -> Record:

@@ -253,7 +253,7 @@ def test_the_longest_history_is_read_and_shown(tmp_path: Path) -> None:
     (tmp_path / HISTORY).write_text(text)
     started = time.process_time()
     orjson.dumps(loss_figure({"one": read_curves(tmp_path)}, ["t1"], logarithmic=False))
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 10
 
 
 def test_a_hostile_record_hides_itself_alone(folder: Path, tmp_path: Path) -> None:
