@@ -238,12 +238,12 @@ def test_a_renamed_or_copied_run_goes_on_and_its_checkpoints_are_its_own(start: 
         resumed = start(resume=True, name=name)
         assert resumed.step == 4
         at(resumed, 8)
-        store = FolderStore(tmp_path)
-        assert [record.checkpoint for record in store.checkpoints(name)] == ["epoch-001", "epoch-002"]
-        assert not store.problems()
+        records = FolderStore(tmp_path).checkpoints(name)
+        assert [record.checkpoint for record in records] == ["epoch-001", "epoch-002"]
         checkpoint.load_generator(tmp_path / name / "epoch-001")
         assert (tmp_path / name / "epoch-001" / "README.md").read_text("utf-8").count(f"# {name} ·") == 1
         resumed.folder.close()
+    assert not FolderStore(tmp_path).problems()
 
 
 def test_one_writer_at_a_time_and_any_death_makes_room(start: Starter, tmp_path: Path) -> None:
