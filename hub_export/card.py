@@ -109,7 +109,8 @@ def _start(record: Record) -> str:
     if teachers := _teachers(record):
         named = ", ".join(f"`{_cell(teacher)}`" for teacher in teachers)
         sentences.append(f"It was held to what {named} draw, whose compute is not counted here.")
-    return " ".join(sentences) or "Nothing was pretrained except the feature network named in the configuration."
+    network = " except the feature network named in the configuration" if "features" in record.config else ""
+    return " ".join(sentences) or f"Nothing was pretrained{network}."
 
 
 def _teachers(record: Record) -> list[str]:
