@@ -272,7 +272,9 @@ def _version(folder: Path) -> tuple[int, int]:
 @lru_cache(maxsize=32)
 def _read(folder: Path, version: tuple[int, int]) -> Curves:
     rows = sorted(read_history(folder), key=lambda row: row["step"])
-    names = dict.fromkeys(name for row in rows for name in row if name not in ("step", "epoch", "phase"))
+    names = dict.fromkeys(
+        name for row in rows for name in row if name not in ("step", "epoch", "phase") and not name.startswith("share_")
+    )
     terms = {}
     for name in list(names)[:MAX_TERMS]:
         points = [(row["step"], row[name]) for row in rows if isinstance(row.get(name), int | float)]

@@ -64,7 +64,7 @@ def model_card(record: Record, repo: str | None = None) -> str:
 {compute["images"]:,} photos seen, epoch {record.epoch}, {record.phase} phase, seed {record.seed}. \
 {_start(record)}
 
-## Measured
+{_shares(record)}## Measured
 {_measured(record)}
 
 ## Load it
@@ -111,6 +111,16 @@ def _start(record: Record) -> str:
         sentences.append(f"It was held to what {named} draw, whose compute is not counted here.")
     network = " except the feature network named in the configuration" if "features" in record.config else ""
     return " ".join(sentences) or f"Nothing was pretrained{network}."
+
+
+def _shares(record: Record) -> str:
+    """How much each term was of every weighted sum that was minimised."""
+    lines = [
+        f"- {total}: " + ", ".join(f"{_cell(name)} {share:.0%}" for name, share in shares.items())
+        for total, shares in record.data.get("shares", {}).items()
+        if shares
+    ]
+    return "\n".join(["Shares of the loss, at last:\n", *lines, "\n"]) if lines else ""
 
 
 def _teachers(record: Record) -> list[str]:

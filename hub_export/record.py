@@ -57,7 +57,8 @@ class Data(TypedDict):
     """What it was trained on: how many pictures, where they come from, and what may be done with them.
 
     measured: how its metrics were measured; compared_with: the experiment that "change" in them is against, if not its base;
-    teachers: checkpoints whose drawings it was trained towards.
+    teachers: checkpoints whose drawings it was trained towards; losses: each term of the loss in words; shares: of every
+    weighted sum, how much each term was of it at last.
     """
 
     anime: int
@@ -67,6 +68,8 @@ class Data(TypedDict):
     measured: NotRequired[str]
     compared_with: NotRequired[str]
     teachers: NotRequired[list[str]]
+    losses: NotRequired[dict[str, str]]
+    shares: NotRequired[dict[str, dict[str, float]]]
 
 
 class Compute(TypedDict):

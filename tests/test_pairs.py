@@ -147,6 +147,9 @@ def test_it_learns_its_targets_and_goes_on_where_it_stopped_to_the_bit(tmp_path:
     assert last["share_pixel"] + last["share_gradient"] == pytest.approx(1, abs=1e-3)
     record = checkpoint.read_record(tmp_path / "tiny" / "epoch-002")
     assert record.data["losses"].keys() == {"pixel", "gradient", "generator"}
+    card = (tmp_path / "tiny" / "epoch-002" / "README.md").read_text("utf-8")
+    pixel, gradient = (round(100 * record.data["shares"]["generator"][name]) for name in ("pixel", "gradient"))
+    assert f"- generator: pixel {pixel}%, gradient {gradient}%" in card and "Nothing was pretrained." in card
 
     part = Run(negatives(experiment), RunFolder(tmp_path / "part", experiment, resume=False))
     steps = iter(range(13))
