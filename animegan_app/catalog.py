@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from hub_export.checkpoint import CheckpointError, Record
-from hub_export.store import FolderStore, HubStore, hub_sources
+from hub_export.folder import BUNDLED, FolderStore
+from hub_export.record import CheckpointError, Record
+from hub_export.store import HubStore, hub_sources
 
-BUNDLED = Path(__file__).parent / "checkpoints"
 RECOMMENDED = "hayao-lines"
 """The experiment a person sees first."""
 SHIPPED = "bundled"
@@ -101,7 +101,7 @@ class Catalog:
 
     def find(self, key: str) -> Offer:
         """The offer with this key. Raises CheckpointError if it is not, or no longer, on offer."""
-        experiment, _, checkpoint = key.rpartition("/")
+        experiment, _, checkpoint = str(key).rpartition("/")  # a program may send anything
         source, _, name = experiment.partition("/")
         if source in self.stores and name in self.stores[source].experiments():
             for record in self.stores[source].checkpoints(name):

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from animegan_app.catalog import Offer
-from hub_export.checkpoint import HISTORY, CheckpointError, Record, read_history, yardsticks
+from hub_export.checkpoint import read_history
+from hub_export.metrics import measurements, yardsticks
+from hub_export.record import HISTORY, CheckpointError, Record
 
 MAX_POINTS = 400
 """Points of a curve; a longer one is shown by the means of so many equal parts."""
@@ -71,9 +73,8 @@ def with_measured(curves: Curves, records: Iterable[Record]) -> Curves:
     """The curves with what the checkpoints' own records say was measured, which may be more recent than the history."""
     found: dict[str, dict[float, float]] = {}
     for record in records:
-        for name, value in record.metrics.items():
-            if not name.endswith(("_photos", "_anime", "_error", "_change")):
-                found.setdefault(MEASURED + name, {})[record.step] = value
+        for name, measured in measurements(record.metrics).items():
+            found.setdefault(MEASURED + name, {})[record.step] = measured.value
     terms = dict(curves.terms)
     for name, values in list(found.items())[:MAX_TERMS]:
         logged = np.stack(terms[name], axis=1).tolist() if name in terms else []
@@ -168,9 +169,9 @@ def plane_figure(experiments: Mapping[str, Sequence[Offer]], words: Mapping[str,
         if measured:
             colour, (shape, _) = _look(place)
             data.append(_course(name, measured, (style, content), colour, shape, words))
-        for metrics in (offer.record.metrics for offer in measured):
-            for found, end in ((photos, f"{style}_photos"), (anime, f"{style}_anime")):
-                found |= dict.fromkeys([metrics[end]] if end in metrics else [])
+        for figure in (measurements(offer.record.metrics)[style] for offer in measured):
+            for found, end in ((photos, figure.photos), (anime, figure.anime)):
+                found |= dict.fromkeys([end.value] if end else [])
     if photos:
         data.append(
             {
@@ -205,7 +206,7 @@ def _course(
 ) -> Figure:
     """The way of one experiment's measured checkpoints over the plane."""
     (style, content), records = distances, [offer.record for offer in offers]
-    errors = [record.metrics.get(f"{style}_error", 0) for record in records]
+    errors = [measurements(record.metrics)[style].error or 0 for record in records]
     symbols = [f"{shape}-open" if record.phase == "warm-up" else shape for record in records]
     return {
         "type": "scatter",
@@ -230,7 +231,8 @@ def scales(experiments: Mapping[str, Sequence[Offer]]) -> list[dict[str, list[st
     found: dict[tuple[float | None, ...], dict[str, list[str]]] = {}
     for name, offers in experiments.items():
         for record in (offer.record for offer in offers if "style" in offer.record.metrics):
-            ends = tuple(record.metrics.get(f"style_{end}") for end in ("photos", "anime"))
+            style = measurements(record.metrics)["style"]
+            ends = tuple(end.value if end else None for end in (style.photos, style.anime))
             names = found.setdefault(ends, {}).setdefault(str(record.data.get("measured", "")), [])
             names += [name] * (name not in names)
     return list(found.values())

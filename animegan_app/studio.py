@@ -14,9 +14,9 @@ from queue import SimpleQueue
 import numpy as np
 
 from animegan_app.catalog import HUB, Catalog, Offer
-from animegan_app.stylize import LONGEST_SIDES, PhotoError, Sentence, Stylizer, read_photo
-from hub_export import pixels
-from hub_export.checkpoint import Record, read_record
+from animegan_app.photos import PhotoError, Sentence, read_file, read_scaled
+from animegan_app.stylize import LONGEST_SIDES, Stylizer
+from hub_export.record import Record, read_record
 
 KEPT_BYTES = 256 * 2**20
 """What the drawings in memory take at most; one of 1024 × 768 pixels takes 4.7 MB."""
@@ -188,10 +188,7 @@ class Studio:
         task.future.set_result(drawing)
 
     def _drawn(self, longest_side: int, task: _Task, path: Path, offer: Offer) -> Drawing:
-        original = read_photo(path)
-        height, width = original.shape[:2]
-        photo = pixels.limit_size(original, longest_side)
-        del original
+        photo, original = read_scaled(path, longest_side)
         folder = self.catalog.fetch(offer)
         record = read_record(folder)
         size = {"width": photo.shape[1], "height": photo.shape[0]}
@@ -199,7 +196,7 @@ class Studio:
         task.begun, task.doing = time.perf_counter(), Sentence("Drawing {width} × {height} px", **size)
         result = self.stylizer.stylize(photo, folder)
         self._pace[_generator(record)] = result.seconds / (photo.shape[0] * photo.shape[1])
-        return Drawing(result.photo, result.anime, result.seconds, (width, height), offer, record, folder)
+        return Drawing(result.photo, result.anime, result.seconds, original, offer, record, folder)
 
     def _keep(self, identity: Identity, drawing: Drawing) -> None:
         self._kept[identity] = drawing
@@ -213,11 +210,7 @@ def megabytes(size: int) -> str:
 
 
 def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        raise PhotoError("The photo is no longer here: choose it again.") from None
+    return hashlib.sha256(read_file(path)).hexdigest()
 
 
 def _generator(record: Record) -> str:

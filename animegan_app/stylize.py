@@ -3,7 +3,6 @@
 TensorFlow loads with the first generator, never with this module, so that the app's first page does not wait for it.
 """
 
-import io
 import os
 import threading
 import time
@@ -15,20 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from animegan_app.photos import PhotoError as PhotoError
+from animegan_app.photos import Sentence as Sentence
+from animegan_app.photos import read_photo as read_photo
 from hub_export import pixels
-from hub_export.checkpoint import CheckpointError, load_generator, read_record
+from hub_export.checkpoint import load_generator
+from hub_export.record import CheckpointError, read_record
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on its own build are not for a person with a photo
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
-"""What a photo may be; Pillow's other readers, some of which start programs, never see the file."""
-MAX_FILE_PIXELS = 80_000_000
-"""A larger picture is refused from its header alone: decoded, this one already takes 240 MB."""
-MEGAPIXELS = MAX_FILE_PIXELS // 10**6
-MAX_RATIO = 32
-"""Longest side by shortest side; at the smallest size limit the short side then still has 16 pixels."""
 LONGEST_SIDES = (512, 768, 1024, 1536)
 DEFAULT_LONGEST_SIDE = 768
 """Near what was trained on: on larger pictures the effect is weaker, and they take longer."""
@@ -36,30 +31,6 @@ MAX_PIXELS = max(LONGEST_SIDES) ** 2
 """What a generator is given at most: v2 takes about 2 kB a pixel, 4.7 GB for this many."""
 LUMA = np.array(pixels.GRAY_WEIGHTS, np.float32)
 """Shares of red, green and blue in a pixel's light, after ITU-R BT.601."""
-HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-
-
-class Sentence:
-    """What a person is told; `str` is the English, and `ui.words` knows the same in other languages.
-
-    Args:
-        english: with {names} of values.
-    """
-
-    def __init__(self, english: str, **values: object):
-        self.english = english
-        self.values = values
-
-    def __str__(self) -> str:
-        return self.english.format(**self.values)
-
-
-class PhotoError(ValueError):
-    """A picture cannot be used; its `sentence` names the cause and the remedy. Args as for `Sentence`."""
-
-    def __init__(self, english: str, **values: object):
-        self.sentence = Sentence(english, **values)
-        super().__init__(str(self.sentence))
 
 
 @dataclass(frozen=True)
@@ -74,39 +45,6 @@ class Stylized:
     photo: np.ndarray
     anime: np.ndarray
     seconds: float
-
-
-def read_photo(source: Path | bytes) -> np.ndarray:
-    """Decodes a picture file as a person sees it: upright, over white, in sRGB, the first frame of several.
-
-    Args:
-        source: path or content of a file of any of `FORMATS`.
-
-    Returns:
-        uint8 RGB (H, W, 3), H * W at most `MAX_FILE_PIXELS`.
-
-    Raises:
-        PhotoError: no picture, too large, too narrow, damaged.
-    """
-    try:
-        with open(source, "rb") if isinstance(source, Path) else io.BytesIO(source) as file:
-            head = file.read(12)
-            file.seek(0)
-            with Image.open(file, formats=FORMATS) as image:
-                _check_size(*image.size)
-                return _to_rgb(ImageOps.exif_transpose(image))
-    except PhotoError:
-        raise
-    except FileNotFoundError:
-        raise PhotoError("The photo is no longer here: choose it again.") from None
-    except Image.DecompressionBombError:
-        raise PhotoError(
-            "The picture has too many pixels: scale it down to at most {most} megapixels.", most=MEGAPIXELS
-        ) from None
-    except UnidentifiedImageError:
-        raise _unknown(head) from None
-    except Exception:  # Pillow raises many kinds for a malformed file
-        raise PhotoError("The picture file is damaged or cut off: open it in a picture viewer and save it again.") from None
 
 
 def blend(photo: np.ndarray, anime: np.ndarray, strength: float, photo_colours: float) -> np.ndarray:
@@ -210,56 +148,3 @@ class Stylizer:
             while len(kept) > self._capacity:
                 kept.popitem(last=False)
         return self._loaded[key]
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_FILE_PIXELS:
-        raise PhotoError(
-            "The picture has {width} × {height} pixels, which is too many: scale it down to at most {most} megapixels.",
-            width=width,
-            height=height,
-            most=MEGAPIXELS,
-        )
-    if max(width, height) > MAX_RATIO * min(width, height):
-        raise PhotoError(
-            "The picture is a strip of {width} × {height} pixels: crop it to at most {most} : 1.",
-            width=width,
-            height=height,
-            most=MAX_RATIO,
-        )
-
-
-def _unknown(head: bytes) -> PhotoError:
-    if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
-        return PhotoError(
-            "HEIC photos cannot be read here: save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible)."
-        )
-    return PhotoError(
-        "This file is not a picture that can be read: choose a photo saved as JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF."
-    )
-
-
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    """(H, W, 3) uint8 from an opened picture of any mode."""
-    if image.mode.startswith("I;16"):
-        gray = (np.asarray(image) >> 8).astype(np.uint8)  # the upper byte, as Pillow does with 16-bit colour
-        return np.repeat(gray[..., np.newaxis], 3, axis=2)
-    if image.mode in ("I", "F"):
-        raise PhotoError("The picture has 32-bit gray values of unknown range: save it with 8 or 16 bits.")
-    profile = image.info.get("icc_profile")
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
-    if profile and image.mode in ("RGB", "CMYK"):
-        image = _to_srgb(image, profile)
-    return np.asarray(image.convert("RGB"))
-
-
-def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Converts wide-gamut and print colours to those the screen shows; without a usable profile nothing changes."""
-    try:
-        source = ImageCms.getOpenProfile(io.BytesIO(profile))
-        if image.mode == "RGB" and "sRGB" in ImageCms.getProfileDescription(source):
-            return image
-        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
-    except ImageCms.PyCMSError:
-        return image

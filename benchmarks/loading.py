@@ -8,9 +8,9 @@ Prints the mean over the checkpoints that ship, in a generator that is built alr
 import argparse
 import time
 
-from animegan_app.catalog import BUNDLED
-from hub_export.checkpoint import load_generator, read_record
-from hub_export.store import FolderStore
+from hub_export.checkpoint import load_generator
+from hub_export.folder import BUNDLED, FolderStore
+from hub_export.record import read_record
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import io
 import shlex
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,10 @@ from animegan_app.curves import MEASURED, Curves, differences, read_curves, scal
 from animegan_app.sheet import Labelled, evenly, sheet
 from animegan_app.stylize import Stylizer, read_photo
 from hub_export import pixels
-from hub_export.checkpoint import CheckpointError, Record, read_record, write_aside
+from hub_export.files import write_aside
+from hub_export.metrics import Figure as Measured
+from hub_export.metrics import measurements
+from hub_export.record import CheckpointError, Record, read_record
 from train.evaluate import compared_with, find_checkpoints
 from train.experiments import EXPERIMENTS
 from train.settings import AnimeGANConfig, flat_settings, from_dict
@@ -77,7 +80,8 @@ def read_run(folder: Path) -> Run:
         raise ValueError(f"{folder}: its history holds no losses; {folder.name} is trained by `{train}`")
     records = [read_record(path) for path in checkpoints]
     for record in records:
-        if not {"style", "style_error", "content"} <= record.metrics.keys():
+        found = measurements(record.metrics)
+        if not {"style", "content"} <= found.keys() or found["style"].error is None:
             raise ValueError(
                 f"{folder}/{record.checkpoint} is not measured: run `python -m train.evaluate {folder} --data DIR` first"
             )
@@ -132,14 +136,6 @@ def own_difference(record: Record, arrow: str = " → ") -> str:
     return difference([(key, before, after) for key, (before, after) in record.changes.items()], arrow)
 
 
-def figure(metrics: Mapping[str, float], name: str, end: str = "") -> str:
-    """A measured figure in three digits, with its error where it has one; `end` is "_photos" or "_anime"."""
-    if name + end not in metrics:
-        return ""
-    error = metrics.get(f"{name}_error{end}")
-    return f"{metrics[name + end]:.3g}" + (f" ± {error:.2g}" if error is not None else "")
-
-
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
 
@@ -149,17 +145,17 @@ def results_table(runs: Sequence[Run]) -> str:
     figures = {"style": "style ± error", "independent_style": "independent style"}
     figures |= {"content": "content", "independent_content": "independent content"}
     figures |= {name: name for name in ("colour", "flat", "lines")}
-    metrics = runs[0].last.metrics
+    scale = measurements(runs[0].last.metrics)
     rows = []
     for run in runs:
-        record = run.last
+        record, found = run.last, measurements(run.last.metrics)
         planned = from_dict(record.config).plan(1).total_steps  # at least: without a number of steps the data says it
         steps = f"{record.step:,}" + (f" of {planned:,}" if record.step < planned else "")
         base = f"{own_difference(record)}; from {record.base}" if record.base else "a base of its own"
-        cells = [f"`{run.name}` {record.checkpoint}", base, *(figure(record.metrics, name) for name in figures)]
+        cells = [f"`{run.name}` {record.checkpoint}", base, *(str(found.get(name, "")) for name in figures)]
         rows.append([*cells, steps, f"{record.compute['seconds']:,.0f}", str(record.seed), f"`{command(record)}`"])
-    for words, end in (("photos themselves", "_photos"), ("anime itself, half against half", "_anime")):
-        rows.append([words, "", *(figure(metrics, name, end) for name in figures), "", "", "", ""])
+    for words, end in (("photos themselves", "photos"), ("anime itself, half against half", "anime")):
+        rows.append([words, "", *(str(getattr(scale.get(name), end, None) or "") for name in figures), "", "", "", ""])
     return table(["experiment", "differs in", *figures.values(), "steps", "seconds", "seed", "trained by"], rows)
 
 
@@ -174,14 +170,14 @@ def comparison_table(runs: Sequence[Run]) -> str:
     for run in runs:
         base = by_name.get(compared_with(run.last, (other.last for other in runs)) or "")
         if base:
-            own, other = run.last.metrics, base.last.metrics
-            if "style_change" not in own or run.last.data.get("compared_with", run.last.base) != base.name:
+            own, other = measurements(run.last.metrics), measurements(base.last.metrics)
+            if own["style"].change is None or run.last.data.get("compared_with", run.last.base) != base.name:
                 raise ValueError(
                     f"{run.folder} was not measured together with its base: run "
                     f"`python -m train.evaluate {base.folder} {run.folder} --data DIR` first"
                 )
-            cells = [change(own, style) for style in ("style", "independent_style")]
-            cells.append(f"{own['content'] - other['content']:+.3f}")
+            cells = [change(own[name].change) if name in own else "" for name in ("style", "independent_style")]
+            cells.append(f"{own['content'].value - other['content'].value:+.3f}")
             rows.append([f"`{run.name}`", f"`{base.name}`", difference(differences(base.last, run.last)), *cells])
     head = ["experiment", "against", "its difference", "style", "independent style", "content"]
     if not rows:
@@ -190,13 +186,11 @@ def comparison_table(runs: Sequence[Run]) -> str:
     return f"{table(head, rows)}\n\n{note} What is beyond twice its error stands out."
 
 
-def change(metrics: Mapping[str, float], name: str) -> str:
+def change(figure: Measured | None) -> str:
     """How a distance changed against the base, with its error; in bold where that is beyond twice the error."""
-    if f"{name}_change" not in metrics:
+    if figure is None or figure.error is None:
         return ""
-    value, error = metrics[f"{name}_change"], metrics[f"{name}_change_error"]
-    text = f"{value:+.3g} ± {error:.2g}"
-    return f"**{text}**" if abs(value) > 2 * error else text
+    return f"**{figure:+}**" if abs(figure.value) > 2 * figure.error else f"{figure:+}"
 
 
 def course_table(runs: Sequence[Run]) -> str:
@@ -349,13 +343,13 @@ def plane_plot(runs: Sequence[Run]) -> Figure:
         faces = ["white" if step <= run.curves.warmup else colour for step in steps]
         sizes = [22] * (len(steps) - 1) + [70]
         axes.scatter(content, style, sizes, faces, edgecolors=[colour], linewidths=1, zorder=3)
-    metrics = runs[0].last.metrics
-    if "style_photos" in metrics:
-        photos, error = metrics["style_photos"], metrics.get("style_error_photos")
+    scale = measurements(runs[0].last.metrics)["style"]
+    if scale.photos:
+        photos, error = scale.photos.value, scale.photos.error
         axes.errorbar([0], [photos], error, fmt="D", color="black", markersize=7, elinewidth=0.8, clip_on=False, zorder=4)
         axes.annotate("photos themselves", (0, photos), (9, -28), textcoords="offset points", fontsize=8)
-    if "style_anime" in metrics:
-        anime, spread = metrics["style_anime"], metrics.get("style_error_anime", 0.0)
+    if scale.anime:
+        anime, spread = scale.anime.value, scale.anime.error or 0.0
         axes.axhline(anime, color="black", linewidth=0.8)
         axes.axhspan(anime - spread, anime + spread, color="black", alpha=0.08, linewidth=0)
         axes.annotate(
@@ -427,8 +421,8 @@ def course_sheet(stylizer: Stylizer, photo: np.ndarray, run: Run) -> bytes:
 
 
 def _measured(record: Record) -> str:
-    metrics = record.metrics
-    return f"style {metrics['style']:.3g} (error {metrics['style_error']:.2g}), content {metrics['content']:.3g}"
+    found = measurements(record.metrics)
+    return f"style {found['style']}, content {found['content']}"
 
 
 # --- the page --------------------------------------------------------------------------------------------------------

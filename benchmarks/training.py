@@ -29,7 +29,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `train.use_onednn`, wh
 import numpy as np
 import tensorflow as tf
 
-from hub_export.architecture import Architecture, GeneratorConfig
+from hub_export.architecture import GeneratorConfig
 from hub_export.generator import STOCK
 from train.batches import ENTRIES, TrainingData
 from train.engine import Engine, automatic_precision, state
@@ -263,7 +263,7 @@ def print_speeds(cases: Iterable[tuple[str, Experiment, str]], steps: int, xla: 
 
 def combinations(quick: bool, size: int, batch: int) -> Iterator[tuple[str, Experiment]]:
     """repro-projected-laptop with every generator and feature network, or, `quick`, with its own."""
-    generators: tuple[Architecture, ...] = ("lite",) if quick else ("v1", "v2", "lite")
+    generators: tuple[str, ...] = ("lite",) if quick else ("v1", "v2", "lite")
     features = ["hed-vgg16"] if quick else ["vgg19", "mobilenetv2"]
     for generator, network in itertools.product(generators, features):
         settings = [f"features.network={network}", f"data.size={size}", f"schedule.batch={batch}", "spectral_norm=false"]

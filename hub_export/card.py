@@ -1,11 +1,19 @@
 """The model card, written from a checkpoint's own record: nothing in it that was not recorded."""
 
+from typing import Any
+
 from huggingface_hub import ModelCardData
 
-from hub_export.checkpoint import SAMPLES, Record
+from hub_export.metrics import measurements
+from hub_export.record import SAMPLES, Record
 
+LICENCE: dict[str, Any] = {"license": "other", "license_name": "research-and-personal-use"}
+"""Of checkpoints, in the Hub's words: what pictures they were trained on allows no more."""
 TAG = "animegan-lab"
 """The Hub tag by which experiments are found."""
+
+MAX_SETTING = 200
+"""Characters of a setting's value that are shown."""
 
 FIGURES = {
     "style": "style distance (1000 × MMD² of patch features to held-out anime): lower is more anime",
@@ -30,8 +38,7 @@ def model_card(record: Record, repo: str | None = None) -> str:
     front = ModelCardData(
         library_name="keras",
         pipeline_tag="image-to-image",
-        license="other",
-        license_name="research-and-personal-use",
+        **LICENCE,
         tags=[TAG, "animegan", f"generator-{record.generator['architecture']}"],
     ).to_yaml()
     compute, data = record.compute, record.data
@@ -70,27 +77,21 @@ Weights sha256 `{record.sha256}`, {record.weights}, \
 
 def _measured(record: Record) -> str:
     """The figures between the two ends of their scale, then the finer ones that no table names."""
-    metrics = record.metrics
-    if not metrics:
+    found = measurements(record.metrics)
+    if not found:
         return "Nothing yet."
     rows = []
     for name, words in FIGURES.items():
-        if name in metrics:
-            cells = [f"{metrics[key]:.3g}" if key in metrics else "" for key in (f"{name}_photos", name, f"{name}_anime")]
-            if f"{name}_error" in metrics:
-                cells[1] += f" ± {metrics[f'{name}_error']:.2g}"
-            rows.append([words, *cells])
-    others = [
-        f"{name} {value:.4g}"
-        for name, value in metrics.items()
-        if name not in FIGURES and not name.endswith(("_photos", "_anime", "_error", "_change"))
+        if name in found:
+            photos, anime = (f"{end.value:.3g}" if end else "" for end in (found[name].photos, found[name].anime))
+            rows.append([words, photos, f"{found[name]}", anime])
+    others = [f"{name} {one.value:.4g}" for name, one in found.items() if name not in FIGURES]
+    changes = [
+        f"{words} {found[name].change:+}"
+        for name, words in {"style": "style distance", "independent_style": "independent style distance"}.items()
+        if name in found and found[name].change
     ]
     base = record.data.get("compared_with", record.base)
-    changes = [
-        f"{words} {metrics[f'{name}_change']:+.3g} ± {metrics.get(f'{name}_change_error', 0.0):.2g}"
-        for name, words in {"style": "style distance", "independent_style": "independent style distance"}.items()
-        if f"{name}_change" in metrics
-    ]
     change = f"Against `{base}`, on the same photos: {', '.join(changes)}." if changes else ""
     parts = [
         str(record.data.get("measured", "")),
@@ -102,14 +103,20 @@ def _measured(record: Record) -> str:
 
 
 def _start(record: Record) -> str:
-    init, loss = record.config.get("init"), record.config.get("loss")
-    by = loss.get("drawn_by") if isinstance(loss, dict) else None
     sentences = []
-    if init:
-        sentences.append(f"The generator started from `{init}`, whose own compute is not counted here.")
-    if by:
-        sentences.append(f"It was held to what `{'`, `'.join(by.split(','))}` draw, whose compute is not counted here.")
+    if init := record.config.get("init"):
+        sentences.append(f"The generator started from `{_cell(init)}`, whose own compute is not counted here.")
+    if teachers := _teachers(record):
+        named = ", ".join(f"`{_cell(teacher)}`" for teacher in teachers)
+        sentences.append(f"It was held to what {named} draw, whose compute is not counted here.")
     return " ".join(sentences) or "Nothing was pretrained except the feature network named in the configuration."
+
+
+def _teachers(record: Record) -> list[str]:
+    """Checkpoints whose drawings it was trained towards; older records name them in a setting, with commas."""
+    loss = record.config.get("loss")
+    named = loss.get("drawn_by") if isinstance(loss, dict) else None
+    return record.data.get("teachers") or (named.split(",") if isinstance(named, str) and named else [])
 
 
 def _load_it(record: Record, repo: str | None) -> str:
@@ -144,15 +151,21 @@ python -m train.run EXPERIMENT --init hub:{repo}@{record.checkpoint}
 def _changes(record: Record) -> str:
     if record.base is None:
         return "This experiment is a base of its own: its whole configuration is in `checkpoint.json`."
-    rows = [[f"`{key}`", f"{before}", f"{after}"] for key, (before, after) in record.changes.items()]
+    rows = [[f"`{key}`", _cell(before), _cell(after)] for key, (before, after) in record.changes.items()]
     return f"Against `{record.base}`:\n\n" + _table(["setting", record.base, record.experiment], rows)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
     if not rows:
         return "Nothing yet."
-    plain = [[cell.replace("|", "\\|") for cell in cells] for cells in rows]
+    plain = [[" ".join(cell.split()).replace("|", "\\|") for cell in cells] for cells in rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *plain])
+
+
+def _cell(value: object) -> str:
+    """A setting's value in a table or sentence."""
+    text = str(value)
+    return text if len(text) <= MAX_SETTING else f"{text[:MAX_SETTING]}…"
 
 
 def _duration(seconds: float) -> str:

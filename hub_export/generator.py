@@ -182,6 +182,10 @@ def _keep_colours(photo: Any, drawn: Any) -> Any:
     return keras.ops.clip(keras.ops.add(keras.layers.Add()([photo, shift]), luma), -1.0, 1.0)
 
 
+BODIES: dict[str, Callable[[Any, int, Layers], Any]] = {"v1": _v1, "v2": _v2, "lite": _lite}
+"""What builds each of `architecture.KINDS`: photo, channels, layers -> (B, H, W, 3) before tanh."""
+
+
 @contextlib.contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
     """Layers built inside have this Keras dtype policy, whatever the process has set."""
@@ -199,7 +203,7 @@ def build_generator(config: GeneratorConfig, layers: Layers = STOCK) -> keras.Mo
     Returns:
         A Functional model `(B, H, W, 3) [-1, 1] -> (B, H, W, 3) float32 [-1, 1]`, any H, W that `config.stride` divides.
     """
-    body = {"v1": _v1, "v2": _v2, "lite": _lite}[config.architecture]
+    body = BODIES[config.architecture]
     photo = keras.Input((None, None, 3), name="photo")
     anime = keras.layers.Activation("tanh", dtype="float32", name="anime")(body(photo, config.channels, layers))
     if config.colours == "kept":

@@ -6,18 +6,24 @@ signed address of a request ends up in a log or on a page.
 """
 
 import errno
+import json
 import os
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
-from huggingface_hub import HfApi, set_client_factory
+from huggingface_hub import HfApi, constants, set_client_factory
 from huggingface_hub.errors import (
+    DisabledRepoError,
+    FileMetadataError,
     GatedRepoError,
     HfHubHTTPError,
     OfflineModeIsEnabled,
@@ -25,10 +31,21 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils._http import default_client_factory  # the only way to keep its offline mode
+from huggingface_hub.utils._http import (  # private, but nothing else keeps the offline mode or reads these headers
+    _parse_retry_after,
+    default_client_factory,
+    hf_raise_for_status,
+    parse_ratelimit_headers,
+)
+
+from hub_export.files import explain_os
 
 SOCKET_SECONDS = 60.0
 """How long the Hub may be silent, where a task has no limit of its own."""
+WAITS, LONGEST_WAIT = (2.0, 5.0, 15.0, 60.0, 240.0), 900
+"""Seconds between tries where the Hub names none, and the most that it may ask for; it counts requests in 5 minutes."""
+PASSING = (429, 500, 502, 503, 504)
+"""What the Hub answers when it is asked too much, or is not well."""
 HUB_ERRORS = (
     *(HfHubHTTPError, httpx2.HTTPError, OSError),
     *(ValueError, LookupError, TypeError, AttributeError, RuntimeError),
@@ -129,40 +146,161 @@ def time_left() -> float:
     return min(left, SOCKET_SECONDS)
 
 
+def patiently(
+    task: Callable[[], Result], name: str, log: Callable[[str], None], progress: Callable[[], int] = lambda: 0
+) -> Result:
+    """Does a task again after the wait that the Hub asks for, or after WAITS where it fails in passing.
+
+    Args:
+        task: can be done again after any failure.
+        name: of the repo, for the log.
+        progress: grows with what is done; then waiting starts anew.
+
+    Raises:
+        One of HUB_ERRORS: the Hub refuses, asks to wait longer than LONGEST_WAIT, or still fails in the end.
+    """
+    waits, reached = iter(WAITS), progress()
+    while True:
+        try:
+            return task()
+        except HUB_ERRORS as error:
+            if progress() > reached:
+                waits, reached = iter(WAITS), progress()
+            seconds = _wait(_cause(error), next(waits, None))
+            if seconds is None:
+                raise
+            log(f"{name} {explain(error)}; trying again in {seconds:.0f} s")
+        time.sleep(seconds)
+
+
+def _wait(error: BaseException, usual: float | None) -> float | None:
+    """Seconds after which to try again; None if that is no use."""
+    response = getattr(error, "response", None)
+    if usual is None or not isinstance(response, httpx2.Response) or response.status_code not in PASSING:
+        return None
+    asked = _asked(response)
+    if asked is None:
+        return usual
+    return None if asked > LONGEST_WAIT else float(asked)
+
+
+def _asked(response: httpx2.Response) -> int | None:
+    """Seconds that an answer asks to wait."""
+    limit = parse_ratelimit_headers(response.headers)
+    return limit.reset_in_seconds if limit and limit.remaining == 0 else _parse_retry_after(response.headers)
+
+
 def explain(error: BaseException) -> str:
     """What went wrong on the Hub, as the end of a sentence that begins with the repo's name."""
+    error = _cause(error)
+    response = getattr(error, "response", None)
+    if isinstance(response, httpx2.Response):
+        return _explain_answer(error, response)
+    if isinstance(error, OfflineModeIsEnabled):
+        return "was not asked: HF_HUB_OFFLINE is set"
+    if isinstance(error, UnicodeEncodeError | httpx2.LocalProtocolError):
+        return "was not asked: HF_TOKEN holds a character that no token has"
+    if isinstance(error, TimeoutError | httpx2.TimeoutException):
+        return "cannot be asked now: the Hub does not answer in time"
+    if inner := _out_of_files(error):
+        return f"cannot be asked now: {explain_os(inner)}"
+    if isinstance(error, httpx2.ProxyError):
+        return f"cannot be asked now: {NO_PASSWORD if '407' in str(error) else 'the proxy does not connect to the Hub'}"
+    if isinstance(error, httpx2.HTTPError | ConnectionError | ssl.SSLError):
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return (
+                "cannot be asked now: the Hub's certificate is not trusted here; if a proxy puts its own in place, "
+                "name that in SSL_CERT_FILE"
+            )
+        return f"cannot be asked now: the Hub cannot be reached{_through()}"
+    if isinstance(error, FileMetadataError) or (isinstance(error, json.JSONDecodeError) and _is_page(error.doc)):
+        return f"cannot be asked now: {NOT_THE_HUB} (a web page)"
+    if isinstance(error, OSError) and error.errno:
+        return f"cannot be stored: {explain_os(error)}"
+    if isinstance(error, OSError):
+        return "was cut off on its way"
+    return f"is answered for in a way that this program does not understand ({type(error).__name__})"
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What happened, which the client wraps in "not in the cache either" or "error while uploading"."""
     while getattr(error, "response", None) is None and isinstance(error.__cause__, HUB_ERRORS):
-        error = error.__cause__  # the client wraps what happened in "not in the cache either", "error while uploading"
-    status = getattr(getattr(error, "response", None), "status_code", 0)
+        error = error.__cause__
+    return error
+
+
+NO_PASSWORD = "the proxy wants a user name and a password: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT"
+NOT_THE_HUB = "a proxy, a sign-in page or a wrong HF_ENDPOINT answers in place of the Hub"
+
+
+def _explain_answer(error: BaseException, response: httpx2.Response) -> str:
+    status, known = response.status_code, "authorization" in response.request.headers
+    if status == 407:
+        return f"cannot be asked now: {NO_PASSWORD}"
+    if status == 511:
+        return "cannot be asked now: this network wants you to sign in first; open any page in a browser"
+    if "html" in response.headers.get("content-type", "") or (response.is_closed and _is_page(response.text)):
+        return f"cannot be asked now: {NOT_THE_HUB} (error {status})"
     if isinstance(error, RevisionNotFoundError):
         return "is no longer there"
     if isinstance(error, RemoteEntryNotFoundError):
         return "lacks a file that every checkpoint has"
-    if isinstance(error, RepositoryNotFoundError | GatedRepoError) or status in (401, 404):
+    if isinstance(error, GatedRepoError):
+        return "is gated: accept its terms on its page" + (
+            " with the account of this HF_TOKEN" if known else ", and set HF_TOKEN of the account that did"
+        )
+    if isinstance(error, DisabledRepoError):
+        return "was disabled by the Hub"
+    if status in (401, 404) and not known:
         return "is missing or private; set HF_TOKEN"
+    if status == 404 or isinstance(error, RepositoryNotFoundError):
+        return "is missing, or private and not for the account of this HF_TOKEN"
+    if status == 401:
+        return "cannot be asked: the Hub does not accept this HF_TOKEN; make a new one in your settings there"
+    if status == 403 and known:
+        return "may not be changed or read with this HF_TOKEN: it needs the right to, in your settings on the Hub"
     if status == 403:
-        return "may not be changed or read with this HF_TOKEN"
+        return "may not be changed or read without HF_TOKEN"
     if status == 429:
         return "cannot be asked now: the Hub says there were too many requests"
-    if status:
-        return f"cannot be asked now: the Hub answers with error {status}"
-    if isinstance(error, OfflineModeIsEnabled):
-        return "was not asked: HF_HUB_OFFLINE is set"
-    if isinstance(error, TimeoutError | httpx2.TimeoutException):
-        return "cannot be asked now: the Hub does not answer in time"
-    if isinstance(error, httpx2.HTTPError | ConnectionError):
-        return "cannot be asked now: the Hub cannot be reached"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "cannot be stored: the disk is full"
-    if isinstance(error, OSError) and not error.errno:
-        return "was cut off on its way"
-    return f"is answered for in a way that this program does not understand ({type(error).__name__})"
+    return f"cannot be asked now: the Hub answers with error {status}"
+
+
+def _out_of_files(error: BaseException) -> OSError | None:
+    """The reason that no connection could be opened, if it lies in this process or machine."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.errno in (errno.EMFILE, errno.ENFILE):
+            return inner
+        inner = inner.__cause__ or inner.__context__
+    return None
+
+
+def _is_page(text: str) -> bool:
+    return text[:100].lstrip("\ufeff \r\n\t").startswith("<")
+
+
+def _through() -> str:
+    """The end of a sentence: by which setting the Hub is asked through a proxy, if it is."""
+    endpoint = urlsplit(os.environ.get("HF_ENDPOINT") or constants.ENDPOINT)
+    proxies = getproxies()
+    scheme = next((name for name in (endpoint.scheme, "all") if name in proxies), None)
+    bypassed = endpoint.hostname is None or proxy_bypass(endpoint.hostname)
+    return f" through the proxy of {scheme.upper()}_PROXY" if scheme and not bypassed else ""
 
 
 def _limited_client() -> httpx2.Client:
     client = default_client_factory()
     client.event_hooks["request"].append(_limit)
+    client.event_hooks["response"].append(_refuse_long_waits)
     return client
+
+
+def _refuse_long_waits(response: httpx2.Response) -> None:
+    """Keeps the client, which obeys any Retry-After, from sleeping for hours."""
+    if response.status_code in PASSING and (_asked(response) or 0) > LONGEST_WAIT:
+        response.read()
+        hf_raise_for_status(response)
 
 
 def _limit(request: httpx2.Request) -> None:

@@ -3,7 +3,8 @@
     python -m hub_export.publish runs/fast-hayao you/animegan-hayao
     python -m hub_export.publish runs/fast-hayao you/animegan-hayao --epochs 20-40,60 --recommend epoch-060 --private
 
-Publishing again changes nothing that is there, and goes on where it was interrupted, be it between commit and tag. What
+Publishing again changes nothing that is there, and goes on where it was interrupted, be it between commit and tag. Where
+the Hub asks to wait or fails in passing, it waits and goes on. What
 others have committed is never overwritten. Needs HF_TOKEN with write access, or `hf auth login`.
 """
 
@@ -21,18 +22,10 @@ from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from hub_export.card import model_card
-from hub_export.checkpoint import (
-    CARD,
-    RECORD,
-    SIZE_LIMITS,
-    CheckpointError,
-    Record,
-    parse_record,
-    read_record,
-    record_text,
-    verify_files,
-)
-from hub_export.hub import HUB_ERRORS, REPO, connect, explain, open_repo
+from hub_export.checkpoint import verify_files
+from hub_export.files import os_sentence
+from hub_export.hub import HUB_ERRORS, REPO, connect, explain, open_repo, patiently
+from hub_export.record import CARD, RECORD, SIZE_LIMITS, CheckpointError, Record, parse_record, read_record, record_text
 from hub_export.store import download
 
 CLOSE_SECONDS = 300.0
@@ -87,13 +80,16 @@ def publish(
     folders = _select(_checkpoints(source), epochs)
     if recommend is not None and recommend not in folders:
         raise ValueError(f"cannot recommend {recommend}: choose from {', '.join(folders)}")
+    going = _Publishing(repo, log)
     try:
-        return _Publishing(repo, log).run(folders, private, recommend)
+        return patiently(lambda: going.run(folders, private, recommend), repo, log, lambda: len(going.new))
     except (PublishError, CheckpointError):
         raise
     except HUB_ERRORS as error:
         if isinstance(error, HfHubHTTPError) and error.response.status_code == 412:
             raise PublishError(f"{repo}: someone else committed meanwhile; nothing was overwritten, publish again") from None
+        if isinstance(error, OSError) and error.filename:
+            raise PublishError(os_sentence(error)) from None
         raise PublishError(f"{repo} {explain(error)}") from None
 
 
@@ -157,12 +153,14 @@ class _Publishing:
         self.repo, self.log, self.api = repo, log, connect()
         self.head: str | None = None
         self.on_main: Record | None = None
+        self.new: list[str] = []
 
     def run(self, folders: dict[str, Path], private: bool, recommend: str | None) -> Published:
+        """Publishes what is not there yet; after a failure it may be run again."""
         self.head, tags = open_repo(self.api, self.repo, private)
         self.on_main = self._record_at(self.head) if self.head else None
         commits: dict[str, str] = {}
-        new: list[str] = []
+        checked = False
         for name, folder in folders.items():
             if name in tags:
                 self._check_same(name, folder, tags[name])
@@ -172,24 +170,28 @@ class _Publishing:
             if self._holds(record) and self.head:
                 self.log(f"{self.repo}: {name} was committed before, its tag was missing")
             else:
-                if not new:
+                if not checked:
                     self._check_ours(record, set(tags.values()))
+                checked = True
                 self._commit(folder, f"{name}: step {record.step:,}, {record.phase} phase")
             assert self.head
+            if name not in self.new:  # before the tag, whose answer may be lost
+                self.new.append(name)
             self.api.create_tag(self.repo, tag=name, revision=self.head)
             self.log(f"{self.repo}: {name} is published")
             commits[name] = self.head
-            new.append(name)
-        self._recommend(
-            folders, recommend or (list(folders)[-1] if new else None), set(tags.values()) | set(commits.values())
-        )
+        chosen = recommend or (list(folders)[-1] if self.new else None)
+        self._recommend(folders, chosen, set(tags.values()) | set(commits.values()))
         assert self.on_main
-        return Published(f"{self.api.endpoint}/{self.repo}", commits, new, self.on_main.checkpoint)
+        return Published(f"{self.api.endpoint}/{self.repo}", commits, self.new, self.on_main.checkpoint)
 
     def _commit(self, folder: Path, title: str) -> None:
         verify_files(folder, read_record(folder))
         record, files = published_files(folder, self.repo)
-        operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+        try:
+            operations = [CommitOperationAdd(name, content) for name, content in files.items()]
+        except ValueError:
+            raise PublishError(f"{folder}: a file of it was deleted meanwhile; publish again") from None
         self.head = self.api.create_commit(self.repo, operations, commit_message=title, parent_commit=self.head).oid
         self.on_main = record
 
@@ -304,6 +306,8 @@ def main(arguments: list[str] | None = None) -> None:
         done = publish(chosen.source, chosen.repo, chosen.private, chosen.epochs, chosen.recommend)
     except (PublishError, ValueError) as error:
         sys.exit(f"hub_export.publish: {error}")
+    except OSError as error:
+        sys.exit(f"hub_export.publish: {os_sentence(error, chosen.source)}")
     print(f"{done.url}: {len(done.commits)} checkpoints, {len(done.new)} of them new; main is {done.recommended}")
 
 

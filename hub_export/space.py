@@ -12,7 +12,7 @@ HF_TOKEN in its settings.
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -21,9 +21,12 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 
-from hub_export.checkpoint import SIZE_LIMITS, CheckpointError
-from hub_export.hub import HUB_ERRORS, REPO, connect, explain, open_repo, parse_reference
+from hub_export.card import LICENCE
+from hub_export.files import os_sentence, replacing
+from hub_export.folder import BUNDLED
+from hub_export.hub import HUB_ERRORS, REPO, connect, explain, open_repo, parse_reference, patiently
 from hub_export.publish import PublishError
+from hub_export.record import RECORD, SIZE_LIMITS, CheckpointError, Record, read_record
 from hub_export.store import SOURCES_FILE, HubStore
 
 ROOT = Path(__file__).parents[1]
@@ -42,11 +45,13 @@ def space_files(checkpoints: Sequence[str] = ()) -> dict[str, bytes]:
         CheckpointError: a named checkpoint is not to be found.
     """
     pinned = [_pin(reference) for reference in checkpoints]
-    named = {repo: checkpoint for repo, checkpoint, _ in reversed(pinned)}  # of a repo named twice, the first
-    repos = list(dict.fromkeys(repo for repo, _, _ in pinned))
+    named = {repo: checkpoint for repo, checkpoint, *_ in reversed(pinned)}  # of a repo named twice, the first
+    repos = list(dict.fromkeys(repo for repo, *_ in pinned))
     files = {path.relative_to(ROOT).as_posix(): path.read_bytes() for part in PARTS for path in _walk(ROOT / part)}
     files["requirements.txt"] = _requirements((ROOT / "requirements.txt").read_text("utf-8")).encode()
-    files["README.md"] = _readme(repos, pinned[:1]).encode()
+    shipped = sorted(BUNDLED.glob(f"*/*/{RECORD}"))
+    records = [*(record for *_, record in pinned), *(read_record(path.parent) for path in shipped)]
+    files["README.md"] = _readme(repos, [named[:3] for named in pinned[:1]], records).encode()
     if repos:
         files[SOURCES_FILE] = "".join(f"{repo}@{named[repo]}\n" for repo in repos).encode()
     return files
@@ -56,9 +61,11 @@ def write_space(folder: Path, checkpoints: Sequence[str] = ()) -> None:
     """Writes the Space into a new or empty folder. Raises ValueError if it holds anything, and as `space_files`."""
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty: name a new folder")
-    for path, content in space_files(checkpoints).items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
+    files = space_files(checkpoints)
+    with replacing(folder) as aside:
+        for path, content in files.items():
+            (aside / path).parent.mkdir(parents=True, exist_ok=True)
+            (aside / path).write_bytes(content)
 
 
 def push_space(
@@ -74,7 +81,7 @@ def push_space(
         raise ValueError(f"{space!r} names no Space: write you/animegan-space")
     files = space_files(checkpoints)
     try:
-        return _push(space, files, private, log)
+        return patiently(lambda: _push(space, files, private, log), space, log)
     except HUB_ERRORS as error:
         if isinstance(error, HfHubHTTPError) and error.response.status_code == 412:
             raise PublishError(f"{space}: someone else committed meanwhile; nothing was overwritten, try again") from None
@@ -104,14 +111,14 @@ def _push(space: str, files: dict[str, bytes], private: bool, log: Callable[[str
     return url
 
 
-def _pin(reference: str) -> tuple[str, str, str]:
-    """Repo, checkpoint and commit sha of a reference. Raises ValueError, CheckpointError."""
+def _pin(reference: str) -> tuple[str, str, str, Record]:
+    """Repo, checkpoint, commit sha and record of a reference. Raises ValueError, CheckpointError."""
     wanted = parse_reference(reference)
     store = HubStore([wanted.repo])
     store.refresh()
-    known = [record.checkpoint for record in store.checkpoints(wanted.repo)]
-    checkpoint = wanted.checkpoint or store.recommended(wanted.repo) or (known or ["at all"])[-1]
-    return wanted.repo, checkpoint, store.commit(wanted.repo, checkpoint)
+    known = {record.checkpoint: record for record in store.checkpoints(wanted.repo)}
+    checkpoint = wanted.checkpoint or store.recommended(wanted.repo) or next(reversed(known), "at all")
+    return wanted.repo, checkpoint, store.commit(wanted.repo, checkpoint), known[checkpoint]
 
 
 def _walk(path: Path) -> list[Path]:
@@ -132,7 +139,15 @@ def _requirements(ours: str) -> str:
     )
 
 
-def _readme(repos: list[str], preloaded: list[tuple[str, str, str]]) -> str:
+def _terms(records: Iterable[Record]) -> str:
+    """What records say may be done with them: a line for each, with the experiments that say so."""
+    named: dict[str, set[str]] = {}
+    for record in records:
+        named.setdefault(" ".join(str(record.data["terms"]).split()), set()).add(f"`{record.experiment}`")
+    return "\n".join(f"- {', '.join(sorted(names))}: {text}" for text, names in named.items())
+
+
+def _readme(repos: list[str], preloaded: list[tuple[str, str, str]], records: list[Record]) -> str:
     front: dict[str, object] = {
         "title": "AnimeGAN laboratory",
         "emoji": "🎨",
@@ -144,17 +159,24 @@ def _readme(repos: list[str], preloaded: list[tuple[str, str, str]]) -> str:
         "app_file": "app.py",
         "short_description": "Your photo as anime, by several networks side by side",
         "suggested_hardware": "cpu-basic",
-        "license": "apache-2.0",
+        **LICENCE,
     }
     if repos:
         front["models"] = repos
         front["preload_from_hub"] = [f"{repo} {','.join(SIZE_LIMITS)} {sha}" for repo, _, sha in preloaded]
+    terms = _terms(records)
     return f"""---
 {yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)}---
 # AnimeGAN laboratory
 
 Hold a slider between your photo and its anime version, and checkpoints of different experiments against each other.
 Nothing you upload is kept.
+
+## Terms
+The program is under the Apache License 2.0, see LICENSE. The checkpoints are for research and personal use, as their cards
+say:
+
+{terms}
 
 Written by `python -m hub_export.space`; change the project it comes from, not this copy.
 """
@@ -180,6 +202,8 @@ def main(arguments: list[str] | None = None) -> None:
             push_space(chosen.space, chosen.checkpoints, chosen.private)
     except (PublishError, CheckpointError, ValueError, metadata.PackageNotFoundError) as error:
         sys.exit(f"hub_export.space: {error}")
+    except OSError as error:
+        sys.exit(f"hub_export.space: {os_sentence(error, chosen.dry_run)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where checkpoints are kept: a folder on disk, or the Hugging Face Hub."""
+"""Checkpoints on the Hugging Face Hub, and what a reference to any checkpoint stands for."""
 
 import contextvars
 import os
@@ -17,10 +17,12 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers, get_session, tqdm  # type: ignore[attr-defined]  # lazily exported
 
 from hub_export.card import TAG
-from hub_export.checkpoint import NAME, RECORD, SIZE_LIMITS, CheckpointError, Record, read_record, verify_files
+from hub_export.checkpoint import verify_files
+from hub_export.folder import SCHEME, open_bundled
 from hub_export.hub import (
     HUB_ERRORS,
     NAMESPACE,
+    REFERENCE,
     REPO,
     connect,
     explain,
@@ -28,6 +30,7 @@ from hub_export.hub import (
     time_left,
     within,
 )
+from hub_export.record import RECORD, SIZE_LIMITS, CheckpointError, Record, read_record
 
 CHECKPOINT = re.compile(r"(epoch|step)-[0-9]{1,9}")
 """Git tags that are checkpoints."""
@@ -41,50 +44,6 @@ CONNECTIONS, PULLS = 8, 4
 """How many questions are asked, and how many checkpoints are downloaded, at a time."""
 CACHED = "; showing what is cached"
 constants.DOWNLOAD_CHUNK_SIZE = 2**12  # with the client's own 10 MB a slow download would end long after its time limit
-
-
-@dataclass(frozen=True)
-class FolderStore:
-    """Checkpoints as `ROOT/EXPERIMENT/CHECKPOINT/`, e.g. `runs/fast-hayao/epoch-060/`."""
-
-    root: Path
-
-    def experiments(self) -> list[str]:
-        """Names of the experiments that hold at least one checkpoint, sorted; [] if there is no such folder."""
-        return sorted({path.parent.parent.name for path in self.root.glob(f"*/*/{RECORD}") if _named(path)})
-
-    def checkpoints(self, experiment: str) -> list[Record]:
-        """Readable checkpoints of one experiment in training order; damaged ones are left out, see `problems`."""
-        return sorted((record for record, _ in self._read(experiment) if record), key=lambda record: record.step)
-
-    def problems(self) -> list[str]:
-        """One sentence for each checkpoint in the store that cannot be offered."""
-        return [problem for experiment in self.experiments() for _, problem in self._read(experiment) if problem]
-
-    def fetch(self, experiment: str, checkpoint: str) -> Path:
-        """The folder of a checkpoint. Raises CheckpointError if it is not here."""
-        folder = self.root / experiment / checkpoint
-        if not NAME.fullmatch(experiment) or not NAME.fullmatch(checkpoint) or not (folder / RECORD).is_file():
-            raise CheckpointError(f"{self.root} has no checkpoint {experiment}/{checkpoint}")
-        return folder
-
-    def _read(self, experiment: str) -> list[tuple[Record | None, str]]:
-        found: list[tuple[Record | None, str]] = []
-        for path in sorted((self.root / experiment).glob(f"*/{RECORD}")):
-            if not _named(path):
-                continue
-            try:
-                record = read_record(path.parent)
-                if (record.experiment, record.checkpoint) != (experiment, path.parent.name):
-                    raise CheckpointError(f"{path.parent}: the record is of {record.experiment}/{record.checkpoint}")
-                found.append((record, ""))
-            except CheckpointError as error:
-                found.append((None, str(error)))
-        return found
-
-
-def _named(record: Path) -> bool:
-    return bool(NAME.fullmatch(record.parent.name) and NAME.fullmatch(record.parent.parent.name))
 
 
 def hub_sources() -> list[str]:
@@ -298,12 +257,21 @@ class HubStore:
 
 
 def resolve(reference: str, cache: Path | None = None) -> Path:
-    """The verified folder of "hub:you/animegan-hayao@epoch-060", or of the recommended checkpoint without "@...".
+    """The folder of a checkpoint, by what names it.
+
+    Args:
+        reference: "hub:you/animegan-hayao@epoch-060" or "bundled:fast-hayao@epoch-035", or without "@..." the recommended or
+            newest one; or a folder.
+        cache: of the Hub's checkpoints; None for the standard one.
 
     Raises:
         ValueError: not a reference.
         CheckpointError: missing, private, damaged, or neither to be reached nor cached.
     """
+    if reference.startswith(SCHEME):
+        return open_bundled(reference)
+    if not reference.startswith(REFERENCE):
+        return Path(reference)
     wanted = parse_reference(reference)
     store = HubStore([wanted.repo], cache)
     store.refresh()
@@ -465,6 +433,14 @@ def _undamaged(folder: Path, record: Record) -> bool:
     return True
 
 
+def _by_time(folder: Path) -> list[Path]:
+    """What a folder of the cache holds, the newest last; another process may delete it meanwhile."""
+    try:
+        return sorted(folder.iterdir(), key=lambda inner: inner.stat().st_mtime)
+    except OSError:
+        return []
+
+
 def _cached_repos(cache: Path, source: str) -> dict[str, _Repo]:
     """Checkpoints of a namespace or repo that are complete in the cache; of one name, the one that came last."""
     found: dict[str, _Repo] = {}
@@ -472,7 +448,7 @@ def _cached_repos(cache: Path, source: str) -> dict[str, _Repo]:
     for snapshots in sorted(cache.glob(f"{pattern}/snapshots")):
         repo = "/".join(snapshots.parent.name.split("--")[1:])
         checkpoints: dict[str, tuple[str, Record]] = {}
-        for folder in sorted(snapshots.iterdir(), key=lambda folder: folder.stat().st_mtime):
+        for folder in _by_time(snapshots):
             if all((folder / name).is_file() for name in SIZE_LIMITS):
                 try:
                     record = read_record(folder)

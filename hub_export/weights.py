@@ -2,8 +2,9 @@
 
 The HDF5 library trusts its files: one altered byte can make it loop for ever, links and external storage read other
 files, chunks and filters unfold to any size. A generator needs none of that, so this reads only what Keras writes for
-one: groups as symbol tables, float32 or float16 datasets stored contiguously inside the file. Everything else is refused,
-every object is visited once, and no array has more numbers than the file it lies in holds.
+one: groups as symbol tables, float32 or float16 datasets stored contiguously inside the file. Everything else is refused.
+What is read can never be more than the file: every object is visited once, names are short, and no two arrays share bytes.
+Names, shapes and places come first, and numbers only once they are those that a generator needs.
 
 Reference: HDF5 File Format Specification 3.0, sections II.A, III.A-D, IV.A.
 """
@@ -13,6 +14,8 @@ import math
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,29 +33,67 @@ DATATYPES = {
 DATASPACE, DATATYPE, LAYOUT, CONTINUATION, SYMBOL_TABLE = 0x1, 0x3, 0x8, 0x10, 0x11
 HARMLESS = {0x0, 0x4, 0x5, 0xC, 0x12}
 """Messages that say nothing about where numbers are: nil, fill values, attributes, modification time."""
-MAX_OBJECTS, MAX_DEPTH, MAX_MESSAGES, MAX_NAMES = 10_000, 6, 64, 2**18
-"""Several times what the largest generator needs: objects, nesting, messages of an object, bytes of names in a group."""
+MAX_OBJECTS, MAX_DEPTH, MAX_MESSAGES = 2_000, 6, 16
+"""Groups, arrays and nodes of trees, their nesting, and messages of one; the largest generator, v1, has 958, 4 and 5."""
+MAX_NAMES, MAX_NAME = 2**14, 64
+"""Bytes of all names in a group and of one; v1 has 2,816 and 20."""
 VARIABLE_NAMES = {"Conv2D": "conv2d", "DepthwiseConv2D": "depthwise_conv2d", "GroupNormalization": "group_normalization"}
 """How Keras names the layers that have weights in the file."""
 
 
-def read_weights(content: bytes, precision: str = "float32") -> dict[str, np.ndarray]:
-    """Reads every dataset of a weights file.
+@dataclass(frozen=True)
+class Array:
+    """Where in the file an array lies.
+
+    Args:
+        shape: of one to four axes.
+        offset, size: of its numbers, in bytes.
+    """
+
+    shape: tuple[int, ...]
+    offset: int
+    size: int
+
+
+def find_arrays(content: bytes, precision: str = "float32") -> dict[str, Array]:
+    """Finds every dataset of a weights file without reading its numbers.
 
     Args:
         content: the whole file.
         precision: in which it keeps all its numbers, one of `DATATYPES`.
 
     Returns:
-        Path in the file, e.g. "layers/conv2d_1/vars/0", to a float32 array.
+        Path in the file, e.g. "layers/conv2d_1/vars/0", to its array; no two of them share bytes.
 
     Raises:
-        ValueError: not HDF5, any feature that Keras' weights files do not need, or a number that is not finite.
+        ValueError: not HDF5, or any feature that Keras' weights files do not need.
     """
     try:
-        return dict(_Reader(content, precision).datasets())
+        arrays = dict(_Reader(content, precision).arrays())
     except (struct.error, IndexError, UnicodeDecodeError):
         raise ValueError("the weights file is damaged") from None
+    in_order = sorted(arrays.items(), key=lambda item: item[1].offset)
+    for (first, one), (second, other) in pairwise(in_order):
+        if one.offset + one.size > other.offset:
+            raise ValueError(f"{first} and {second} share the same bytes, which a checkpoint's arrays may not")
+    return arrays
+
+
+def read_weights(content: bytes, precision: str = "float32") -> dict[str, np.ndarray]:
+    """Reads every dataset of a weights file, see `find_arrays`, as float32 arrays by their paths.
+
+    Raises:
+        ValueError: see `find_arrays`; or a number that is not finite.
+    """
+    return {path: _numbers(content, path, array, precision) for path, array in find_arrays(content, precision).items()}
+
+
+def _numbers(content: bytes, path: str, array: Array, precision: str) -> np.ndarray:
+    dtype = np.dtype(precision).newbyteorder("<")
+    numbers = np.frombuffer(content, dtype, math.prod(array.shape), array.offset).reshape(array.shape)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{path} holds numbers that are not finite")
+    return numbers.astype(np.float32, copy=False)
 
 
 def half_weights(weights: Mapping[str, np.ndarray]) -> bytes:
@@ -73,9 +114,9 @@ def assign_weights(generator: "keras.Model", content: bytes, precision: str = "f
     """Puts the numbers of a weights file, see `read_weights`, into a generator of stock layers.
 
     Raises:
-        ValueError: see `read_weights`; or other layers or shapes than the generator's.
+        ValueError: see `read_weights`; or other layers or shapes than the generator's. The generator is as it was then.
     """
-    found = read_weights(content, precision)
+    found = find_arrays(content, precision)
     wanted = {}
     used: Counter[str] = Counter()
     for layer in generator.layers:
@@ -90,8 +131,9 @@ def assign_weights(generator: "keras.Model", content: bytes, precision: str = "f
     for path, variable in wanted.items():
         if found[path].shape != tuple(variable.shape):
             raise ValueError(f"{path} has shape {found[path].shape}, the generator needs {tuple(variable.shape)}")
+    numbers = {path: _numbers(content, path, array, precision) for path, array in found.items()}
     for path, variable in wanted.items():
-        variable.assign(found[path])
+        variable.assign(numbers[path])
 
 
 class _Reader:
@@ -105,7 +147,7 @@ class _Reader:
             raise IndexError
         return struct.unpack_from("<" + layout, self.content, offset)
 
-    def datasets(self) -> Iterator[tuple[str, np.ndarray]]:
+    def arrays(self) -> Iterator[tuple[str, Array]]:
         if not self.content.startswith(SUPERBLOCK):
             raise ValueError("the weights file is not HDF5 as Keras writes it")
         (base,) = self.unpack("Q", 24)
@@ -113,7 +155,7 @@ class _Reader:
             raise ValueError("the weights file does not start at its beginning")
         yield from self.walk("", self.unpack("Q", 64)[0], 0)
 
-    def walk(self, path: str, address: int, depth: int) -> Iterator[tuple[str, np.ndarray]]:
+    def walk(self, path: str, address: int, depth: int) -> Iterator[tuple[str, Array]]:
         self.visit(path, address, depth)
         messages = self.messages(path, address)
         if SYMBOL_TABLE not in messages:
@@ -156,7 +198,7 @@ class _Reader:
                 offset += size
         return found
 
-    def array(self, path: str, messages: dict[int, int]) -> np.ndarray:
+    def array(self, path: str, messages: dict[int, int]) -> Array:
         if set(messages) != {DATASPACE, DATATYPE, LAYOUT}:
             raise ValueError(f"{path} is neither a group nor an array")
         if not self.content.startswith(DATATYPES[self.precision], messages[DATATYPE]):
@@ -169,13 +211,10 @@ class _Reader:
         if (version, kind) != (3, 1):
             raise ValueError(f"{path} is compressed, chunked or stored outside the file")
         start, size = self.unpack("QQ", messages[LAYOUT] + 2)
-        dtype = np.dtype(self.precision).newbyteorder("<")
-        if size != dtype.itemsize * math.prod(shape) or not size or start + size > len(self.content):
+        itemsize = np.dtype(self.precision).itemsize
+        if size != itemsize * math.prod(shape) or not size or start + size > len(self.content):
             raise ValueError(f"{path} is cut off")
-        numbers = np.frombuffer(self.content, dtype, math.prod(shape), start).reshape(shape)
-        if not np.isfinite(numbers).all():
-            raise ValueError(f"{path} holds numbers that are not finite")
-        return numbers.astype(np.float32, copy=False)
+        return Array(shape, start, size)
 
     def heap(self, address: int) -> bytes:
         """The names of a group, each ended by a zero byte."""
@@ -194,7 +233,10 @@ class _Reader:
                 name, header, kind = self.unpack("QQI", address + 8 + 40 * index)
                 if kind > 1:
                     raise ValueError(f"{path} holds a link, which a checkpoint may not hold")
-                yield heap[name : heap.find(b"\0", name)].decode("ascii"), header
+                end = heap.find(b"\0", name, name + MAX_NAME + 1)
+                if end < 0:
+                    raise IndexError
+                yield heap[name:end].decode("ascii"), header
         elif self.content.startswith(b"TREE\0", address):
             (count,) = self.unpack("H", address + 6)
             for index in range(count):

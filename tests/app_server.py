@@ -40,9 +40,13 @@ expect.set_options(timeout=20_000)  # the machine may be busy with something els
 
 
 class Server:
-    """`python app.py` as a subprocess with its own temporary folder; bundled checkpoints are on offer too, if any."""
+    """`python app.py` as a subprocess with its own temporary folder; bundled checkpoints are on offer too, if any.
 
-    def __init__(self, runs: Path, temporary: Path, program: tuple[str, ...] = (str(ROOT / "app.py"),)):
+    Args:
+        settings: what its environment has besides.
+    """
+
+    def __init__(self, runs: Path, temporary: Path, program: tuple[str, ...] = (str(ROOT / "app.py"),), **settings: str):
         self.temporary = temporary
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/"
@@ -53,7 +57,8 @@ class Server:
             env={name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
             | {"ANIMEGAN_RUNS": str(runs), "GRADIO_TEMP_DIR": str(temporary / "gradio"), SETTING: ""}
             | {"HF_HOME": str(temporary / "hub"), "HF_HUB_CACHE": str(temporary / "hub" / "cache")}
-            | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},
+            | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+            | settings,
             stdout=self.log,
             stderr=subprocess.STDOUT,
         )

@@ -18,7 +18,15 @@ from test_stylize import tiny_checkpoint
 
 from hub_export.publish import publish
 
-LONGEST = ("test_distribute.py", "test_run.py", "test_trainer.py", "test_app.py", "test_sources.py", "test_compare.py")
+LONGEST = (
+    "test_hostile_requests.py",
+    "test_distribute.py",
+    "test_run.py",
+    "test_trainer.py",
+    "test_app.py",
+    "test_sources.py",
+    "test_compare.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

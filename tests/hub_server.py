@@ -36,10 +36,11 @@ LFS_NAMES = re.compile(r".*\.(h5|jpg|png)")
 
 @dataclass
 class Repo:
-    """Commits by sha, {path: content} each, and what points to them."""
+    """Commits by sha, {path: content} each, and what points to them; gated, the token's owner may be granted access."""
 
     private: bool = False
     gated: bool = False
+    granted: bool = True
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -69,7 +70,7 @@ class Repo:
 
 @dataclass
 class Fault:
-    """What happens to requests that match: an error, silence, a body cut or sent slowly, or other headers."""
+    """What happens to (every so many) requests that match: an error, though all may be done, silence, a body cut or slow."""
 
     pattern: re.Pattern
     status: int = 0
@@ -78,7 +79,21 @@ class Fault:
     drip: float = 0.0
     body: bytes | None = None
     die: bool = False
+    done: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
+    every: int = 1
     times: int = 10**9
+    seen: int = 0
+
+    def strikes(self, line: str) -> bool:
+        """Whether this request goes wrong."""
+        if self.times <= 0 or not self.pattern.fullmatch(line):
+            return False
+        self.seen += 1
+        if self.seen % self.every:
+            return False
+        self.times -= 1
+        return True
 
 
 class HubServer:
@@ -194,14 +209,15 @@ class _Handler(BaseHTTPRequestHandler):
             hub.requests.append(f"{self.command} {self.path}")
             if bearer:
                 hub.tokens.add(bearer)
-            fault = next((fault for fault in hub.faults if fault.times > 0 and fault.pattern.fullmatch(line)), None)
-            if fault:
-                fault.times -= 1
+            fault = next((fault for fault in hub.faults if fault.strikes(line)), None)
         self.fault, self.known = fault, bearer == hub.token
         if fault and fault.silence:
             time.sleep(fault.silence)
         if fault and fault.status:
-            return self._send(fault.status, fault.body or b'{"error": "as asked"}')
+            if fault.done:
+                with hub.lock:
+                    self._route(url.path)
+            return self._send(fault.status, fault.body or b'{"error": "as asked"}', fault.headers)
         try:
             with hub.lock:
                 answer = self._route(url.path)
@@ -438,6 +454,8 @@ class _Handler(BaseHTTPRequestHandler):
         repo = self._find(kind, name)
         if repo.gated and not self.known:
             raise _Refused(401, "GatedRepo", "Access to this repo is restricted")
+        if repo.gated and not repo.granted:
+            raise _Refused(403, "GatedRepo", "Access to this repo is restricted and you are not in the authorized list")
         sha = self._sha(repo, revision)
         if path not in repo.commits[sha]:
             raise _Refused(404, "EntryNotFound", "Entry not found")

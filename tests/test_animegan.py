@@ -259,3 +259,24 @@ def test_a_step_reads_no_other_entries_of_a_batch() -> None:
     assert recipe.entries == batch().keys()
     for step in range(2):
         take(recipe, {name: batch()[name] for name in recipe.entries}, step, 1, 3)
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize(("architecture", "spectral"), [("v1", "true"), ("v2", "true"), ("lite", "true"), ("lite", "false")])
+def test_training_starts_from_what_the_checkpoint_draws(architecture: str, spectral: str) -> None:
+    settings = [f"generator.architecture={architecture}", "generator.channels=4", f"spectral_norm={spectral}", "init=x"]
+    experiment = tiny(*settings, "discriminator.layers=1")
+    checkpoint = build_generator(experiment.generator)
+    rng = np.random.default_rng(0)
+    checkpoint.set_weights([weight * 1.5 + rng.normal(0, 0.05, weight.shape) for weight in checkpoint.get_weights()])
+    recipe, photo = built(experiment), batch()["photo"]
+    recipe.start_from(checkpoint)
+    expected = np.asarray(checkpoint(photo))
+    assert np.std(expected) > 0.05
+    for generator in (recipe.generator, recipe.averaged, exported(recipe)):
+        assert generator
+        np.testing.assert_allclose(generator(photo), expected, atol=2e-3)
+    take(recipe, batch(), 0, 0, 3)
+    resumed = built(experiment)
+    restore(resumed, state(recipe))
+    np.testing.assert_array_equal(exported(resumed)(photo), exported(recipe)(photo))

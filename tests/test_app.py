@@ -5,9 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from test_stylize import encode, png_header, scene, tiny_checkpoint
 from animegan_app import ui
 from animegan_app.catalog import Catalog
 from animegan_app.stylize import blend, read_photo
-from hub_export.store import FolderStore
+from hub_export.folder import FolderStore
 
 
 def test_importing_the_app_is_enough_for_a_space_and_loads_no_tensorflow() -> None:
@@ -347,28 +345,7 @@ def test_nothing_personal_is_left_after_the_end(browser: Browser, runs: Path, tm
             expect(page.locator("#course-status")).to_contain_text("2 of 2 drawn", timeout=WAIT)
             assert "private-tiny-epoch-001.png" in server.files()
             assert page.evaluate("JSON.stringify([localStorage, sessionStorage])").find("private") < 0
-    assert server.files() == sorted(path.name for path in (ROOT / "animegan_app" / "examples").glob("*.jpg"))
-
-
-def test_old_files_are_deleted_though_others_come_meanwhile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    class Busy(set[str]):
-        """Gets another file while it is gone through for the first time."""
-
-        def __iter__(self) -> Iterator[str]:
-            if "another.jpg" not in self:
-                self.add("another.jpg")
-                raise RuntimeError("Set changed size during iteration")
-            return super().__iter__()
-
-    (tmp_path / "photo.jpg").touch()
-    monkeypatch.setattr(ui, "KEPT_SECONDS", 0.2)
-    demo = ui.build_demo(Catalog({}))
-    demo.temp_file_sets.append(Busy([str(tmp_path / "photo.jpg")]))
-    threading.Thread(target=ui._keep_deleting, args=(demo,), daemon=True).start()
-    deadline = time.monotonic() + 60
-    while (tmp_path / "photo.jpg").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert server.files() == []
 
 
 def test_cancel_of_a_drawing_that_has_begun(page: Page, tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ from test_stylize import scene, tiny_checkpoint
 
 from animegan_app.catalog import HUB, RECOMMENDED, Catalog, open_catalog
 from animegan_app.stylize import Stylizer
-from hub_export.checkpoint import RECORD, CheckpointError, read_record, write_record
+from hub_export.checkpoint import write_record
+from hub_export.folder import FolderStore
 from hub_export.publish import publish
-from hub_export.store import SETTING, FolderStore, HubStore
+from hub_export.record import RECORD, CheckpointError, read_record
+from hub_export.store import SETTING, HubStore
 
 ROOT = Path(__file__).parents[1]
 REPO = "you/animegan-tiny"

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import marshal
 import os
@@ -15,35 +16,31 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import h5py
 import keras
 import numpy as np
 import pytest
 from PIL import Image
+from test_pictures import segments, with_scans
 
-from hub_export.architecture import Architecture, GeneratorConfig
-from hub_export.checkpoint import (
+from hub_export.architecture import KINDS, GeneratorConfig
+from hub_export.checkpoint import PROBE_INPUT, load_generator, read_history, read_samples, save_checkpoint, write_record
+from hub_export.generator import build_generator, dtype_policy
+from hub_export.record import (
     CARD,
     CONFIG,
     HISTORY,
     METADATA,
-    PROBE_INPUT,
     RECORD,
     SAMPLES,
     SIZE_LIMITS,
     WEIGHTS,
     CheckpointError,
     Record,
-    load_generator,
-    read_history,
     read_record,
-    read_samples,
-    save_checkpoint,
-    write_record,
 )
-from hub_export.generator import build_generator, dtype_policy
 from hub_export.weights import DATATYPES, half_weights, read_weights
 
 KERNEL = "layers/conv2d_1/vars/0"
@@ -113,7 +110,7 @@ def digest(generator: Any) -> str:
 
 
 def test_stock_keras_draws_the_same_picture_bit_for_bit(tmp_path: Path) -> None:
-    drawn, kinds = [], [*((architecture, "drawn") for architecture in get_args(Architecture)), ("lite", "kept")]
+    drawn, kinds = [], [*((architecture, "drawn") for architecture in KINDS), ("lite", "kept")]
     for architecture, colours in kinds:
         config = GeneratorConfig(architecture, channels=4, colours=colours)
         generator, folder = build_generator(config), tmp_path / f"{architecture}-{colours}" / "epoch-001"
@@ -377,6 +374,14 @@ def bomb(mode: str, size: tuple[int, int]) -> Callable[[Path], None]:
     return mutate
 
 
+def many_scans(folder: Path) -> None:
+    """Half a megabyte that keeps a decoder busy for a minute."""
+    content = io.BytesIO()
+    Image.new("L", (4096, 4096)).save(content, "JPEG", progressive=True)
+    (folder / SAMPLES).write_bytes(with_scans(content.getvalue(), 1200))
+    reseal(folder)
+
+
 def as_png(folder: Path) -> None:
     Image.new("RGB", (8, 8)).save(folder / SAMPLES, "PNG")
     reseal(folder)
@@ -493,6 +498,11 @@ def hostile() -> dict[str, Callable[[Path], None]]:
     found |= {
         "samples are a PNG": as_png,
         "samples are a text": edit(SAMPLES, lambda _: b"GIF89a; not a picture"),
+        "samples of 1200 scans": many_scans,
+        "samples of a hundred thousand segments": lambda folder: (
+            (folder / SAMPLES).write_bytes(segments(100_000)),
+            reseal(folder),
+        ),
         "samples of 60000 x 60": bomb("RGB", (60000, 60)),
         "samples of 20000 x 20000": bomb("L", (20000, 20000)),
     }

@@ -20,7 +20,8 @@ from test_stylize import scene, tiny_checkpoint
 from animegan_app.catalog import BUNDLED, SHIPPED, Catalog, FolderStore
 from animegan_app.ui.compare import HANDFUL, handful
 from animegan_app.ui.experiments import render_card
-from hub_export.checkpoint import CARD, HISTORY, read_record, write_record
+from hub_export.checkpoint import write_record
+from hub_export.record import CARD, HISTORY, read_record
 
 EVIL = "<img src=http://stranger.example/x.png onerror='window.ran=1'>"
 CARD_TEXT = f"""---

@@ -20,7 +20,7 @@ from animegan_app.curves import (
     smoothed,
     with_measured,
 )
-from hub_export.checkpoint import HISTORY, CheckpointError, Record
+from hub_export.record import HISTORY, CheckpointError, Record
 
 WORDS = {"content": "content", "style": "style", "photos": "photos", "anime": "anime", "point": "%{x}", "warm-up": "预热"}
 

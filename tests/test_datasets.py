@@ -1,233 +1,164 @@
-"""Real tiny pictures: finding, preparing and reusing them, every reason to skip one, and every error."""
+"""Real tiny pictures: preparing and reusing them, and every reason to skip one."""
 
+import contextlib
 import functools
-import http.server
 import io
+import os
+import resource
 import shutil
+import signal
 import struct
-import threading
-import zipfile
+import subprocess
+import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-import tensorflow as tf
-import tensorflow_datasets as tfds
-from PIL import Image, ImageDraw
+from folders import drawing, fill, fill_layout
+from PIL import Image, ImageCms
 
-from train import datasets
-from train.datasets import Source, open_data
+from train import datasets, sources, targets
+from train.datasets import open_data
 from train.settings import DataConfig
-from train.smooth import flatten, smooth_edges
+from train.smooth import smooth_edges
+from train.sources import Source
 
 CONFIG = DataConfig(style="Hayao", resolution=0, size=64, augment="crop")
 
 
-def drawing(index: int, width: int = 80, height: int = 72) -> Image.Image:
-    """Flat shapes and a little noise: edges to smooth, and no two windows alike."""
-    random = np.random.default_rng(index)
-    picture = Image.new("RGB", (width, height), tuple(map(int, random.integers(0, 256, 3))))
-    draw = ImageDraw.Draw(picture)
-    for _ in range(4):
-        left, top = map(int, random.integers(0, 50, 2))
-        draw.ellipse((left, top, left + 25, top + 20), fill=tuple(map(int, random.integers(0, 256, 3))), outline=(0, 0, 0))
-    noisy = np.asarray(picture) + random.normal(0, 2, (height, width, 3))
-    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
-
-
-def fill(folder: Path, count: int, first: int = 0, suffix: str = "jpg", **size: int) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in range(first, first + count):
-        drawing(index, **size).save(folder / f"{index:03d}.{suffix}", quality=95)
-    return folder
-
-
 @pytest.fixture
 def layout(tmp_path: Path) -> Path:
-    root = tmp_path / "animegan"
-    fill(root / "Hayao" / "style", 5)
-    fill(root / "Hayao" / "smooth", 5, first=50)
-    fill(root / "train_photo", 7, first=100, width=96)
-    return root
+    return fill_layout(tmp_path / "animegan")
 
 
 def prepared_sets(cache: Path) -> list[Path]:
-    return sorted((cache / "animegan_pictures").glob("*/2.0.0"))
+    return sorted((cache / "animegan_pictures").glob("*/3.0.0"))
 
 
-# What may be given
-
-
-def test_layout_folder(layout: Path, tmp_path: Path) -> None:
-    data = open_data(CONFIG, Source(data=str(layout)), tmp_path / "cache")
-    assert (data.photo_count, data.anime_count) == (7, 5)
-    summary = data.summary()
-    assert summary["photos"] == 7 and summary["anime"] == 5
-    assert summary["source"] == "Style Hayao of animegan, in AnimeGAN's layout."
-    assert str(tmp_path) not in str(summary)
-    element = next(iter(data.batches(2, seed=0)))
-    assert set(element) == {"photo", "target", "anime", "anime_gray", "smooth", "smooth_gray"}
-    for value in element.values():
-        assert value.shape == (2, 64, 64, 3) and value.dtype == tf.float32
-        assert float(tf.reduce_min(value)) >= -1.0 and float(tf.reduce_max(value)) <= 1.0
-
-
-def test_zip_with_the_layout_one_folder_deeper_gives_the_same_pictures(
-    layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    archive = tmp_path / "dataset.zip"
-    with zipfile.ZipFile(archive, "w") as file:
-        for path in sorted(layout.rglob("*.jpg"), reverse=True):
-            file.write(path, f"dataset/{path.relative_to(layout)}")
-        file.writestr("__MACOSX/dataset/Hayao/style/._000.jpg", b"resource fork")
-        file.writestr("dataset/Hayao/style/.DS_Store", b"")
-    zipped = open_data(CONFIG, Source(data=str(archive)), tmp_path / "cache")
-    folder = open_data(CONFIG, Source(data=str(layout)), tmp_path / "cache")
-    assert "skipped" not in capsys.readouterr().out
-    for store in ("_photos", "_anime"):
-        np.testing.assert_array_equal(getattr(zipped, store).flat, getattr(folder, store).flat)
-
-
-def test_two_folders_of_any_size_with_sub_folders(tmp_path: Path) -> None:
-    fill(tmp_path / "photos" / "2019", 2, width=300, height=90)
-    fill(tmp_path / "photos" / "2020", 1, first=1)
-    fill(tmp_path / "frames", 3, suffix="png")
-    source = Source.of(None, str(tmp_path / "photos"), str(tmp_path / "frames"))
-    data = open_data(CONFIG, source, tmp_path / "cache")
-    assert (data.photo_count, data.anime_count) == (3, 3)
-    assert sorted(photo.shape for photo in data.fixed_photos(9)) == [(72, 80, 3), (90, 300, 3), (90, 300, 3)]
-    assert data.summary()["source"] == "Own pictures: photos and frames."
-
-
-def test_generated_needs_no_files_and_is_the_same_everywhere(tmp_path: Path) -> None:
-    config = DataConfig(style="generated", resolution=0, size=64, augment="crop", holdout=2)
-    one = open_data(config, Source(), tmp_path / "one")
-    two = open_data(config, Source(), tmp_path / "two")
-    assert one.photo_count == one.anime_count == datasets.GENERATED_COUNT - 2
-    np.testing.assert_array_equal(one._anime.flat, two._anime.flat)
-    np.testing.assert_array_equal(one._photos.flat, two._photos.flat)
-    assert all(photo.shape == (96, 128, 3) for photo in one.held_out_photos())
-    assert "generated" in one.summary()["terms"]
-    assert np.any(one._anime.picture(0)[..., 3:] != one._anime.picture(0)[..., :3]), "nothing was smoothed"
-
-
-def test_photos_of_monet2photo(layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "MONET2PHOTO_URL", (layout / "train_photo" / "100.jpg").as_uri())
-    real = datasets._monet2photo
-
-    def mocked(*args: Any) -> Iterator[np.ndarray]:
-        with tfds.testing.mock_data(num_examples=4):  # only here: the anime set is prepared and read for real
-            return iter(list(real(*args)))
-
-    monkeypatch.setattr(datasets, "_monet2photo", mocked)
-    config = DataConfig(style="Hayao", photos="monet2photo", resolution=64, size=64, flatten=0.4)
-    data = open_data(config, Source(data=str(layout)), tmp_path / "cache")
-    assert (data.photo_count, data.anime_count) == (4, 5)
-    assert all(photo.shape == (64, 64, 3) for photo in data.fixed_photos(4))
-    assert "monet2photo" in data.summary()["source"] and "Flickr" in data.summary()["terms"]
-    frames_only = open_data(config, Source(anime=layout / "Hayao" / "style"), tmp_path / "cache")
-    assert frames_only.photo_count == 4
-
-
-@pytest.fixture
-def web(layout: Path, tmp_path: Path) -> Iterator[str]:
-    served = tmp_path / "web"
-    served.mkdir()
-    with zipfile.ZipFile(served / "dataset.zip", "w") as file:
-        for path in layout.rglob("*.jpg"):
-            file.write(path, f"dataset/{path.relative_to(layout)}")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
-    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def test_official_release_is_downloaded_once(web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "OFFICIAL_URL", f"{web}/dataset.zip")
-    data = open_data(CONFIG, Source(data="official"), tmp_path / "cache")
-    assert (data.photo_count, data.anime_count) == (7, 5)
-    assert "non-commercial" in data.summary()["terms"]
-    monkeypatch.setattr(datasets, "OFFICIAL_URL", "http://127.0.0.1:1/dataset.zip")
-    assert open_data(CONFIG, Source(data="official"), tmp_path / "cache").photo_count == 7
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/dataset.zip", "{web}/missing.zip"])
-def test_official_release_out_of_reach(url: str, web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "OFFICIAL_URL", url.format(web=web))
-    with pytest.raises(ValueError, match=r"cannot be reached .* download it elsewhere and pass --data dataset\.zip"):
-        open_data(CONFIG, Source(data="official"), tmp_path / "cache")
-
-
-def test_monet2photo_out_of_reach(layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "MONET2PHOTO_URL", "http://127.0.0.1:1/monet2photo.zip")
-    config = DataConfig(style="Hayao", photos="monet2photo", resolution=64, size=64)
-    with pytest.raises(ValueError, match=r"monet2photo.zip cannot be reached .* data.photos=folder"):
-        open_data(config, Source(data=str(layout)), tmp_path / "cache")
-
-
-# What may be wrong
-
-
-@pytest.mark.parametrize(
-    ("style", "message"),
-    [
-        ("Hayo", r"no folder Hayo/style in .*: found styles Hayao, Paprika; did you mean Hayao\?"),
-        ("zzz", r"found styles Hayao, Paprika; choose from Hayao, Paprika"),
-    ],
-)
-def test_unknown_style_names_those_found(style: str, message: str, layout: Path, tmp_path: Path) -> None:
-    fill(layout / "Paprika" / "style", 1)
-    with pytest.raises(ValueError, match=message):
-        open_data(DataConfig(style=style), Source(data=str(layout)), tmp_path / "cache")
-
-
-def test_folders_and_zips_that_are_not_in_the_layout(layout: Path, tmp_path: Path) -> None:
-    def assert_refused(data: Path, message: str) -> None:
-        with pytest.raises(ValueError, match=message):
-            open_data(CONFIG, Source(data=str(data)), tmp_path / "cache")
-
-    assert_refused(tmp_path / "nothing", "does not exist: pass --data a folder or zip")
-    (tmp_path / "text.zip").write_text("no zip")
-    assert_refused(tmp_path / "text.zip", "neither a folder nor a readable zip")
-    (tmp_path / "empty").mkdir()
-    assert_refused(tmp_path / "empty", "nor any other STYLE/style")
-    shutil.rmtree(layout / "train_photo")
-    assert_refused(layout, "no folder train_photo in .*, only Hayao")
-    (layout / "train_photo").mkdir()
-    assert_refused(layout, "no pictures in .*train_photo: the folder is empty")
-    (layout / "train_photo" / "notes.txt").write_text("no picture")
-    assert_refused(layout, "no picture in .* can be used: 1 unreadable: notes.txt")
-    assert len(prepared_sets(tmp_path / "cache")) == 1, "only the anime set may be taken as whole"
-
-
-def test_contradictions_on_the_command_line(layout: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="choose one"):
-        Source.of("data", "photos", None)
-    with pytest.raises(ValueError, match="--photos DIR needs --anime DIR"):
-        Source.of(None, "photos", None)
-    photos, anime = layout / "train_photo", layout / "Hayao" / "style"
-    monet = DataConfig(photos="monet2photo")
-    for config, source, message in [
-        (CONFIG, Source(), "no pictures given for style Hayao: pass --data DIR"),
-        (CONFIG, Source(anime=anime), "--anime DIR needs --photos DIR, or data.photos=monet2photo"),
-        (CONFIG, Source(photos=photos, anime=layout / "missing"), "--anime .*missing is not a folder"),
-        (CONFIG, Source(photos=layout, anime=anime), "hold each other"),
-        (CONFIG, Source(photos=anime, anime=anime), "hold each other"),
-        (monet, Source(photos=photos, anime=anime), "leave --photos out"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            open_data(config, source, tmp_path / "cache")
+# What the system refuses
 
 
 def test_a_cache_that_cannot_be_written(layout: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ValueError, match="choose another --cache"):
+    with pytest.raises(ValueError, match=r"cannot prepare pictures in .*file: Not a directory: choose another --cache"):
         open_data(CONFIG, Source(data=str(layout)), tmp_path / "file")
+
+
+@contextlib.contextmanager
+def limited(kind: int, value: int) -> Iterator[None]:
+    before = resource.getrlimit(kind)
+    resource.setrlimit(kind, (value, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, before)
+
+
+def assert_nothing_half(cache: Path, source: Source) -> None:
+    """Nothing is left behind, and preparing again works."""
+    assert not list(cache.rglob("*incomplete*")) and not list(cache.rglob("*.tfrecord*"))
+    assert open_data(CONFIG, source, cache).photo_count == 7
+
+
+def test_a_disk_that_takes_no_more(layout: Path, tmp_path: Path) -> None:
+    source, cache = Source(data=str(layout)), tmp_path / "cache"
+    with limited(resource.RLIMIT_FSIZE, 20_000):
+        with pytest.raises(ValueError, match=r"cannot prepare pictures in .*cache: File too large: allow larger files"):
+            open_data(CONFIG, source, cache)
+    assert_nothing_half(cache, source)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a disk")
+def test_a_full_disk(layout: Path, tmp_path: Path) -> None:
+    source, cache = Source(data=str(layout)), tmp_path / "cache"
+    cache.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20k", "none", cache], capture_output=True).returncode:
+        pytest.skip("not even root mounts a disk here")
+    try:
+        with pytest.raises(ValueError, match="cache: No space left on device: free some space there, or choose another"):
+            open_data(CONFIG, source, cache)
+        subprocess.run(["mount", "-o", "remount,size=9m", cache], check=True)
+        assert_nothing_half(cache, source)
+    finally:
+        subprocess.run(["umount", cache], check=True)
+
+
+def test_too_many_open_files(layout: Path, tmp_path: Path) -> None:
+    listing = sources.locate(CONFIG, Source(data=str(layout)), tmp_path).photos
+    assert listing is not None
+    with limited(resource.RLIMIT_NOFILE, 3):
+        with pytest.raises(ValueError, match=r"100.jpg: Too many open files: allow more open files, with ulimit -n 4096"):
+            listing.pictures["100.jpg"]()
+
+
+def test_a_picture_that_is_gone_when_its_turn_comes(layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, source, cache = datasets.locate, Source(data=str(layout)), tmp_path / "cache"
+
+    def then_deleted(*arguments: Any) -> Any:
+        found = real(*arguments)
+        (layout / "Hayao" / "style" / "003.jpg").rename(tmp_path / "003.jpg")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "locate", then_deleted)
+        with pytest.raises(
+            ValueError, match=r"^\S*003.jpg: No such file or directory: see that it is there and stays there"
+        ):
+            open_data(CONFIG, source, cache)
+    assert_nothing_half(cache, source)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_permissions(layout: Path, tmp_path: Path) -> None:
+    source, cache = Source(data=str(layout)), tmp_path / "cache"
+    for path, message in [
+        (layout / "train_photo" / "101.jpg", r"101.jpg: Permission denied: give yourself the permission, or take it out"),
+        (layout / "train_photo", r"train_photo: Permission denied: give yourself the permission"),
+    ]:
+        mode = path.stat().st_mode
+        path.chmod(0)
+        with pytest.raises(ValueError, match=message):
+            open_data(CONFIG, source, cache)
+        path.chmod(mode)
+    assert open_data(CONFIG, source, cache).photo_count == 7
+
+
+def truncate(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("spoil", [truncate, Path.unlink, lambda file: file.write_bytes(b"")], ids=["cut", "gone", "empty"])
+@pytest.mark.parametrize("name", ["*.tfrecord*", "dataset_info.json"])
+def test_a_prepared_set_that_was_spoilt(spoil: Callable[[Path], None], name: str, layout: Path, tmp_path: Path) -> None:
+    source, cache = Source(data=str(layout)), tmp_path / "cache"
+    open_data(CONFIG, source, cache)
+    folder = prepared_sets(cache)[0]
+    spoil(next(folder.glob(name)))
+    with pytest.raises(ValueError, match=f"^{folder.parent}.*delete that folder, and it is made again") as caught:
+        open_data(CONFIG, source, cache)
+    assert "{{" not in str(caught.value)
+    shutil.rmtree(folder)
+    assert open_data(CONFIG, source, cache).anime_count == 5
+
+
+def test_killed_while_preparing(layout: Path, tmp_path: Path) -> None:
+    source, cache = Source(data=str(layout)), tmp_path / "cache"
+    code = f"""
+import os, signal
+from pathlib import Path
+from train import datasets, sources
+from train.settings import DataConfig
+datasets.smooth_edges = lambda image: os.kill(os.getpid(), signal.SIGKILL)
+datasets.open_data(DataConfig(resolution=0, size=64), sources.Source(data={str(layout)!r}), Path({str(cache)!r}))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == -signal.SIGKILL
+    assert list(cache.rglob("*incomplete*")) and not prepared_sets(cache)
+    assert open_data(CONFIG, source, cache).anime_count == 5
 
 
 # Which pictures are taken
@@ -244,13 +175,12 @@ def test_every_reason_to_skip_is_counted_and_named(
     layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, picture = layout / "Hayao" / "style", drawing(7)
-    monkeypatch.setattr(datasets, "MAXIMUM_BYTES", 50_000)
+    monkeypatch.setattr(sources, "MAXIMUM_BYTES", 50_000)
     for index, mode in enumerate(["L", "LA", "1", "I"]):
         picture.convert("L").convert(mode).save(folder / f"gray-{index}.png")
     Image.fromarray(np.asarray(picture, np.uint16)[..., 0] * 256).save(folder / "gray-4.png")
     picture.convert("L").convert("RGB").save(folder / "gray-5.jpg")
     picture.convert("L").convert("P").save(folder / "gray-6.gif")
-    picture.convert("CMYK").save(folder / "print.jpg")
     drawing(1, width=200, height=63).save(folder / "tiny.png")
     content = io.BytesIO()
     picture.save(content, "JPEG")
@@ -264,15 +194,122 @@ def test_every_reason_to_skip_is_counted_and_named(
     source, cache = Source(data=str(layout)), tmp_path / "cache"
     assert open_data(CONFIG, source, cache).anime_count == 5
     assert capsys.readouterr().out.splitlines() == [
-        "skipped anime: 1 CMYK: print.jpg",
+        "skipped anime: 1 cut off: cut.jpg",
         "skipped anime: 7 gray: gray-0.png, gray-1.png, gray-2.png, gray-3.png, gray-4.png, ...",
         "skipped anime: 1 larger than 0 MB: heavy.bin",
         "skipped anime: 2 more than 80 megapixels: bomb.png, large.png",
+        "skipped anime: 2 not a picture in a known format: readme.txt, video.mp4",
         "skipped anime: 1 smaller than 64 pixels: tiny.png",
-        "skipped anime: 3 unreadable: cut.jpg, readme.txt, video.mp4",
     ]
     assert open_data(CONFIG, source, cache).anime_count == 5
     assert not capsys.readouterr().out, "said once, when the set is made"
+
+
+def prepared_alone(content: bytes, resolution: int = 0, cut_bars: bool = False) -> datasets._Prepared | str:
+    config = datasets.PictureConfig(
+        name="one", kind="photo", resolution=resolution, target="", cut_bars=cut_bars, listing=sources.Listing("", {}, [])
+    )
+    return datasets._prepare(config, lambda: content)
+
+
+def encoded(picture: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    content = io.BytesIO()
+    picture.save(content, kind, **options)
+    return content.getvalue()
+
+
+def pixels_of(result: datasets._Prepared | str) -> np.ndarray:
+    assert not isinstance(result, str), result
+    return np.asarray(Image.open(io.BytesIO(result.example["photo"])))
+
+
+def odd_exif() -> bytes:
+    """Orientation 6 and an exposure bias of -1/0, which is read as no number and cannot be written again."""
+    entries = struct.pack("<HHLLHHLL", 0x0112, 3, 1, 6, 0x9204, 10, 1, 38)
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4) + struct.pack("<ll", -1, 0)
+
+
+def test_good_photos_of_odd_programs_are_taken() -> None:
+    photo = drawing(3)
+    plain = np.asarray(Image.open(io.BytesIO(encoded(photo))))
+    np.testing.assert_array_equal(pixels_of(prepared_alone(encoded(photo, exif=odd_exif()))), np.rot90(plain, -1))
+    for lost in (1, 2):
+        np.testing.assert_array_equal(pixels_of(prepared_alone(encoded(photo)[:-lost])), plain)
+    np.testing.assert_array_equal(
+        pixels_of(prepared_alone(encoded(photo, "MPO", save_all=True, append_images=[drawing(4)]))), plain
+    )
+    deep = np.asarray(photo, np.uint16) * 257
+    for suffix in (".png", ".tiff"):
+        content = cv2.imencode(suffix, deep[..., ::-1])[1].tobytes()
+        assert np.abs(pixels_of(prepared_alone(content)).astype(int) - np.asarray(photo)).max() <= 1
+    palette = photo.quantize(32)
+    clear = np.asarray(palette.convert("RGB")).copy()
+    clear[np.asarray(palette) == 5] = 255
+    np.testing.assert_array_equal(pixels_of(prepared_alone(encoded(palette, "PNG", transparency=5))), clear)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()  # none for CMYK, so that it cannot be used
+    for options in ({}, {"icc_profile": profile}):
+        printed = pixels_of(prepared_alone(encoded(photo.convert("CMYK"), quality=95, **options)))
+        assert np.abs(printed.astype(int) - np.asarray(photo)).mean() < 5
+
+
+def test_causes_are_the_true_ones() -> None:
+    photo = drawing(3)
+    many = encoded(photo, progressive=True)
+    last = many.rindex(b"\xff\xda")
+    for content, reason in [
+        (many[:-2] + many[last:-2] * 200 + many[-2:], "JPEG of more than 100 scans"),
+        (encoded(photo)[:-20], "cut off"),
+        (encoded(photo, "PNG")[:-200], "cut off"),
+        (encoded(photo, "WEBP")[:-200], datasets.UNDECODABLE),
+        (encoded(photo, "AVIF")[:-200], datasets.UNDECODABLE),
+        (b"", "empty"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer, to be replaced by git lfs pull"),
+        (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC, to be saved as JPEG first"),
+        (b"<html>", "not a picture in a known format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "not a picture in a known format"),
+    ]:
+        assert prepared_alone(content) == reason
+
+
+def test_large_jpegs_are_decoded_at_a_fraction() -> None:
+    large = Image.fromarray(np.asarray(drawing(3, 512, 512))).resize((9600, 9000), Image.Resampling.BICUBIC)
+    pixels = pixels_of(prepared_alone(encoded(large, quality=90), resolution=256))  # more pixels than are decoded
+    expected = np.asarray(datasets._fit(large, 256))
+    assert pixels.shape == (256, 256, 3) and np.abs(pixels.astype(int) - expected).mean() < 2
+
+
+def test_black_bars_are_told_and_cut_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames, photos = tmp_path / "frames", fill(tmp_path / "photos", 2)
+    frames.mkdir()
+    for index, (width, height) in enumerate([(0, 20), (30, 0), (30, 20), (0, 0)]):
+        canvas = Image.new("RGB", (120 + 2 * width, 90 + 2 * height), (4, 4, 4))
+        canvas.paste(drawing(index, 120, 90), (width, height))
+        canvas.save(frames / f"{index}.jpg", quality=90)
+    night = np.asarray(drawing(7, 120, 90)).copy()
+    night[:30] = 0  # a dark sky alone is no bar
+    Image.fromarray(night).save(frames / "night.png")
+    source, cache = Source(photos=photos, anime=frames), tmp_path / "cache"
+    assert open_data(CONFIG, source, cache).anime_count == 5
+    told = "3 pictures would be learnt: cut them off with --set data.cut_bars=true (0.jpg, 1.jpg, 2.jpg)"
+    assert capsys.readouterr().out == f"anime: black bars at the edges of {told}\n"
+    cut = open_data(replace(CONFIG, cut_bars=True), source, cache)
+    assert "black bars at the edges of 3 pictures were cut off" in capsys.readouterr().out
+    for index in range(cut.anime_count):
+        picture = cut._anime.picture(index)[..., :3]
+        assert picture.shape[0] in range(84, 91) and picture.shape[1] in range(114, 121)
+
+
+def test_pictures_of_the_same_bytes_count_once(layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(layout / "train_photo" / "101.jpg", layout / "train_photo" / "copy.jpg")
+    assert open_data(CONFIG, Source(data=str(layout)), tmp_path / "cache").photo_count == 7
+    assert capsys.readouterr().out == "skipped photo: 1 the same as another: copy.jpg\n"
+
+
+def test_a_name_that_is_no_text(layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(layout / "train_photo" / "101.jpg", os.fsencode(layout) + b"/train_photo/\xff.jpg")
+    (layout / "train_photo" / os.fsdecode(b"\xfe.txt")).write_text("no picture")
+    assert open_data(CONFIG, Source(data=str(layout)), tmp_path / "cache").photo_count == 7
+    capsys.readouterr().out.encode("utf-8")
 
 
 def test_modes_orientation_and_animation(tmp_path: Path) -> None:
@@ -329,26 +366,31 @@ def test_the_centre_is_kept_and_shrinking_does_not_alias() -> None:
 
 
 def test_a_jpeg_of_the_right_size_is_kept_byte_by_byte(tmp_path: Path) -> None:
+    def prepared(file: Path, resolution: int) -> bytes:
+        result = prepared_alone(file.read_bytes(), resolution)
+        assert not isinstance(result, str) and list(result.example) == ["photo"]
+        return result.example["photo"]
+
     file = fill(tmp_path / "photos", 1, width=64, height=64) / "000.jpg"
-    example = datasets._prepare("photo", 64, 0.0, file.read_bytes)
-    assert example == {"photo": file.read_bytes()}
-    resized = datasets._prepare("photo", 0, 0.0, (fill(tmp_path / "large", 1, width=600, height=550) / "000.jpg").read_bytes)
-    assert isinstance(resized, dict) and Image.open(io.BytesIO(resized["photo"])).format == "PNG"
+    assert prepared(file, 64) == file.read_bytes()
+    resized = prepared(fill(tmp_path / "large", 1, width=600, height=550) / "000.jpg", 0)
+    assert Image.open(io.BytesIO(resized)).format == "PNG"
 
 
 def test_the_versions_of_a_picture_come_from_one_decode(layout: Path, tmp_path: Path) -> None:
-    config = DataConfig(style="Hayao", resolution=0, size=64, flatten=0.4)
+    config = DataConfig(style="Hayao", resolution=0, size=64, target="flat | light")
     data = open_data(config, Source(data=str(layout)), tmp_path / "cache")
-    flat = functools.partial(flatten, strength=0.4)
-    for store, folder, version in (
-        (data._anime, layout / "Hayao" / "style", smooth_edges),
-        (data._photos, layout / "train_photo", flat),
+    painted, unpainted = (functools.partial(paint, target="flat | light") for paint in (targets.paint, targets.unpaint))
+    for store, folder, versions in (
+        (data._anime, layout / "Hayao" / "style", [smooth_edges, unpainted]),
+        (data._photos, layout / "train_photo", [painted]),
     ):
         stored = [store.picture(index) for index in range(len(store.sizes))]
         for path in folder.iterdir():
             original = np.asarray(Image.open(path))
-            both = np.dstack([original, version(original)])
-            assert np.any(both[..., :3] != both[..., 3:]) and any(np.array_equal(both, picture) for picture in stored)
+            made = [version(original) for version in versions]
+            assert all(np.any(original != version) for version in made)
+            assert any(np.array_equal(np.dstack([original, *made]), picture) for picture in stored)
 
 
 # Prepared once
@@ -401,8 +443,8 @@ def test_an_interrupted_build_is_not_taken_as_whole(layout: Path, tmp_path: Path
     whole = open_data(CONFIG, source, cache)
     assert whole.anime_count == 5
     for folder in prepared_sets(cache):  # what a kill leaves behind
-        folder.rename(folder.with_name("incomplete.ABCDEF_2.0.0"))
-        next(folder.with_name("incomplete.ABCDEF_2.0.0").glob("*.tfrecord*")).write_bytes(b"half")
+        folder.rename(folder.with_name("incomplete.ABCDEF_3.0.0"))
+        next(folder.with_name("incomplete.ABCDEF_3.0.0").glob("*.tfrecord*")).write_bytes(b"half")
     np.testing.assert_array_equal(open_data(CONFIG, source, cache)._anime.flat, whole._anime.flat)
 
 

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from benchmarks.load import free_port
-from train.datasets import Source, open_data
+from train.datasets import open_data
 from train.engine import open_strategy
 from train.experiments import get_experiment
 from train.run import main, parser
+from train.sources import Source
 from train.workers import await_workers
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +45,8 @@ main(parser().parse_args())
 ODD_STEPS = """
 import json
 import numpy as np
-from train.datasets import Source, open_data
+from train.datasets import open_data
+from train.sources import Source
 from train.engine import Engine, open_strategy, state, variables_of
 from train.experiments import get_experiment
 from train.recipes.animegan import Recipe

@@ -19,9 +19,10 @@ from test_checkpoint import tiny_record
 
 from hub_export import pixels
 from hub_export.card import model_card
-from hub_export.checkpoint import Record, load_generator, read_history, read_record, verify_files, write_record
+from hub_export.checkpoint import load_generator, read_history, verify_files, write_record
+from hub_export.record import Record, read_record
+from train.efficientnet import efficientnet_lite0, read_torch
 from train.evaluate import _data_config, _insert, _kinship, compared_with, main, parser, read_pairs, recommended
-from train.lite0 import efficientnet_lite0, read_torch
 from train.measure import (
     STYLES,
     Distance,

@@ -1,7 +1,8 @@
 """The three generators: sizes, shapes, bilinear resizing, stock layers only."""
 
 import inspect
-from typing import Any
+import json
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 import tensorflow as tf
 
 from hub_export import pixels
-from hub_export.architecture import Architecture, Colours, GeneratorConfig
-from hub_export.generator import _upsample, build_generator, dtype_policy
+from hub_export.architecture import KINDS as ARCHITECTURES
+from hub_export.architecture import Colours, GeneratorConfig
+from hub_export.checkpoint import STOCK_CLASSES
+from hub_export.generator import BODIES, _upsample, build_generator, dtype_policy
+from hub_export.weights import VARIABLE_NAMES
 
-KINDS: list[tuple[Architecture, Colours]] = [("v1", "drawn"), ("v2", "kept"), ("lite", "drawn"), ("lite", "kept")]
+KINDS: list[tuple[str, Colours]] = [("v1", "drawn"), ("v2", "kept"), ("lite", "drawn"), ("lite", "kept")]
 
 
 @pytest.fixture(scope="module", params=KINDS, ids="-".join)
@@ -23,7 +27,7 @@ def tiny(request: pytest.FixtureRequest) -> tuple[keras.Model, GeneratorConfig]:
 
 
 @pytest.mark.parametrize(("architecture", "parameters"), [("v1", 3_956_096), ("v2", 2_143_552)])
-def test_parameters_as_published(architecture: Architecture, parameters: int) -> None:
+def test_parameters_as_published(architecture: str, parameters: int) -> None:
     assert build_generator(GeneratorConfig(architecture)).count_params() == parameters
 
 
@@ -49,6 +53,28 @@ def test_one_trace_draws_every_size_and_batch(tiny: tuple[keras.Model, Generator
         batch = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
         np.testing.assert_allclose(draw(batch), generator(batch), atol=1e-4)
     assert draw.experimental_get_tracing_count() == 1
+
+
+def test_there_is_one_table_beside_the_other() -> None:
+    assert BODIES.keys() == ARCHITECTURES.keys()
+
+
+@pytest.mark.parametrize("colours", get_args(Colours))
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_stock_keras_is_told_to_load_is_all_allowed(architecture: str, colours: Colours) -> None:
+    """Whoever adds a generator sees here which classes `STOCK_CLASSES` and `VARIABLE_NAMES` lack."""
+    generator = build_generator(GeneratorConfig(architecture, channels=2, colours=colours))
+    named: set[str] = set()
+    pending = [json.loads(generator.to_json())]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            named |= {item["class_name"]} if "class_name" in item else set()
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+    assert named <= STOCK_CLASSES
+    assert {type(layer).__name__ for layer in generator.layers if layer.weights} <= VARIABLE_NAMES.keys()
 
 
 def test_built_of_stock_keras_only(tiny: tuple[keras.Model, GeneratorConfig]) -> None:

@@ -18,7 +18,9 @@ import pytest
 import tensorflow as tf
 
 from hub_export import checkpoint
-from hub_export.store import FolderStore
+from hub_export.files import write_aside
+from hub_export.folder import FolderStore
+from hub_export.record import Record, read_record
 from train import loop
 from train.batches import TrainingData
 from train.engine import state, variables_of
@@ -28,6 +30,10 @@ from train.run_folder import RunFolder, superseded, writing
 from train.settings import Experiment, override, to_dict
 
 Starter = Callable[..., Run]
+pytestmark = [  # eager steps need no tracing; the data's graph stays one
+    pytest.mark.usefixtures("eager"),
+    pytest.mark.filterwarnings("ignore:Even though the .tf.config"),
+]
 
 
 def pictures(experiment: Experiment, seed: int = 0) -> TrainingData:
@@ -109,7 +115,7 @@ def test_saving_takes_a_snapshot_and_does_not_hold_the_loop(start: Starter, monk
 def test_a_full_disk_is_waited_for(
     start: Starter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, write, left = start("schedule.length=12 steps"), checkpoint.write_aside, [3]
+    run, write, left = start("schedule.length=12 steps"), write_aside, [3]
 
     def full(path: Path, content: bytes) -> None:
         if left[0]:
@@ -276,16 +282,16 @@ def test_shares_of_the_loss(start: Starter) -> None:
     assert parts["adversarial"] == pytest.approx(300 * adversarial["adversarial"] / adversarial["generator"], rel=1e-3)
     assert run.shares()["generator"] == pytest.approx(parts)
     assert sum(run.shares()["discriminator"].values()) == pytest.approx(1, abs=1e-4)
-    record = checkpoint.read_record(run.folder.path / "epoch-002")
+    record = read_record(run.folder.path / "epoch-002")
     assert record.data["shares"] == run.shares() and record.data["losses"]["content"] == run.recipe.terms["content"]
 
 
 def test_keep_spares_the_newest_the_warm_ups_last_and_the_best(start: Starter) -> None:
     run = start(keep=1)
     at(run, 10)
-    record = checkpoint.read_record(run.folder.path / "epoch-001")
+    record = read_record(run.folder.path / "epoch-001")
 
-    def of(epoch: int, phase: str, **metrics: float) -> checkpoint.Record:
+    def of(epoch: int, phase: str, **metrics: float) -> Record:
         return dataclasses.replace(record, checkpoint=f"epoch-{epoch:03d}", step=10 * epoch, phase=phase, metrics=metrics)
 
     records = [of(1, "warm-up", style=0.0), of(2, "warm-up"), *(of(epoch, "adversarial") for epoch in (3, 5, 6))]

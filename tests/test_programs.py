@@ -19,7 +19,7 @@ from PIL import Image
 from test_stylize import tiny_checkpoint
 
 from benchmarks.load import measure
-from hub_export.checkpoint import read_record
+from hub_export.record import read_record
 
 
 def test_what_programs_may_call(server: Server, runs: Path) -> None:

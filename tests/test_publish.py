@@ -17,13 +17,21 @@ from hub_server import HubServer
 from huggingface_hub import ModelCard
 from test_checkpoint import save_tiny
 
+from hub_export import hub as connection
 from hub_export.architecture import GeneratorConfig
 from hub_export.card import TAG, model_card
-from hub_export.checkpoint import CARD, RECORD, SIZE_LIMITS, WEIGHTS, CheckpointError, parse_record, read_record, write_aside
+from hub_export.files import write_aside
 from hub_export.generator import build_generator
 from hub_export.publish import Publisher, PublishError, main, publish
+from hub_export.record import CARD, RECORD, SIZE_LIMITS, WEIGHTS, CheckpointError, parse_record, read_record
 
 REPO = "you/animegan-tiny"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits minutes here."""
+    monkeypatch.setattr(connection, "WAITS", (0.01, 0.02, 0.04))
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +255,10 @@ def refuse(hub: HubServer, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
         monkeypatch.setenv("HF_TOKEN", "")
     elif how == "wrong token":
         monkeypatch.setenv("HF_TOKEN", "hf_wrong_secret_9876543210")
+    elif how == "odd token":
+        monkeypatch.setenv("HF_TOKEN", "hf_wrong_pässword")
+    elif how == "proxy":
+        hub.fail("POST /api/repos/create", status=403, body=b"<!DOCTYPE html><title>ERROR: Access Denied</title>")
     elif how == "away":
         hub.stop()
     elif how == "echo":
@@ -259,8 +271,13 @@ def refuse(hub: HubServer, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     ("how", "words"),
     [
         ("no token", "is missing or private; set HF_TOKEN"),
-        ("wrong token", "is missing or private; set HF_TOKEN"),
-        ("403", "may not be changed or read with this HF_TOKEN"),
+        ("wrong token", "cannot be asked: the Hub does not accept this HF_TOKEN; make a new one"),
+        ("odd token", "was not asked: HF_TOKEN holds a character that no token has"),
+        ("403", "may not be changed or read with this HF_TOKEN: it needs the right to"),
+        (
+            "proxy",
+            "cannot be asked now: a proxy, a sign-in page or a wrong HF_ENDPOINT answers in place of the Hub (error 403)",
+        ),
         ("500", "the Hub answers with error 500"),
         ("429", "too many requests"),
         ("away", "the Hub cannot be reached"),
@@ -292,6 +309,57 @@ def test_the_command_publishes_and_says_so_without_the_token(hub: HubServer, run
     content = b"".join(content for files in hub.repo(REPO).commits.values() for content in files.values())
     assert hub.token.encode() not in content
     check_published(hub, run, "epoch-002")
+
+
+# --- a Hub that is busy or not well -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Retry-After": "1"}, {"RateLimit": '"api";r=0;t=1', "RateLimit-Policy": '"fixed window";"api";q=9;w=300'}]
+)
+@pytest.mark.parametrize("pattern", ["POST .*/commit/.*", "POST .*/tag/.*", "GET .*/refs", "POST .*/preupload/.*"])
+def test_too_many_requests_are_waited_for_as_long_as_the_hub_asks(
+    hub: HubServer, run: Path, caplog: pytest.LogCaptureFixture, pattern: str, headers: dict[str, str]
+) -> None:
+    said: list[str] = []
+    hub.fail(pattern, status=429, headers=headers, times=1)
+    started = time.monotonic()
+    publish(run, REPO, log=said.append)
+    assert time.monotonic() - started > 1
+    told = f"{REPO} cannot be asked now: the Hub says there were too many requests; trying again in 1 s" in said
+    assert told or "Rate limited. Waiting 2.0s" in caplog.text, "the client itself waits for some"
+    check_published(hub, run, "epoch-010")
+    assert len(hub.repo(REPO).titles) == 1 + 3, "nothing was committed twice"
+
+
+@pytest.mark.parametrize(("every", "status", "done"), [(2, 500, True), (3, 502, True), (3, 503, False), (4, 504, False)])
+def test_scattered_errors_do_not_stop_the_publishing_of_many(
+    hub: HubServer, run: Path, every: int, status: int, done: bool
+) -> None:
+    said: list[str] = []
+    hub.fail("POST .*/(commit|tag)/.*|GET .*/refs", status=status, every=every, done=done)
+    published = publish(run, REPO, log=said.append)
+    assert published.new == ["epoch-001", "epoch-002", "epoch-010"] and published.recommended == "epoch-010"
+    check_published(hub, run, "epoch-010")
+    assert len(hub.repo(REPO).titles) == 1 + 3, "nothing was committed twice"
+    assert sum("the Hub answers with error 50" in line and "trying again in" in line for line in said) >= 2, said
+
+
+@pytest.mark.parametrize(
+    ("pattern", "headers"),
+    [
+        ("POST .*/commit/.*", {}),
+        ("POST .*/commit/.*", {"Retry-After": "86400"}),
+        ("POST .*/info/lfs/objects/batch", {"Retry-After": "86400"}),
+    ],
+)
+def test_waiting_has_an_end(hub: HubServer, run: Path, headers: dict[str, str], pattern: str) -> None:
+    said: list[str] = []
+    hub.fail(pattern, status=429, headers=headers)
+    started = time.monotonic()
+    with pytest.raises(PublishError, match=f"{REPO} cannot be asked now: the Hub says there were too many requests"):
+        publish(run, REPO, log=said.append)
+    assert time.monotonic() - started < 10 and len(said) == (0 if headers else 3)
 
 
 # --- while training ---------------------------------------------------------------------------------------------------
@@ -335,7 +403,7 @@ def test_an_outage_does_not_stop_training_and_is_made_up_for(hub: HubServer, ori
 
 def test_the_last_failure_is_made_up_for_at_the_end(hub: HubServer, run: Path) -> None:
     said: list[str] = []
-    hub.fail("POST .*/commit/.*", status=500, times=1)
+    hub.fail("POST .*/commit/.*", status=400, times=1)
     publisher = Publisher(REPO, log=said.append)
     publisher(run / "epoch-010")
     until(lambda: any("not published" in line for line in said))

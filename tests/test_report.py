@@ -16,8 +16,9 @@ from animegan_app.curves import Curves
 from benchmarks import report
 from benchmarks.report import BEGIN, END, command, generator_course, generator_plot, insert, look, loss_plot, main, parser
 from hub_export.architecture import GeneratorConfig
-from hub_export.checkpoint import HISTORY, RECORD, read_record, save_checkpoint, write_record
+from hub_export.checkpoint import save_checkpoint, write_record
 from hub_export.generator import build_generator
+from hub_export.record import HISTORY, RECORD, read_record
 from train.experiments import EXPERIMENTS, changes
 from train.run import configure
 from train.run import parser as train_parser

@@ -14,8 +14,9 @@ import pytest
 from hub_server import HubServer
 from PIL import Image
 
-from hub_export.checkpoint import load_generator, read_record
-from hub_export.store import FolderStore
+from hub_export.checkpoint import load_generator
+from hub_export.folder import FolderStore
+from hub_export.record import read_record
 from train import use_onednn
 from train.run import main, parser
 

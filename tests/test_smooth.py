@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from train.smooth import flatten, smooth_edges
+from train.smooth import smooth_edges
 
 
 def loop(image: np.ndarray) -> np.ndarray:
@@ -68,20 +68,3 @@ def test_far_from_edges_nothing_changes_and_the_input_is_kept() -> None:
 def test_refuses_other_arrays(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"expected uint8 \(H, W, 3\)"):
         smooth_edges(image)
-
-
-def test_flatten_evens_out_texture_and_keeps_edges() -> None:
-    image = np.full((96, 96, 3), (40, 60, 50), np.uint8)
-    image[:, 48:] = (220, 200, 190)
-    textured = np.clip(image + np.random.default_rng(0).normal(0, 8, image.shape), 0, 255).astype(np.uint8)
-    flat = flatten(textured, 0.4)
-    assert flat.dtype == np.uint8 and flat.shape == image.shape
-    assert np.std(flat[:, 8:40].astype(int) - image[:, 8:40]) < np.std(textured[:, 8:40].astype(int) - image[:, 8:40]) / 3
-    assert np.all(flat[:, 52].astype(int) - flat[:, 44] > 100)
-    np.testing.assert_array_equal(flatten(textured[..., ::-1].copy(), 0.4), flat[..., ::-1])
-
-
-@pytest.mark.parametrize("strength", [0.0, -0.1, 1.1])
-def test_flatten_refuses_strengths_out_of_range(strength: float) -> None:
-    with pytest.raises(ValueError, match="strength must be in"):
-        flatten(drawing(64, 64), strength)

@@ -182,12 +182,23 @@ def test_the_hub_is_asked_after_the_page_is_up_and_a_choice_stays(
             facts(page, f"{REPO} epoch-001")
 
 
-def test_visitors_of_a_space_cannot_spend_its_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    hub = HubStore([], tmp_path)
-    assert sources.may_add(hub)
+def test_visitors_of_a_space_add_what_its_owner_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hub = HubStore([], tmp_path, list_seconds=1)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert sources.addable() is None
     monkeypatch.setenv("SPACE_ID", "you/animegan-space")
-    assert sources.may_add(hub)
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    assert not sources.may_add(hub)
+    assert not sources.may_add(hub), "not even without a token"
     with pytest.raises(ValueError, match="Nothing can be added here"):
         sources.add(hub, "you/animegan-hayao", None)
+    monkeypatch.setenv(sources.SETTING, "you, them/animegan-hayao")
+    assert sources.may_add(hub)
+    for name in ("them", "them/animegan-paprika", "you-too"):
+        with pytest.raises(ValueError, match=f"{name} may not be added here, only: you, them/animegan-hayao"):
+            sources.add(hub, name, None)
+    for name in ("you", "you/animegan-hayao", "them/animegan-hayao"):
+        with pytest.raises(ValueError, match="cannot be reached"):  # asked, in vain
+            sources.add(hub, name, None)
+    monkeypatch.setenv(sources.SETTING, "*")
+    assert sources.addable() is None
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert not sources.may_add(hub), "they would spend its token"

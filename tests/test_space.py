@@ -13,8 +13,8 @@ from hub_server import HubServer
 from test_checkpoint import save_tiny
 
 from animegan_app.catalog import RECOMMENDED
-from hub_export.checkpoint import SIZE_LIMITS, CheckpointError
 from hub_export.publish import PublishError, publish
+from hub_export.record import CARD, SIZE_LIMITS, CheckpointError, read_record
 from hub_export.space import main, push_space, space_files, write_space
 from hub_export.store import SOURCES_FILE
 
@@ -46,7 +46,7 @@ def test_front_matter_and_requirements_match_what_is_installed_here() -> None:
     files = space_files()
     front = front_matter(files["README.md"])
     assert front["sdk"] == "gradio" and front["sdk_version"] == metadata.version("gradio")
-    assert front["python_version"] == "3.11" and front["app_file"] == "app.py" and front["license"] == "apache-2.0"
+    assert front["python_version"] == "3.11" and front["app_file"] == "app.py"
     assert {"title", "emoji", "colorFrom", "colorTo", "suggested_hardware"} <= set(front)
     assert len(str(front["short_description"])) <= 60
     lines = [line for line in files["requirements.txt"].decode().splitlines() if not line.startswith("#")]
@@ -99,6 +99,23 @@ def test_named_checkpoints_are_pinned_and_the_first_is_preloaded(hub: HubServer,
         space_files([f"hub:{REPO}@epoch-009"])
     with pytest.raises(ValueError, match="names no checkpoint on the Hub"):
         space_files(["epoch-009"])
+
+
+def test_the_licence_is_what_the_checkpoints_cards_say(hub: HubServer, tmp_path: Path) -> None:
+    data = {"photos": 1, "anime": 1, "source": "Mine.", "terms": "For\nmy friends alone."}
+    save_tiny(tmp_path / "tiny" / "epoch-001", data=data)
+    publish(tmp_path / "tiny", REPO, log=quiet)
+    readme = space_files([f"hub:{REPO}"])["README.md"].decode()
+    front = front_matter(readme.encode())
+    cards = list((ROOT / "animegan_app" / "checkpoints").glob("*/*/README.md"))
+    for card in [*(path.read_bytes() for path in cards), hub.repo(REPO).commits[hub.repo(REPO).branches["main"]][CARD]]:
+        theirs = front_matter(card)
+        assert {key: theirs[key] for key in ("license", "license_name")} == {
+            key: front[key] for key in ("license", "license_name")
+        }
+    assert "- `tiny`: For my friends alone.\n" in readme and "Apache License 2.0" in readme
+    for path in cards:
+        assert " ".join(read_record(path.parent).data["terms"].split()) in readme
 
 
 def test_a_dry_run_sends_nothing_and_overwrites_nothing(hub: HubServer, tmp_path: Path) -> None:

@@ -19,21 +19,12 @@ from test_checkpoint import edit_json, layer, reseal, save_tiny
 from hub_export import hub as connection
 from hub_export import store as stores
 from hub_export.card import TAG
-from hub_export.checkpoint import (
-    CARD,
-    CONFIG,
-    HISTORY,
-    RECORD,
-    SAMPLES,
-    SIZE_LIMITS,
-    WEIGHTS,
-    CheckpointError,
-    load_generator,
-    read_record,
-)
+from hub_export.checkpoint import load_generator
+from hub_export.folder import FolderStore
 from hub_export.hub import Reference, parse_reference
 from hub_export.publish import publish
-from hub_export.store import SETTING, FolderStore, HubStore, hub_sources, parse_source, resolve
+from hub_export.record import CARD, CONFIG, HISTORY, RECORD, SAMPLES, SIZE_LIMITS, WEIGHTS, CheckpointError, read_record
+from hub_export.store import SETTING, HubStore, hub_sources, parse_source, resolve
 
 REPO = "you/animegan-tiny"
 OTHER_CARD = b"---\ntags:\n- cats\n---\n"
@@ -172,11 +163,21 @@ def test_private_gated_and_missing(published: HubServer, run: Path, tmp_path: Pa
     store = HubStore([REPO, "them/nothing", "them/gated"], tmp_path / "cache")
     store.refresh()
     assert store.experiments() == [] and len(store.problems()) == 3
-    for name in (REPO, "them/nothing", "them/gated"):
+    for name in (REPO, "them/nothing"):
         assert any(line.startswith(name) and "is missing or private; set HF_TOKEN" in line for line in store.problems())
+    gated = "them/gated@epoch-001 is gated: accept its terms on its page"
+    assert f"{gated}, and set HF_TOKEN of the account that did" in store.problems()
     with pytest.raises(CheckpointError, match=r"them/nothing has no checkpoint .*is missing or private; set HF_TOKEN"):
         resolve("hub:them/nothing@epoch-001", tmp_path / "cache")
     monkeypatch.setenv("HF_TOKEN", published.token)
+    published.repo("them/gated").granted = False
+    store.refresh()
+    assert store.experiments() == [REPO], "private, and ours"
+    assert sorted(store.problems()) == [
+        f"{gated} with the account of this HF_TOKEN",
+        "them/nothing is missing, or private and not for the account of this HF_TOKEN; showing what is cached",
+    ]
+    published.repo("them/gated").granted = True
     store.refresh()
     assert store.experiments() == ["them/gated", REPO]
 
@@ -416,7 +417,7 @@ def test_a_record_that_is_no_record(published: HubServer, store: HubStore, bad: 
     store.refresh()
     assert len(store.problems()) == 5 and len(store.checkpoints(REPO)) == 3
     assert sorted(line.split(":")[0] for line in store.problems()) == [f"{REPO}@epoch-{20 + n:03}" for n in range(5)]
-    assert any("checkpoint.json has 2097154 bytes, a checkpoint's may have 1048576" in line for line in store.problems())
+    assert any("checkpoint.json has 2097154 bytes, a checkpoint's may have 131072" in line for line in store.problems())
 
 
 def test_a_tag_without_a_checkpoint(published: HubServer, store: HubStore) -> None:
@@ -506,7 +507,7 @@ ready = time.monotonic() - started
 store.refresh()
 asked = time.monotonic() - started - ready
 import numpy as np
-from hub_export.checkpoint import load_generator, PROBE_INPUT
+from hub_export.checkpoint import PROBE_INPUT, load_generator
 drawn = {}
 for name in store.experiments():
     for record in store.checkpoints(name):

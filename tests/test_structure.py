@@ -1,6 +1,7 @@
 """The import rule: who may import whom, and what the first page never loads."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -41,9 +42,20 @@ def test_only_the_page_imports_gradio() -> None:
     assert users == {"ui"}
 
 
+def test_no_circle_of_imports_in_the_hubs_room() -> None:
+    """Each module can be read after those that it names, wherever in it they are named."""
+    named: dict[str, set[str]] = {}
+    for path in (ROOT / "hub_export").glob("*.py"):
+        found = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
+        modules = {(node.module or "").removeprefix("hub_export.") for node in found}
+        modules |= {alias.name for node in found if node.module == "hub_export" for alias in node.names}
+        named[path.stem] = modules
+    graphlib.TopologicalSorter({name: modules & named.keys() for name, modules in named.items()}).prepare()
+
+
 def test_records_are_read_without_keras() -> None:
     """The app's first page lists checkpoints, and `train.run` experiments, before TensorFlow and Keras load."""
-    modules = "hub_export.checkpoint, hub_export.store, hub_export.card, animegan_app.studio, train.run"
+    modules = "hub_export.checkpoint, hub_export.store, hub_export.folder, hub_export.card, animegan_app.studio, train.run"
     code = f"import sys, {modules}; sys.exit(bool({{'keras', 'tensorflow'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 

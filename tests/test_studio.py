@@ -18,9 +18,10 @@ from animegan_app.catalog import HUB, Catalog
 from animegan_app.studio import Drawing, Studio
 from animegan_app.stylize import PhotoError, Sentence, Stylized, Stylizer, read_photo
 from hub_export import pixels
-from hub_export.checkpoint import CheckpointError
+from hub_export.folder import FolderStore
 from hub_export.publish import publish
-from hub_export.store import FolderStore, HubStore
+from hub_export.record import CheckpointError
+from hub_export.store import HubStore
 
 KEY = "local/tiny/epoch-001"
 

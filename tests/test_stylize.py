@@ -14,7 +14,8 @@ from PIL import Image, ImageCms
 from animegan_app import stylize
 from animegan_app.stylize import PhotoError, Stylizer, blend, read_photo
 from hub_export import pixels
-from hub_export.checkpoint import WEIGHTS, CheckpointError, Record, load_generator, save_checkpoint
+from hub_export.checkpoint import load_generator, save_checkpoint
+from hub_export.record import WEIGHTS, CheckpointError, Record
 
 
 def tiny_checkpoint(folder: Path, seed: int = 0, **changes: object) -> Record:

@@ -10,10 +10,10 @@ from typing import Any
 from app_server import PAGODA, ROOT, WAIT, Server, choose, facts, opened, remove, upload
 from playwright.sync_api import Browser, expect
 
-from animegan_app.catalog import BUNDLED
-from animegan_app.ui import parts
+from animegan_app import uploads
 from animegan_app.ui.words import CHINESE, PHRASES, WORDS, read
-from hub_export.checkpoint import read_record
+from hub_export.folder import BUNDLED
+from hub_export.record import read_record
 
 
 def test_every_sentence_has_a_chinese_one_with_the_same_names() -> None:
@@ -53,7 +53,7 @@ def test_what_ships_and_what_goes_wrong_is_told_in_chinese_too() -> None:
         assert not any(part in english for part in list(PHRASES)[: list(PHRASES).index(english)]), (
             f"{english} comes too late"
         )
-    assert WORDS["example_names"][0].split(", ") == [Path(path).stem for path in parts.EXAMPLES]
+    assert WORDS["example_names"][0].split(", ") == [path.stem for path in uploads.EXAMPLES]
 
 
 def test_chinese_for_who_reads_it(browser: Browser, server: Server, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Pictures in memory, and the endless batches made of them: order, augmentation, and an exact position for resuming.
 
-A photo and its flat version, an anime frame and its smooth version are cut alike; gray is computed from colour here.
+A photo and its target, an anime frame and its smooth version are cut alike; gray is computed from colour here.
 """
 
 import hashlib
@@ -17,16 +17,18 @@ from train.settings import DataConfig
 ENTRIES = ("photo", "target", "anime", "anime_gray", "smooth", "smooth_gray")
 """What an element of `TrainingData.batches` can have."""
 ENLARGEMENT = 1.12
+GRAIN, NOISE = 16.0 / 127.5, 4.0 / 127.5
+"""What a redrawn frame gets at most of a photo's texture, and the deviation of the noise beside it, of 2."""
 
 
 class TrainingData:
     """Decoded pictures in memory, and the batches made of them. While it is made it needs twice its final memory.
 
     Args:
-        config: size, augmentation, flatten and holdout.
-        photos: uint8 (H, W, 3) RGB, any H and W, or (H, W, 6) with the flat version beside it where config.flatten is
-            set; the list is emptied.
-        anime: uint8 (H, W, 6), RGB and the edge-smoothed RGB; the list is emptied.
+        config: size, augmentation, redrawn share and holdout.
+        photos: uint8 (H, W, 3) RGB, any H and W, or (H, W, 6) with the target beside it; the list is emptied.
+        anime: uint8 (H, W, 6), RGB and the edge-smoothed RGB, or (H, W, 9) with what `targets.unpaint` makes of it too; the
+            list is emptied. There need be none for recipes that look at photos alone.
         source, terms: a sentence each, for the record.
 
     Attributes:
@@ -40,13 +42,19 @@ class TrainingData:
         self, config: DataConfig, photos: list[np.ndarray], anime: list[np.ndarray], source: str = "", terms: str = ""
     ):
         self.config, self.source, self.terms = config, source, terms
-        self.photo_count, self.anime_count = len(photos) - config.holdout, len(anime) - config.holdout
-        if min(self.photo_count, self.anime_count) < 1:
+        self.photo_count = len(photos) - config.holdout
+        self.anime_count = len(anime) - config.holdout if anime else 0
+        if self.photo_count < 1 or (anime and self.anime_count < 1):
             raise ValueError(
                 f"{len(photos)} photos and {len(anime)} anime frames leave nothing to train on when "
                 f"{config.holdout} of each are held out: lower data.holdout or add pictures"
             )
-        self._photos, self._anime = _Store(photos), _Store(anime)
+        self._photos, self._anime = _Store(photos), _Store(anime) if anime else None
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether a photo is to become something else than itself."""
+        return self._photos.channels == 6
 
     def summary(self) -> dict[str, Any]:
         """For the record: counts of what is trained on, what was held out, source and terms."""
@@ -64,6 +72,8 @@ class TrainingData:
 
     def held_out_anime(self) -> list[np.ndarray]:
         """The anime frames kept out of training: uint8 (H, W, 3) RGB."""
+        if not self._anime:
+            return []
         return [self._anime.picture(self.anime_count + index)[..., :3] for index in range(self.config.holdout)]
 
     def fixed_photos(self, count: int) -> list[np.ndarray]:
@@ -99,26 +109,29 @@ class TrainingData:
             beside: gives more entries for an element, from the indices of its photo and of its frame.
 
         Returns:
-            Elements of ENTRIES, each (batch, size, size, 3) float32 [-1, 1] RGB. target is the photo in the same crop, with
-            flat textures where config.flatten is set; anime, anime_gray, smooth and smooth_gray are one frame in one crop,
-            the gray ones with three equal channels.
+            Elements of ENTRIES, each (batch, size, size, 3) float32 [-1, 1] RGB. target is what the photo is to
+            become, in the same crop; anime, anime_gray, smooth and smooth_gray are one frame in one crop, the gray ones
+            with three equal channels. Where config.redrawn is set, photo and target are sometimes that frame, see there.
         """
         context = context or tf.distribute.InputContext()
         workers = context.num_input_pipelines
         first, end = start_step * batch, np.iinfo(np.int64).max
         photo_order, anime_order, photo_geometry, anime_geometry = (4 * seed + stream for stream in range(4))
+        frames = _order(self.anime_count, anime_order, first) if self._anime else tf.data.Dataset.range(first, end)
 
         @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and looking for it takes a second
         def example(position: Any, photo: Any, frame: Any) -> dict[str, Any]:
             photo_seed, frame_seed = tf.stack([photo_geometry, position]), tf.stack([anime_geometry, position])
             found = {**self._photo(photo, photo_seed), **self._frame(frame, frame_seed)}
+            if self.config.redrawn:
+                found |= self._redrawn(found, frame_seed)
             more = beside(photo, frame) if beside else {}
             return {name: picture for name, picture in found.items() if name in entries} | more
 
         positions = tf.data.Dataset.zip(
             tf.data.Dataset.range(first, end),
             _order(self.photo_count, photo_order, first),
-            _order(self.anime_count, anime_order, first),
+            frames,
         )
         own = positions.batch(batch // workers).shard(workers, context.input_pipeline_id).unbatch()
         examples = own.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -132,7 +145,7 @@ class TrainingData:
             ValueError: augmentation makes new pictures of them.
         """
         if self.config.augment != "none":
-            raise ValueError(f"pictures change with data.augment={self.config.augment}, so their features cannot be kept")
+            raise ValueError(f"pictures change with data.augment={self.config.augment}, so their features cannot be cached")
         seed = tf.zeros(2, tf.int64)
         photos = tf.data.Dataset.range(self.photo_count).map(lambda index: self._photo(index, seed))
         frames = tf.data.Dataset.range(self.anime_count).map(lambda index: self._frame(index, seed))
@@ -141,7 +154,7 @@ class TrainingData:
     def fingerprint(self, stride: int = 1) -> bytes:
         """Tells these pictures from others, by every `stride`-th of their bytes."""
         found = hashlib.sha256(repr((self.photo_count, self.anime_count)).encode())
-        for store in (self._photos, self._anime):
+        for store in filter(None, (self._photos, self._anime)):
             found.update(store.shapes.tobytes())
             found.update(np.ascontiguousarray(store.flat[::stride]).data)
         return found.digest()
@@ -151,9 +164,26 @@ class TrainingData:
         return {"photo": pixels.to_model(picture[..., :3]), "target": pixels.to_model(picture[..., -3:])}
 
     def _frame(self, index: Any, seed: Any) -> dict[str, Any]:
+        if not self._anime:
+            return {}
         picture = self._cut(self._anime.read(index), seed)
-        colour, smooth = pixels.to_model(picture[..., :3]), pixels.to_model(picture[..., 3:])
-        return {"anime": colour, "anime_gray": to_gray(colour), "smooth": smooth, "smooth_gray": to_gray(smooth)}
+        colour, smooth = pixels.to_model(picture[..., :3]), pixels.to_model(picture[..., 3:6])
+        found = {"anime": colour, "anime_gray": to_gray(colour), "smooth": smooth, "smooth_gray": to_gray(smooth)}
+        return found | {"unpainted": pixels.to_model(picture[..., 6:])} if picture.shape[-1] == 9 else found
+
+    def _redrawn(self, found: dict[str, Any], seed: Any) -> dict[str, Any]:
+        """Photo and target, or by chance an unpainted frame with the photo's grain and some noise, and the frame."""
+        chance = tf.random.stateless_uniform([3], seed + tf.constant([0, 1 << 40], tf.int64))
+
+        def frame() -> tuple[Any, Any]:
+            photo = found["photo"]
+            grain = photo - tf.nn.avg_pool2d(photo[None], 5, 1, "SAME")[0]
+            noise = tf.random.stateless_normal(photo.shape, seed, stddev=NOISE)
+            grainy = found["unpainted"] + tf.clip_by_value(grain, -GRAIN, GRAIN) * chance[1] + noise * chance[2]
+            return tf.clip_by_value(grainy, -1.0, 1.0), found["anime"]
+
+        photo, target = tf.cond(chance[0] < self.config.redrawn, frame, lambda: (found["photo"], found["target"]))
+        return {"photo": photo, "target": target}
 
     def _cut(self, picture: Any, seed: Any) -> Any:
         """uint8 (H, W, C) of any H and W -> float32 (size, size, C) in [0, 255], as the augmentation says."""

@@ -1,86 +1,65 @@
-"""Pictures, found and prepared once as a TFDS set, and read into memory, from where batches.py serves them.
-
-    open_data(config, Source(data="DIR"))         AnimeGAN's layout: STYLE/style and train_photo, a folder or a zip
-    open_data(config, Source(data="official"))    the official release, downloaded once
-    open_data(config, Source(photos=A, anime=B))  two folders of pictures of any size
-    open_data(config, Source())                   style "generated": drawn here, no files
+"""Pictures decoded and prepared once as a TFDS set, and read into memory, from where batches.py serves them.
 
 An anime frame and its edge-smoothed version come from one decode: the smoothed picture is made from the pixels that are
-stored beside it. Likewise a photo and its flat version.
+stored beside it. Likewise a photo and its target, what `targets.py` paints of it.
 """
 
 import contextlib
-import functools
 import hashlib
 import io
-import itertools
 import json
 import os
 import re
-import urllib.request
-import zipfile
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
-from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from PIL import Image, ImageCms, UnidentifiedImageError
 from tqdm import tqdm
 
+from hub_export.pictures import TooManyScans, bounded, upright, with_end
+from train import targets, trouble
 from train.batches import TrainingData
-from train.checks import nearest
 from train.settings import DataConfig
-from train.smooth import flatten, smooth_edges
+from train.smooth import smooth_edges
+from train.sources import Kind, Listing, Source, Unusable, first_names, locate, monet2photo, reason_lines
 
-OFFICIAL = "official"
-OFFICIAL_URL = "https://github.com/TachibanaYoshino/AnimeGAN/releases/download/dataset-1/dataset.zip"
-MONET2PHOTO_URL = "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/monet2photo.zip"
-GENERATED = "generated"
-GENERATED_COUNT = 24
 MINIMUM_SIDE = 64
 MAXIMUM_SHORTER_SIDE = 512
 MAXIMUM_ASPECT = 4
 MAXIMUM_PIXELS = 80_000_000
-"""Checked before a picture is decoded; below the size from which Pillow warns."""
-MAXIMUM_BYTES = 256 * 2**20
+"""That are decoded at most; below the size from which Pillow warns."""
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+"""What pictures may be; Pillow's other readers, some of which start programs, never see a file."""
+UNDECODABLE = "damaged, cut off, or of a kind that cannot be decoded"
+STARTS = (
+    (re.compile(rb"$"), "empty"),
+    (re.compile(rb"version https://git-lfs"), "Git LFS pointer, to be replaced by git lfs pull"),
+    (re.compile(rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1)", re.DOTALL), "HEIC, to be saved as JPEG first"),
+    (re.compile(rb"\xff\xd8|\x89PNG|GIF8|RIFF....WEBP|....ftypavi[fs]|BM|II\*|MM\0\*", re.DOTALL), UNDECODABLE),
+)
+"""How files begin that Pillow does not open, and why it does not."""
+AHEAD = 32
+"""Pictures prepared or decoded before they are asked for."""
+PREPARE_AGAIN = "delete that folder, and it is made again"
+BAR_BLACK, BAR_LEAST, BAR_BLUR = 24, 0.015, 2
+"""A bar's brightest value (video's black is 16), its least share of the picture's height or width, and the pixels that its
+inner edge is blurred over."""
 
-LAYERS = ("photo", "flat", "anime", "smooth")
+SHAPE_TOLERANCE = 0.02
+"""By how much a drawing's width to height may differ from its photo's."""
+LAYERS = ("photo", "target", "anime", "smooth", "unpainted")
 """What an example may hold, in the order of channels in memory."""
-
-Kind = Literal["photo", "anime"]
-Tree = Path | zipfile.Path
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the pictures are; nothing at all for style "generated".
-
-    Args:
-        data: a folder or zip in AnimeGAN's layout, or "official" to download AnimeGAN's release.
-        photos, anime: two folders of pictures; photos may be missing with DataConfig.photos "monet2photo".
-
-    Raises:
-        ValueError: contradicting or half a pair.
-    """
-
-    data: str | None = None
-    photos: Path | None = None
-    anime: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.data is not None and (self.photos or self.anime):
-            raise ValueError("both --data and --photos/--anime given: choose one")
-        if self.photos is not None and self.anime is None:
-            raise ValueError("--photos DIR needs --anime DIR")
-
-    @classmethod
-    def of(cls, data: str | None, photos: str | None, anime: str | None) -> "Source":
-        """From the values of --data, --photos and --anime."""
-        return cls(data, Path(photos) if photos else None, Path(anime) if anime else None)
+PAINTED = {"photo": "target", "anime": "unpainted"}
+"""What is made of either kind of picture where there is a target."""
 
 
 def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> TrainingData:
@@ -95,206 +74,28 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
         ValueError: the pictures are missing, unusable or too few, or a download failed.
     """
     cache = (cache or Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))).expanduser()
-    located = _locate(config, source, cache)
-    anime = _open_set("anime", located.anime, config, cache)
-    photos = _monet2photo(config, cache) if located.photos is None else _open_set("photo", located.photos, config, cache)
+    try:
+        located = locate(config, source, cache)
+    except OSError as error:
+        raise ValueError(trouble.sentence(error, error.filename or cache, "choose other pictures")) from None
+    if located.photos and located.photos.drawings and config.target:
+        raise ValueError("--drawings are the targets: leave out data.target, or leave out --drawings")
+    anime = _open_set("anime", located.anime, config, cache) if located.anime else iter(())
+    if located.photos is None:
+        photos = _fit_photos(monet2photo(cache), config)
+    else:
+        photos = _open_set("photo", located.photos, config, cache)
     return TrainingData(config, list(photos), list(anime), located.sentence, located.terms)
 
 
-@dataclass(frozen=True)
-class _Listing:
-    """Pictures by name, each with what reads its bytes, and what tells these pictures from any others."""
+def _fit_photos(photos: Iterator[np.ndarray], config: DataConfig) -> Iterator[np.ndarray]:
+    """Photos that are prepared already as `TrainingData` takes them; only resized and painted here, not stored."""
 
-    label: str
-    pictures: Mapping[str, Callable[[], bytes]]
-    identity: list[Any]
+    def photo(image: np.ndarray) -> np.ndarray:
+        colour = np.asarray(_fit(Image.fromarray(image), config.resolution))
+        return np.dstack([colour, targets.paint(colour, config.target)]) if config.target else colour
 
-
-@dataclass(frozen=True)
-class _Located:
-    """`photos` is None for monet2photo."""
-
-    photos: _Listing | None
-    anime: _Listing
-    sentence: str
-    terms: str
-
-
-def _locate(config: DataConfig, source: Source, cache: Path) -> _Located:
-    from_monet = config.photos == "monet2photo"
-    own_terms = "Photos and frames belong to their owners, whose terms this program does not know."
-    if source.photos is not None and from_monet:
-        raise ValueError("--photos given, but data.photos is monet2photo: leave --photos out, or set data.photos=folder")
-    if source.data is not None:
-        official = source.data == OFFICIAL
-        root = _open_root(_download_official(cache) if official else Path(source.data))
-        base = _find_layout(root, config.style, source.data)
-        anime = _list(base / config.style / "style", f"{source.data}: {config.style}/style")
-        photos = None if from_monet else _list_photos(base, source.data)
-        if official:
-            sentence = f"Style {config.style} of AnimeGAN's own release ({OFFICIAL_URL})."
-            terms = "Its authors offer the release for non-commercial use; the frames are from films under copyright."
-        else:
-            sentence = f"Style {config.style} of {Path(source.data).resolve().name}, in AnimeGAN's layout."
-            terms = own_terms
-    elif source.anime is not None:
-        if source.photos is None and not from_monet:
-            raise ValueError("--anime DIR needs --photos DIR, or data.photos=monet2photo")
-        _check_apart(source)
-        anime = _list_own(source.anime, "--anime")
-        photos = None if source.photos is None else _list_own(source.photos, "--photos")
-        named = [folder.resolve().name for folder in (source.photos, source.anime) if folder]
-        sentence, terms = f"Own pictures: {' and '.join(named)}.", own_terms
-    elif config.style == GENERATED:
-        anime = _list_generated("anime")
-        photos = None if from_monet else _list_generated("photo")
-        sentence, terms = "Pictures drawn by this program.", "None: the pictures are generated."
-    else:
-        raise ValueError(
-            f"no pictures given for style {config.style}: pass --data DIR (or a zip) in AnimeGAN's layout, "
-            "--data official to download AnimeGAN's release, or --photos DIR --anime DIR"
-        )
-    if from_monet:
-        sentence += " Photos: trainB of TFDS cycle_gan/monet2photo."
-        terms += " monet2photo's photos were collected from Flickr by CycleGAN's authors."
-    return _Located(photos, anime, sentence, terms)
-
-
-def _open_root(path: Path) -> Tree:
-    if path.is_dir():
-        return path
-    if not path.exists():
-        raise ValueError(f"{path} does not exist: pass --data a folder or zip in AnimeGAN's layout")
-    try:
-        return zipfile.Path(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{path} is neither a folder nor a readable zip ({error})") from None
-
-
-def _find_layout(root: Tree, style: str, label: str) -> Tree:
-    """The folder that holds STYLE/style: the root itself, or one in it."""
-    candidates = [root, *_folders(root)]
-    found: dict[str, Tree] = {}
-    for base in candidates:
-        for folder in _folders(base):
-            if (folder / "style").is_dir():
-                found.setdefault(folder.name, base)
-    if style in found:
-        return found[style]
-    if not found:
-        raise ValueError(f"no folder {style}/style in {label}, nor any other STYLE/style: it is not in AnimeGAN's layout")
-    raise ValueError(
-        f"no folder {style}/style in {label}: found styles {', '.join(sorted(found))}; {nearest(style, sorted(found))} "
-        "Set it with --set data.style=NAME"
-    )
-
-
-def _list_photos(base: Tree, label: str) -> _Listing:
-    if not (base / "train_photo").is_dir():
-        names = ", ".join(folder.name for folder in _folders(base))
-        raise ValueError(
-            f"no folder train_photo in {label}, only {names}: add it, or take photos from TFDS with data.photos=monet2photo"
-        )
-    return _list(base / "train_photo", f"{label}: train_photo")
-
-
-def _list_own(folder: Path, flag: str) -> _Listing:
-    if not folder.is_dir():
-        raise ValueError(f"{flag} {folder} is not a folder")
-    return _list(folder, str(folder))
-
-
-def _check_apart(source: Source) -> None:
-    if source.photos is None or source.anime is None:
-        return
-    photos, anime = source.photos.resolve(), source.anime.resolve()
-    if photos == anime or photos in anime.parents or anime in photos.parents:
-        raise ValueError(f"--photos {source.photos} and --anime {source.anime} hold each other: give two separate folders")
-
-
-def _list(folder: Tree, label: str) -> _Listing:
-    files = dict(_files(folder))
-    if not files:
-        raise ValueError(f"no pictures in {label}: the folder is empty")
-    where = f"{folder.root.filename}/{folder.at}" if isinstance(folder, zipfile.Path) else str(folder.resolve())
-    stamps = {name: _stamp(file) for name, file in files.items()}
-    pictures = {name: functools.partial(_read, file, stamps[name][0]) for name, file in files.items()}
-    return _Listing(label, pictures, [where, stamps])
-
-
-def _list_generated(kind: Kind) -> _Listing:
-    pictures = {f"{index:03d}": functools.partial(_draw, kind, index) for index in range(GENERATED_COUNT)}
-    return _Listing(GENERATED, pictures, [GENERATED, GENERATED_COUNT])
-
-
-def _entries(folder: Tree) -> list[Any]:
-    """What a folder holds, in order of names, without hidden files and macOS' extras."""
-    visible = (entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX")))
-    return sorted(visible, key=lambda entry: str(entry.name))
-
-
-def _folders(folder: Tree) -> list[Any]:
-    return [entry for entry in _entries(folder) if entry.is_dir()]
-
-
-def _files(folder: Tree, prefix: str = "") -> Iterator[tuple[str, Tree]]:
-    """Every file in a folder and its sub folders, by its path below the folder, in order of names."""
-    for entry in _entries(folder):
-        if entry.is_dir():
-            yield from _files(entry, f"{prefix}{entry.name}/")
-        elif entry.is_file():
-            yield prefix + entry.name, entry
-
-
-def _stamp(file: Tree) -> tuple[int, int]:
-    """Size, and what changes with the content: checksum in a zip, time in nanoseconds in a folder."""
-    if isinstance(file, zipfile.Path):
-        info = file.root.getinfo(file.at)
-        return info.file_size, info.CRC
-    status = file.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-def _read(file: Tree, size: int) -> bytes:
-    if size > MAXIMUM_BYTES:
-        raise _Unusable(f"larger than {MAXIMUM_BYTES >> 20} MB")
-    return file.read_bytes()
-
-
-def _download_official(cache: Path) -> Path:
-    folder = cache / "downloads" / "animegan-dataset-1"
-    if not list(folder.glob("*.zip")):
-        _check_reachable(OFFICIAL_URL, "download it elsewhere and pass --data dataset.zip")
-        try:
-            tfds.download.DownloadManager(download_dir=folder).download(OFFICIAL_URL)
-        except (OSError, tfds.download.DownloadError) as error:
-            raise ValueError(f"{OFFICIAL_URL}: the download failed ({error}): try again") from None
-    return max(folder.glob("*.zip"))
-
-
-def _check_reachable(url: str, remedy: str) -> None:
-    """Fails within seconds: without a network, TFDS retries for more than three minutes."""
-    try:
-        urllib.request.urlopen(url, timeout=20).close()
-    except OSError as error:
-        raise ValueError(f"{url} cannot be reached ({error}): {remedy}") from None
-
-
-def _monet2photo(config: DataConfig, cache: Path) -> Iterator[np.ndarray]:
-    """Photos of TFDS cycle_gan/monet2photo as `TrainingData` takes them; only resized and flattened here, not stored."""
-    builder = tfds.builder("cycle_gan/monet2photo", data_dir=cache)
-    if not builder.is_prepared():
-        _check_reachable(MONET2PHOTO_URL, "use photos of your own with data.photos=folder")
-        try:
-            builder.download_and_prepare()
-        except (OSError, tfds.download.DownloadError) as error:
-            raise ValueError(f"cycle_gan/monet2photo cannot be prepared ({error})") from None
-
-    def photo(example: Mapping[str, np.ndarray]) -> np.ndarray:
-        colour = np.asarray(_fit(Image.fromarray(example["image"]), config.resolution))
-        return np.dstack([colour, flatten(colour, config.flatten)]) if config.flatten else colour
-
-    return _parallel(photo, tfds.as_numpy(builder.as_dataset(split="trainB")))
+    return _parallel(photo, photos)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -303,91 +104,110 @@ class PictureConfig(tfds.core.BuilderConfig):
 
     kind: Kind
     resolution: int
-    flatten: float
-    listing: _Listing = field(repr=False)
+    target: str
+    cut_bars: bool
+    listing: Listing = field(repr=False)
 
 
 class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
     """Prepared pictures as TFRecords, with colour as JPEG (the original's bytes) or PNG.
 
-    Photos hold {"photo"}, and "flat" if asked for; anime frames {"anime", "smooth"}.
-    `info.metadata["skipped"]` maps reasons to names of the pictures left out.
+    Photos hold {"photo"}, and "target" if one is asked for; anime frames {"anime", "smooth"}, with a
+    target "unpainted" too. Pictures of the same bytes are taken once, so that none is both trained on and held out.
+    `info.metadata["skipped"]` maps reasons to names of the pictures left out, `info.metadata["bars"]` names those in
+    whose file there are black bars.
     """
 
-    VERSION = tfds.core.Version("2.0.0")
+    VERSION = tfds.core.Version("3.0.0")
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
         features = {config.kind: tfds.features.Image(shape=(None, None, 3))}
         if config.kind == "anime":
             features["smooth"] = tfds.features.Image(shape=(None, None, 3))
-        elif config.flatten:
-            features["flat"] = tfds.features.Image(shape=(None, None, 3))
-        return tfds.core.DatasetInfo(
-            builder=self, features=tfds.features.FeaturesDict(features), metadata=tfds.core.MetadataDict(skipped={})
-        )
+        if config.target or config.listing.drawings:
+            features[PAINTED[config.kind]] = tfds.features.Image(shape=(None, None, 3))
+        metadata = tfds.core.MetadataDict(skipped={}, bars=[])
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features), metadata=metadata)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         return {"train": self._generate_examples()}
 
     def _generate_examples(self) -> Iterator[tuple[bytes, dict[str, bytes]]]:
         config = self.builder_config
-        pictures = config.listing.pictures
-        skipped: dict[str, list[str]] = {}
-        prepare = functools.partial(_prepare, config.kind, config.resolution, config.flatten)
-        results = tqdm(_parallel(prepare, pictures.values()), config.kind, len(pictures), unit="picture")
+        pictures, drawings = config.listing.pictures, config.listing.drawings
+        reads = [(read, drawings.get(name)) for name, read in pictures.items()]
+        skipped = {reason: list(names) for reason, names in config.listing.left_out.items()}
+        bars: list[str] = []
+        seen: set[bytes] = set()
+        results = tqdm(_parallel(lambda read: _prepare(config, *read), reads), config.kind, len(pictures), unit="picture")
         for name, result in zip(pictures, results, strict=True):
             if isinstance(result, str):
                 skipped.setdefault(result, []).append(name)
+            elif result.digest in seen:
+                skipped.setdefault("the same as another", []).append(name)
             else:
-                yield os.fsencode(name), result
-        self.info.metadata["skipped"] = skipped
-        if sum(map(len, skipped.values())) == len(pictures):
-            raise ValueError(f"no picture in {config.listing.label} can be used: {'; '.join(_skip_lines(skipped))}")
+                seen.add(result.digest)
+                if result.has_bars:
+                    bars.append(name)
+                yield os.fsencode(name), result.example
+        self.info.metadata.update(skipped=skipped, bars=bars)
+        if not seen:
+            raise ValueError(f"no picture in {config.listing.label} can be used: {'; '.join(reason_lines(skipped))}")
 
 
-def _skip_lines(skipped: Mapping[str, list[str]]) -> list[str]:
-    """One line a reason: how many pictures, and the names of the first five."""
-    return [
-        f"{len(names)} {reason}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
-        for reason, names in sorted(skipped.items())
-    ]
-
-
-def _open_set(kind: Kind, listing: _Listing, data: DataConfig, cache: Path) -> Iterator[np.ndarray]:
+def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> Iterator[np.ndarray]:
     """Builds a set unless it is there, and says what was skipped; gives its pictures as `TrainingData` takes them."""
-    strength = data.flatten if kind == "photo" else 0.0
-    digest = hashlib.sha256(json.dumps([data.resolution, strength, listing.identity]).encode()).hexdigest()[:16]
+    depends_on = [data.resolution, data.target and targets.digest(data.target), data.cut_bars, listing.identity]
+    digest = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:16]
     readable = re.sub(r"[^a-z0-9]+", "-", "-".join(Path(listing.label).parts[-2:]).lower()).strip("-")
     config = PictureConfig(
         name=f"{kind}-{readable[-40:]}-{digest}",
         description=listing.label,
         kind=kind,
         resolution=data.resolution,
-        flatten=strength,
+        target=data.target,
+        cut_bars=data.cut_bars,
         listing=listing,
     )
     with _quiet():
-        builder = AnimeganPictures(data_dir=cache, config=config)
+        builder = _builder(cache, config)
         prepared = builder.is_prepared()
         if not prepared:
             try:
                 builder.download_and_prepare()
-            except OSError as error:
+            except Exception as error:
+                if not isinstance(error.__cause__ or error, (OSError, tf.errors.OpError)):  # TFDS raises some anew
+                    raise
                 if not builder.is_prepared():  # or another process has finished the same set first
-                    raise ValueError(f"cannot prepare pictures in {cache} ({error}): choose another --cache") from error
-            builder = AnimeganPictures(data_dir=cache, config=config)
+                    failed = trouble.sentence(error, cache, "choose another --cache")
+                    raise ValueError(f"cannot prepare pictures in {failed}") from error
+            builder = _builder(cache, config)
     if not prepared:
-        for line in _skip_lines(builder.info.metadata["skipped"]):
+        for line in reason_lines(builder.info.metadata["skipped"]):
             print(f"skipped {kind}: {line}")
+        if bars := builder.info.metadata["bars"]:
+            remedy = "were cut off" if data.cut_bars else "would be learnt: cut them off with --set data.cut_bars=true"
+            print(f"{kind}: black bars at the edges of {len(bars)} pictures {remedy} ({first_names(bars)})")
     return _read_set(builder)
+
+
+def _builder(cache: Path, config: PictureConfig) -> AnimeganPictures:
+    try:
+        return AnimeganPictures(data_dir=cache, config=config)
+    except Exception as error:  # nearly any kind, for what a prepared set says of itself
+        folder = cache / "animegan_pictures" / config.name
+        raise ValueError(trouble.sentence(error, folder, PREPARE_AGAIN)) from error
 
 
 def _read_set(builder: AnimeganPictures) -> Iterator[np.ndarray]:
     decoders = {name: tfds.decode.SkipDecoding() for name in builder.info.features}
     in_order = tfds.ReadConfig(interleave_cycle_length=1)
-    examples = tfds.as_numpy(builder.as_dataset(split="train", decoders=decoders, read_config=in_order))
-    return _parallel(_decode_example, examples)
+    try:
+        examples = tfds.as_numpy(builder.as_dataset(split="train", decoders=decoders, read_config=in_order))
+        yield from _parallel(_decode_example, examples)
+    except (OSError, tf.errors.OpError, KeyError) as error:
+        raise ValueError(trouble.sentence(error, builder.data_dir, PREPARE_AGAIN)) from error
 
 
 def _decode_example(example: Mapping[str, bytes]) -> np.ndarray:
@@ -398,12 +218,13 @@ def _decode_example(example: Mapping[str, bytes]) -> np.ndarray:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps TFDS from announcing a download and from drawing a second progress bar."""
+    """Keeps TFDS from announcing a download and drawing a second progress bar, and Pillow from remarks on odd files."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     tfds.disable_progress_bar()
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")
             yield
     finally:
         tfds.enable_progress_bar()
@@ -411,59 +232,157 @@ def _quiet() -> Iterator[None]:
 
 
 def _parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """map() in threads, in order, 64 items ahead at most; Pillow and OpenCV release the interpreter's lock."""
-    remaining = iter(items)
+    """map() in threads, in order, `AHEAD` items ahead at most; Pillow and OpenCV release the interpreter's lock."""
+    ahead: deque[Future[Any]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        while ahead := list(itertools.islice(remaining, 64)):
-            yield from pool.map(function, ahead)
+        try:
+            for item in items:
+                ahead.append(pool.submit(function, item))
+                if len(ahead) == AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
 
 
-class _Unusable(Exception):
-    """Why a picture is left out."""
+@dataclass(frozen=True)
+class _Prepared:
+    """An example, the digest of its file, and whether there are black bars in that."""
+
+    example: dict[str, bytes]
+    digest: bytes
+    has_bars: bool
 
 
-def _prepare(kind: Kind, resolution: int, strength: float, read: Callable[[], bytes]) -> dict[str, bytes] | str:
-    """One example, or why there is none."""
+def _prepare(
+    config: PictureConfig, read: Callable[[], bytes], read_drawing: Callable[[], bytes] | None = None
+) -> _Prepared | str:
+    """One example, or why there is none. Raises ValueError where the file cannot be read."""
     try:
         content = read()
-        picture, is_plain_jpeg = _decode(content)
-        fitted = _fit(picture, resolution)
-    except _Unusable as reason:
+        digest = hashlib.sha256(content).digest()
+        wanted = config.resolution or MAXIMUM_SHORTER_SIDE
+        picture, plain_jpeg = _decode(content, wanted)
+        drawing = _alike(_decode(read_drawing(), wanted)[0], picture) if read_drawing else None
+    except Unusable as reason:
         return str(reason)
-    except Exception:  # Pillow's readers raise nearly anything on broken files, and one must not stop thousands
-        return "unreadable"
+    inner = _without_bars(np.asarray(picture))
+    fitted = picture.crop(inner) if inner and config.cut_bars else picture
+    if min(fitted.size) < MINIMUM_SIDE:
+        return f"smaller than {MINIMUM_SIDE} pixels"
+    fitted = _fit(fitted, config.resolution)
     colour = np.asarray(fitted)
     if np.all(colour == colour[..., :1]):
         return "gray"
-    example: dict[str, bytes] = {kind: content if is_plain_jpeg and fitted is picture else _png(fitted)}
-    if kind == "anime":
+    example: dict[str, bytes] = {config.kind: plain_jpeg if plain_jpeg and fitted is picture else _png(fitted)}
+    if config.kind == "anime":
         example["smooth"] = _png(Image.fromarray(smooth_edges(colour)))
-    elif strength:
-        example["flat"] = _png(Image.fromarray(flatten(colour, strength)))
-    return example
+    if config.target:
+        paint = targets.paint if config.kind == "photo" else targets.unpaint
+        example[PAINTED[config.kind]] = _png(Image.fromarray(paint(colour, config.target)))
+    elif drawing:
+        example["target"] = _png(_fit(drawing.crop(inner) if inner and config.cut_bars else drawing, config.resolution))
+    return _Prepared(example, digest, inner is not None)
 
 
-def _decode(content: bytes) -> tuple[Image.Image, bool]:
-    """An upright RGB picture, transparency over white, and whether it is a JPEG whose pixels these are."""
+def _alike(drawing: Image.Image, photo: Image.Image) -> Image.Image:
+    """A drawing at its photo's size. Raises Unusable if it is of another shape."""
+    if abs(drawing.width * photo.height / (drawing.height * photo.width) - 1) > SHAPE_TOLERANCE:
+        raise Unusable("of another shape than its drawing")
+    return drawing if drawing.size == photo.size else drawing.resize(photo.size, Image.Resampling.LANCZOS)
+
+
+def _decode(content: bytes, wanted: int) -> tuple[Image.Image, bytes | None]:
+    """An upright RGB picture, transparency over white, and its bytes if those are of a JPEG with these very pixels.
+
+    Args:
+        content: of a file.
+        wanted: the shorter side that is needed; a JPEG of four times that is decoded at a fraction of its size.
+
+    Raises:
+        Unusable: the reason.
+    """
+    too_large = f"more than {MAXIMUM_PIXELS // 10**6} megapixels"
+    is_jpeg = content.startswith(b"\xff\xd8")
     try:
-        picture = Image.open(io.BytesIO(content))
-    except Image.DecompressionBombError:
-        raise _Unusable(f"more than {MAXIMUM_PIXELS // 10**6} megapixels") from None
-    with picture:
+        if is_jpeg:
+            bounded(content)
+        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+        size = picture.size
+        if min(size) < MINIMUM_SIDE:
+            raise Unusable(f"smaller than {MINIMUM_SIDE} pixels")
+        if min(size) >= 4 * wanted:
+            picture.draft(None, (2 * wanted * size[0] // min(size), 2 * wanted * size[1] // min(size)))
         if picture.width * picture.height > MAXIMUM_PIXELS:
-            raise _Unusable(f"more than {MAXIMUM_PIXELS // 10**6} megapixels")
-        if min(picture.size) < MINIMUM_SIDE:
-            raise _Unusable(f"smaller than {MINIMUM_SIDE} pixels")
-        if picture.mode == "CMYK":
-            raise _Unusable("CMYK")
+            raise Unusable(too_large)
         if picture.mode in ("1", "L", "LA", "La", "F") or picture.mode.startswith("I"):
-            raise _Unusable("gray")
-        is_plain_jpeg = picture.format == "JPEG" and picture.getexif().get(0x0112, 1) not in range(2, 9)
-        upright = ImageOps.exif_transpose(picture)
-    if not upright.has_transparency_data:
-        return upright.convert("RGB"), is_plain_jpeg
-    white = Image.new("RGBA", upright.size, "white")
-    return Image.alpha_composite(white, upright.convert("RGBA")).convert("RGB"), False
+            raise Unusable("gray")
+        if is_jpeg and picture.size == size and (whole := with_end(content)) is not content:
+            content = whole
+            picture = Image.open(io.BytesIO(content), formats=FORMATS)
+        is_plain = picture.format == "JPEG" and picture.mode == "RGB" and picture.size == size
+        turned = upright(picture)
+        if turned.has_transparency_data:
+            white = Image.new("RGBA", turned.size, "white")
+            return Image.alpha_composite(white, turned.convert("RGBA")).convert("RGB"), None
+        return _to_rgb(turned), content if is_plain and turned is picture else None
+    except (Unusable, MemoryError):
+        raise
+    except TooManyScans as error:
+        raise Unusable(str(error)) from None
+    except Image.DecompressionBombError:
+        raise Unusable(too_large) from None
+    except UnidentifiedImageError:
+        raise Unusable(
+            next((reason for start, reason in STARTS if start.match(content)), "not a picture in a known format")
+        ) from None
+    except Exception as error:  # Pillow's readers raise nearly anything on broken files, and one must not stop thousands
+        cut = isinstance(error, EOFError) or "truncated" in str(error)
+        raise Unusable("cut off" if cut else UNDECODABLE) from None
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    """Colours as they are on a screen; what is for print through the profile that it carries."""
+    profile = picture.info.get("icc_profile")
+    if picture.mode == "CMYK" and profile:
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):
+            converted = ImageCms.profileToProfile(
+                picture, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+            if converted is not None:
+                return converted
+    return picture.convert("RGB")
+
+
+def _without_bars(image: np.ndarray) -> tuple[int, int, int, int] | None:
+    """The box (left, top, right, bottom) inside black bars at two opposite sides, or at all four; None without any.
+
+    A bar is black all along, and as wide as the one on the other side, which tells it from a picture of the night.
+    """
+    if image[:: image.shape[0] - 1, :: image.shape[1] - 1].max() > BAR_BLACK:
+        return None
+    brightest = np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
+    if brightest.max() <= BAR_BLACK:
+        return None
+    top, bottom = _bars(brightest)
+    left, right = _bars(brightest[top : brightest.shape[0] - bottom].T)
+    if not top and not left:
+        return None
+    return left, top, image.shape[1] - right, image.shape[0] - bottom
+
+
+def _bars(brightest: np.ndarray) -> tuple[int, int]:
+    """Rows of the bars at the top and at the bottom of (H, W), with what a JPEG blurs at their inner edge; or 0, 0."""
+    bright = np.flatnonzero(np.percentile(brightest, 99, axis=1) > BAR_BLACK)
+    if not bright.size:
+        return 0, 0
+    before, after = int(bright[0]), int(brightest.shape[0] - 1 - bright[-1])
+    least = max(BAR_BLUR, round(BAR_LEAST * brightest.shape[0]))
+    if min(before, after) < least or abs(before - after) > max(BAR_BLUR, 0.1 * max(before, after)):
+        return 0, 0
+    return before + BAR_BLUR, after + BAR_BLUR
 
 
 def _fit(picture: Image.Image, resolution: int) -> Image.Image:
@@ -484,27 +403,3 @@ def _png(picture: Image.Image) -> bytes:
     content = io.BytesIO()
     picture.save(content, "PNG", compress_level=1)
     return content.getvalue()
-
-
-def _draw(kind: Kind, index: int) -> bytes:
-    """A 96x128 PNG: soft shapes on a gradient with noise (photo), or outlined flat shapes (anime)."""
-    random = np.random.default_rng([index, kind == "anime"])
-    width, height = 128, 96
-    colours = random.integers(0, 256, (8, 3))
-    if kind == "photo":
-        ramp = np.linspace(0.0, 1.0, height)[:, None, None]
-        gradient = np.broadcast_to((1.0 - ramp) * colours[0] + ramp * colours[1], (height, width, 3))
-        picture = Image.fromarray(gradient.astype(np.uint8))
-    else:
-        picture = Image.new("RGB", (width, height), tuple(map(int, colours[0])))
-    draw = ImageDraw.Draw(picture)
-    for colour in colours[2:]:
-        left, top = int(random.integers(-20, width - 20)), int(random.integers(-20, height - 20))
-        box = (left, top, left + int(random.integers(20, 60)), top + int(random.integers(20, 60)))
-        shape = draw.ellipse if random.random() < 0.5 else draw.rectangle
-        shape(box, fill=tuple(map(int, colour)), outline=(20, 20, 20) if kind == "anime" else None, width=2)
-    if kind == "photo":
-        blurred = np.asarray(picture.filter(ImageFilter.GaussianBlur(2)))
-        noisy = blurred + random.normal(0.0, 8.0, blurred.shape)
-        picture = Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
-    return _png(picture)

@@ -31,13 +31,16 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from hub_export import checkpoint, pixels
-from hub_export.checkpoint import Record
-from train.datasets import Source, open_data
+from hub_export.files import write_aside
+from hub_export.metrics import flat_changes, flat_ends, measurements, same_scale
+from hub_export.record import HISTORY, MAX_HISTORY_ROWS, RECORD, Record, read_record
+from train.datasets import open_data
 from train.experiments import EXPERIMENTS
 from train.measure import CONVOLUTIONS, MINIMUM_PICTURES, Draw, Gauge, Scale, Score, traced
 from train.run_folder import rewrite, writing
 from train.schedule import WARM_UP
 from train.settings import DataConfig
+from train.sources import Source
 
 COLUMNS = {
     "style": ("style ± error", 15),
@@ -80,9 +83,9 @@ def read_pairs(photos: Path, outputs: Path, size: int) -> Iterator[tuple[np.ndar
 
 def find_checkpoints(path: Path) -> list[Path]:
     """The folder itself if it is a checkpoint, else the checkpoints in it. Raises ValueError if there is none."""
-    if (path / checkpoint.RECORD).is_file():
+    if (path / RECORD).is_file():
         return [path]
-    found = sorted(entry.parent for entry in path.glob(f"*/{checkpoint.RECORD}") if not entry.parent.name.startswith("."))
+    found = sorted(entry.parent for entry in path.glob(f"*/{RECORD}") if not entry.parent.name.startswith("."))
     if not found:
         raise ValueError(f"{path} holds no checkpoint: give a checkpoint's folder or a run's, like runs/fast-hayao")
     return found
@@ -118,19 +121,19 @@ def write_figures(folder: Path, metrics: dict[str, float], about: dict[str, str]
 
     A kill leaves the old checkpoint or the new one.
     """
-    record = checkpoint.read_record(folder)
-    if all(record.metrics.get(name) == metrics.get(name) for name in ("style", "style_photos", "style_anime")):
+    record = read_record(folder)
+    if same_scale(record.metrics, metrics):
         metrics = record.metrics | metrics
     record = dataclasses.replace(record, metrics=metrics, data=record.data | about)
 
     def insert(aside: Path) -> None:
         own = [row for row in rows if row["step"] <= record.step]
-        if len(checkpoint.read_history(folder)) + len(own) <= checkpoint.MAX_HISTORY_ROWS:
+        if len(checkpoint.read_history(folder)) + len(own) <= MAX_HISTORY_ROWS:
             for row in own:
-                _insert(aside / checkpoint.HISTORY, row)
+                _insert(aside / HISTORY, row)
 
     rewrite(folder, record, insert)
-    history = folder.parent / checkpoint.HISTORY
+    history = folder.parent / HISTORY
     if history.is_file():
         for row in rows:
             _insert(history, row)
@@ -154,7 +157,7 @@ def _insert(history: Path, row: dict[str, Any]) -> None:
         if other["step"] != row["step"] or "eval_style" not in other:
             (before if other["step"] <= row["step"] else after).append(line)
     text = "".join(line + "\n" for line in [*before, json.dumps(row), *after])
-    checkpoint.write_aside(history, text.encode())
+    write_aside(history, text.encode())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -188,7 +191,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namespace) -> None:
-    configs = {folder: _data_config(checkpoint.read_record(folder)) for folder in folders}
+    configs = {folder: _data_config(read_record(folder)) for folder in folders}
     gauge = Gauge(arguments.network, arguments.weights, arguments.kid)
     adversarial: dict[Path, dict[str, dict[str, float]]] = {}
     for config in dict.fromkeys(configs.values()):
@@ -198,11 +201,11 @@ def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namesp
             f"\n{on}; {gauge.network} {', '.join(CONVOLUTIONS)}\n{_line('', None)}\n{_line('photos', scale.ends['photos'])}",
             flush=True,
         )
-        ends = {f"{name}_{end}": value for end, of in scale.ends.items() for name, value in of.items()}
+        ends = flat_ends(scale.ends)
         rows: dict[Path, list[dict[str, Any]]] = {}
         last: dict[str, tuple[Path, Score]] = {}
         for folder in (folder for folder, of in configs.items() if of == config):
-            record = checkpoint.read_record(folder)
+            record = read_record(folder)
             score = scale.score_generator(_drawer(folder, record))
             note = _kinship(record, gauge.network)
             print(_line(f"{record.experiment}/{record.checkpoint}", score.figures) + note, flush=True)
@@ -215,7 +218,7 @@ def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namesp
                 sentence = f"{on[0].upper()}{on[1:]}; {networks}."
                 rows.setdefault(folder.parent, []).append(evaluation(record, metrics))
                 write_figures(folder, metrics, {"measured": sentence}, rows[folder.parent])
-        records = {name: checkpoint.read_record(folder) for name, (folder, _) in last.items()}
+        records = {name: read_record(folder) for name, (folder, _) in last.items()}
         for name, (folder, score) in last.items():
             record = records[name]
             opponent = compared_with(record, records.values())
@@ -224,10 +227,8 @@ def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namesp
                 changes = score.changes_from(base)
                 print(_against(name, score, opponent, base), flush=True)
                 if arguments.write:
-                    figures = {f"{of}_change": change for of, (change, _) in changes.items()}
-                    figures |= {f"{of}_change_error": error for of, (_, error) in changes.items()}
                     about = {"measured": record.data["measured"], "compared_with": opponent}
-                    write_figures(folder, record.metrics | _rounded(figures), about, rows[folder.parent])
+                    write_figures(folder, record.metrics | _rounded(flat_changes(changes)), about, rows[folder.parent])
         given: dict[Path, dict[Path, Score]] = {}
         for photos, outputs in arguments.pictures:
             scores = given.setdefault(photos, {})
@@ -252,9 +253,10 @@ def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
 
 def _kinship(record: Record, network: str) -> str:
     """How near the measuring network is to what a checkpoint was trained against: "", or a remark in brackets."""
-    if record.config.get("features", {}).get("network") != network:
+    features, discriminator = (record.config.get(name) for name in ("features", "discriminator"))
+    if not isinstance(features, dict) or features.get("network") != network:
         return ""
-    if record.config.get("discriminator", {}).get("kind") == "projected":
+    if isinstance(discriminator, dict) and discriminator.get("kind") == "projected":
         return " (its discriminator looked through the same network and layers, which flatters its style)"
     return " (same network as trained against, other layers)"
 
@@ -303,13 +305,14 @@ def _line(name: str, figures: Mapping[str, float] | None) -> str:
     """A row of the table, or its head."""
     if figures is None:
         return " ".join([f"{name:32}", *(f"{words:>{width}}" for words, width in COLUMNS.values())])
-    cells = [f"{name:32}"]
+    found, cells = measurements(figures), [f"{name:32}"]
     for of, (_, width) in COLUMNS.items():
-        cell = f"{figures[of]:.3f}" if of in figures else "-"
-        if f"{of}_error" in figures:
-            cell = f"{figures[of]:.1f} ± {figures[f'{of}_error']:.1f}"
+        figure = found.get(of)
+        cell = "-" if figure is None else f"{figure.value:.3f}"
+        if figure and figure.error is not None:
+            cell = f"{figure.value:.1f} ± {figure.error:.1f}"
         cells.append(f"{cell:>{width}}")
-    kid = f"  kid {figures['kid']:.1f} ± {figures['kid_error']:.1f}" if "kid" in figures else ""
+    kid = f"  kid {found['kid'].value:.1f} ± {found['kid'].error:.1f}" if "kid" in found else ""
     return " ".join(cells) + kid
 
 

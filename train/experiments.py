@@ -12,7 +12,7 @@ from typing import Any
 
 from hub_export.architecture import GeneratorConfig
 from train.checks import nearest
-from train.settings import Experiment, changed, flat_settings
+from train.settings import Experiment, PairsConfig, changed, flat_settings
 
 EXPERIMENTS: dict[str, Experiment] = {}
 
@@ -205,6 +205,65 @@ _register(
     schedule={"discriminator_rate": 1e-3},
 )
 
+cel = _register(
+    None,
+    "cel",
+    "Does a generator that imitates a painted target, and redraws anime frames, draw where AnimeGAN tints a photo?",
+    generator=GeneratorConfig("lite"),
+    recipe=PairsConfig(),
+    data={
+        "resolution": 0,
+        "size": 160,
+        "augment": "crop",
+        "target": "denoise | flat | dabs | light | lines",
+        "redrawn": 0.25,
+        "holdout": 48,
+    },
+    schedule={
+        "batch": 8,
+        "warmup": "0 steps",
+        "length": "3600 steps",
+        "epoch": "300 steps",
+        "generator_rate": 1.5e-3,
+        "decay": "cosine",
+        "beta_1": 0.9,
+        "beta_2": 0.99,
+        "ema": 0.998,
+        "checkpoint_epochs": 2,
+    },
+)
+LOOK: dict[str, Any] = {"init": "bundled:cel@epoch-012", "schedule": {"length": "900 steps", "generator_rate": 5e-4}}
+"""How another look is learnt by a generator that draws already."""
+
+for _name, _question, _target in (
+    (
+        "background",
+        "Does a target of larger dabs and few lines give the painted background of a film?",
+        "denoise | flat(0.006) | dabs(5) | light(1.6, 12, 1.5) | bloom(0.15) | lines(0.3, 1, 0.6)",
+    ),
+    (
+        "ink",
+        "Do shades in steps and heavy lines give a comic?",
+        "denoise | flat(0.02) | dabs(4) | shades(5) | light(1, 6, 0) | lines(1.6, 1.8, 0.97)",
+    ),
+    (
+        "sky",
+        "Do full colours, cool darks and light that spills over give a luminous sky?",
+        "denoise | flat | dabs(4) | light(1.8, 16, 3) | bloom(0.55, 16) | lines(0.7, 0.9, 0.7)",
+    ),
+    (
+        "evening",
+        "Can a photo of a day be drawn as its evening?",
+        "denoise | flat | dabs | light(1.2, 4, 0) | dusk | lines(0.8)",
+    ),
+):
+    _register(cel, _name, _question, data={"target": _target, "redrawn": 0.0}, **LOOK)
+_register(
+    cel,
+    "pairs",
+    "How near does a small generator come to one's own filter, hand or model, given photos and drawings of them?",
+    data={"target": "", "redrawn": 0.0, "holdout": 8},
+)
 _register(
     official_v2,
     "smoke",

@@ -15,7 +15,7 @@ from hub_export.generator import STOCK
 FAST_KERNELS = ((3, 3), (5, 5), (7, 7))
 """Square, odd, and larger than one pixel."""
 FEWEST_CHANNELS = 16
-"""With fewer, a colour picture's 3 for one, TensorFlow's own gradient for a kernel is the faster."""
+"""Below this many channels (RGB has 3) TensorFlow's own kernel gradient is faster."""
 
 
 @tf.custom_gradient
@@ -97,7 +97,11 @@ class SpectralConv2D(FastConv2D):
     Gradients flow through σ = vᵀWu, with u and v constant. u is advanced by one power iteration per training step, by
     `advance_power_iteration`, and not by a call: the discriminator sees several batches a step and all see one kernel.
     `keras.layers.SpectralNormalization` instead overwrites the kernel at every training call and stops gradients at σ.
+
+    A kernel so divided has the norm 1. Where training starts from a plain one of another norm, `scale` multiplies by that.
     """
+
+    scale: Any = None
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Any:
         """Weights stay float32 inside `call` under mixed precision, as σ is computed from them."""
@@ -127,7 +131,15 @@ class SpectralConv2D(FastConv2D):
         """kernel/σ, float32, same shape as the kernel."""
         u, v = self._iterate()
         sigma = tf.reduce_sum(v * tf.linalg.matvec(self._matrix(), u))
-        return self._kernel / sigma
+        normalised = self._kernel / sigma
+        return normalised if self.scale is None else normalised * self.scale
+
+    def match(self, kernel: np.ndarray) -> None:
+        """Takes a plain kernel such that `normalised_kernel` is that one; `scale` must be a variable."""
+        _, (sigma, *_), right = np.linalg.svd(kernel.reshape(-1, self.filters).astype(np.float64), full_matrices=False)
+        self._kernel.assign(kernel)
+        self.u.assign(right[0])
+        self.scale.assign(sigma)
 
     def advance_power_iteration(self) -> None:
         """Moves u one power iteration on; once per training step, before the forward pass."""
@@ -156,13 +168,34 @@ def fold_spectral_norm(trained: keras.Model) -> list[np.ndarray]:
     return folded
 
 
+class Scales:
+    """The scales of a model's spectrally normalised kernels, which may then start from plain ones.
+
+    Args:
+        models: of one structure, which share them; the first is built in the current strategy's scope.
+
+    Attributes:
+        variables: the scales, in the order of the layers; none without spectral normalisation.
+    """
+
+    def __init__(self, *models: keras.Model):
+        self.variables: list[Any] = []
+        for same in zip(*(model.layers for model in models), strict=True):
+            if isinstance(same[0], SpectralConv2D):
+                self.variables.append(tf.Variable(1.0, trainable=False, dtype=tf.float32))
+                for layer in same:
+                    layer.scale = self.variables[-1]
+
+
 def unfold(plain: keras.Model, trained: keras.Model) -> None:
-    """The opposite of `fold_spectral_norm`: starts a model in training from a plain one of the same structure."""
+    """The opposite of `fold_spectral_norm`: a model in training, which has `Scales`, then draws what the plain one does."""
     sources = [layer for layer in plain.layers if layer.weights]
     targets = [layer for layer in trained.layers if layer.weights]
     for source, target in zip(sources, targets, strict=True):
         for weight, value in zip(target.trainable_weights, source.get_weights(), strict=True):
             weight.assign(value)
+        if isinstance(target, SpectralConv2D):
+            target.match(source.get_weights()[0])
 
 
 class InstanceNormalization(keras.layers.GroupNormalization):

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from hub_export import checkpoint, pixels
 from hub_export.generator import build_generator
-from hub_export.hub import REFERENCE
+from hub_export.record import SAMPLES, CheckpointError, Record
 from hub_export.store import resolve
 from train.batches import TrainingData
 from train.engine import Engine, restore, state
@@ -44,7 +44,6 @@ DISK_SECONDS = 10.0
 """How long to wait before a full disk is tried again."""
 PICTURE_STRIDE = 997
 """Every so many bytes of the pictures are compared on resuming."""
-BUNDLED = "bundled:"
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 WORKER_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
 """What TensorFlow raises in the other workers when one of them ends; which one depends on where they are at that moment."""
@@ -99,13 +98,14 @@ class Run:
         self.plan = experiment.plan(data.steps_per_epoch(schedule.batch))
         self.engine = Engine(schedule, experiment.seed, experiment.precision, self.strategy, options.xla)
         self.recipe = build_recipe(experiment, self.engine)
+        self.recipe.check(data)
         self.step, self.seconds = 0, 0.0
         self._saved_step, self._pictures = -1, np.frombuffer(data.fingerprint(PICTURE_STRIDE), np.uint8)
         saved = folder.load_state()
         if saved:
             self._restore(saved)
         elif experiment.init:
-            self.recipe.start_from(checkpoint.load_generator(locate(experiment.init)))
+            self.recipe.start_from(checkpoint.load_generator(resolve(experiment.init)))
         folder.read_history(self.step)
         self._cached = self.recipe.cache_features(folder.path / "features", data) if options.cache_features else None
         self.photos = data.fixed_photos(SAMPLE_PHOTOS)
@@ -257,7 +257,7 @@ class Run:
             return
         name, history, weights = self.plan.checkpoint_name(self.step), list(self.folder.history), self.recipe.export()
         folder, generator_config = self.folder.path / name, self.experiment.generator
-        record = checkpoint.Record(
+        record = Record(
             experiment=self.folder.name,
             checkpoint=name,
             question=self.experiment.question,
@@ -286,7 +286,7 @@ class Run:
             samples = sample_grid(generator, self.photos, generator_config.stride)
             checkpoint.save_checkpoint(folder, generator, record, history, samples)
             (self.folder.path / "samples").mkdir(exist_ok=True)
-            shutil.copyfile(folder / checkpoint.SAMPLES, self.folder.path / "samples" / f"{name}.jpg")
+            shutil.copyfile(folder / SAMPLES, self.folder.path / "samples" / f"{name}.jpg")
             self.folder.complete_history(history)
             self.folder.save_state(values)
             if self.options.keep:
@@ -316,11 +316,14 @@ class Run:
         while True:
             try:
                 return write()
-            except OSError as error:
-                if error.errno not in DISK_FULL or self._stop.is_set():
+            except (OSError, CheckpointError) as error:
+                refusal = error if isinstance(error, OSError) else error.__cause__
+                if not isinstance(refusal, OSError):
                     raise
+                if refusal.errno not in DISK_FULL or self._stop.is_set():
+                    raise refusal from None
                 if not told:
-                    tqdm.write(f"{unwritable(self.folder.path, error)}. Training waits at its next save, and then goes on")
+                    tqdm.write(f"{unwritable(self.folder.path, refusal)}. Training waits at its next save, and then goes on")
                 told = True
                 self._stop.wait(DISK_SECONDS)
 
@@ -423,15 +426,6 @@ def shares_of(terms: Mapping[str, float], weights: Mapping[str, Mapping[str, flo
         if whole := sum(parts.values()):
             shares[total] = {name: part / whole for name, part in parts.items()}
     return shares
-
-
-def locate(reference: str) -> Path:
-    """The folder of a checkpoint given as "hub:you/animegan-hayao@epoch-060", as "bundled:NAME@epoch-060" or as a path.
-
-    Raises:
-        ValueError: it is none of these, or not there.
-    """
-    return resolve(reference) if reference.startswith((REFERENCE, BUNDLED)) else Path(reference)
 
 
 def sample_grid(generator: Any, photos: list[np.ndarray], stride: int) -> np.ndarray:

@@ -31,6 +31,13 @@ def saturate(picture: Tensor, factor: float) -> Tensor:
     return tf.clip_by_value(gray + factor * (picture - gray), -1.0, 1.0)
 
 
+def gradient_loss(target: Tensor, fake: Tensor) -> Tensor:
+    """Mean absolute difference of the steps from pixel to pixel, down plus to the right."""
+    difference = fake - target
+    down, right = difference[:, 1:] - difference[:, :-1], difference[:, :, 1:] - difference[:, :, :-1]
+    return tf.reduce_mean(tf.abs(down)) + tf.reduce_mean(tf.abs(right))
+
+
 def gram_matrix(features: Tensor) -> Tensor:
     """(B, h, w, C) -> (B, C, C) float32: XᵀX/(h·w·C), per sample."""
     features = tf.cast(features, tf.float32)

@@ -16,8 +16,8 @@ from PIL import Image
 
 from hub_export import pixels
 from train.batches import TrainingData
+from train.efficientnet import efficientnet_lite0
 from train.features import build_features
-from train.lite0 import efficientnet_lite0
 from train.settings import FeatureConfig
 
 CONVOLUTIONS = {"conv2_2": 3, "conv3_3": 6}

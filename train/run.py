@@ -13,6 +13,9 @@ DIR (or a zip of it) has AnimeGAN's layout: STYLE/style and train_photo. Any two
 What the arguments alone tell is answered before anything heavy loads.
 """
 
+import hub_export.environment  # noqa: F401  first, as it settles what other programs' settings would break
+
+# isort: split
 import argparse
 import json
 import sys
@@ -31,8 +34,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("experiment", nargs="?", help="name of an experiment; leave it out to list them")
     data = p.add_argument_group("pictures")
     data.add_argument("--data", metavar="PATH", help='folder or zip in AnimeGAN\'s layout, or "official" to download it')
-    data.add_argument("--photos", metavar="DIR", help="a folder of photos, with --anime")
+    data.add_argument("--photos", metavar="DIR", help="a folder of photos")
     data.add_argument("--anime", metavar="DIR", help="a folder of anime frames, with --photos")
+    data.add_argument("--drawings", metavar="DIR", help="drawings of the photos, by the same names: what `pairs` imitates")
     data.add_argument("--cache", metavar="DIR", type=Path, help="where prepared pictures are kept (default: TFDS_DATA_DIR)")
     data.add_argument(
         "--terms", metavar="TEXT", help="where the pictures come from and what may be done; goes into the card"
@@ -113,7 +117,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def configure(arguments: argparse.Namespace) -> Experiment:
     """The experiment that checked arguments ask for. Raises ValueError with the cause and the remedy."""
-    from hub_export.checkpoint import NAME
+    from hub_export.record import NAME
 
     experiment = get_experiment(arguments.experiment)
     settings, suffix = list(arguments.set), ""
@@ -183,17 +187,18 @@ def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from hub_export.publish import Publisher
-    from train.datasets import Source, open_data
+    from train.datasets import open_data
     from train.engine import open_strategy
     from train.loop import Run, RunOptions
     from train.run_folder import RunFolder
+    from train.sources import Source
 
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     if arguments.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = open_strategy(arguments.strategy, arguments.wait)
-    source = Source.of(arguments.data, arguments.photos, arguments.anime)
+    source = Source.of(arguments.data, arguments.photos, arguments.anime, arguments.drawings)
     chief = strategy.extended.should_checkpoint
     path = arguments.runs / (arguments.name or experiment.name)
     data = open_data(experiment.data, source, arguments.cache)

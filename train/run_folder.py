@@ -18,7 +18,6 @@ import json
 import os
 import shutil
 import socket
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +28,9 @@ import numpy as np
 
 from hub_export import checkpoint
 from hub_export.card import model_card
+from hub_export.files import replacing, write_aside
+from hub_export.metrics import yardsticks
+from hub_export.record import CARD, HISTORY, RECORD, Record, read_record
 from train.schedule import WARM_UP
 from train.settings import Experiment, flat_settings, from_dict, to_dict
 
@@ -66,11 +68,11 @@ class RunFolder:
             self._lock = lock(path)
             if not resume:
                 self._check_new()
-                (path / checkpoint.HISTORY).unlink(missing_ok=True)  # of a try that ended before its first save
+                (path / HISTORY).unlink(missing_ok=True)  # of a try that ended before its first save
                 shutil.rmtree(path / "tensorboard", ignore_errors=True)
-            checkpoint.write_aside(path / CONFIG, json.dumps(to_dict(experiment), indent=1).encode())
+            write_aside(path / CONFIG, json.dumps(to_dict(experiment), indent=1).encode())
             for folder in self.checkpoints():
-                record = checkpoint.read_record(folder)
+                record = read_record(folder)
                 if record.experiment != path.name:  # the folder was renamed or copied
                     rewrite(folder, dataclasses.replace(record, experiment=path.name))
         except OSError as error:
@@ -93,7 +95,7 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """The checkpoints' folders."""
-        return sorted(record.parent for record in self.path.glob(f"[!.]*/{checkpoint.RECORD}"))
+        return sorted(record.parent for record in self.path.glob(f"[!.]*/{RECORD}"))
 
     def _check_new(self) -> None:
         if any((self.path / name).exists() for name in (STATE, PREVIOUS)):
@@ -136,7 +138,7 @@ class RunFolder:
                 except OSError:  # a file system without hard links
                     shutil.copyfile(self.path / STATE, aside)
                 aside.replace(self.path / PREVIOUS)
-            checkpoint.write_aside(self.path / STATE, content.getvalue())
+            write_aside(self.path / STATE, content.getvalue())
         except OSError:
             for leftover in self.path.glob(f".{STATE}.*"):
                 leftover.unlink(missing_ok=True)
@@ -169,7 +171,7 @@ class RunFolder:
     def read_history(self, step: int) -> None:
         """Takes back the rows up to a step and drops all others from the file."""
         try:
-            lines = (self.path / checkpoint.HISTORY).read_text("utf-8").splitlines()
+            lines = (self.path / HISTORY).read_text("utf-8").splitlines()
         except FileNotFoundError:
             lines = []
         self.history = [row for row in map(_parse_row, lines) if row and row["step"] <= step]
@@ -180,7 +182,7 @@ class RunFolder:
         """Appends a row; where the disk is full, it is written with the next save."""
         self.history.append(row)
         try:
-            with open(self.path / checkpoint.HISTORY, "a", encoding="utf-8") as file:
+            with open(self.path / HISTORY, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
             if error.errno not in DISK_FULL:
@@ -195,7 +197,7 @@ class RunFolder:
 
     def _write_history(self, rows: Sequence[Mapping[str, Any]] | None = None) -> None:
         text = "".join(json.dumps(row) + "\n" for row in (self.history if rows is None else rows))
-        checkpoint.write_aside(self.path / checkpoint.HISTORY, text.encode())
+        write_aside(self.path / HISTORY, text.encode())
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
@@ -203,7 +205,7 @@ class RunFolder:
         """Removes all but the newest `keep` checkpoints and those that `superseded` spares."""
         for leftover in self.path.glob(".*-removed"):  # of a kill
             shutil.rmtree(leftover)
-        for name in superseded(map(checkpoint.read_record, self.checkpoints()), keep):
+        for name in superseded(map(read_record, self.checkpoints()), keep):
             aside = self.path / f".{name}-removed"
             (self.path / name).rename(aside)  # in one step: a kill leaves no half of a checkpoint
             shutil.rmtree(aside)
@@ -248,30 +250,26 @@ def writing(path: Path) -> Iterator[None]:
             held.close()
 
 
-def rewrite(folder: Path, record: checkpoint.Record, change: Callable[[Path], None] = lambda aside: None) -> None:
+def rewrite(folder: Path, record: Record, change: Callable[[Path], None] = lambda aside: None) -> None:
     """Gives a checkpoint another record and the card of it; a kill leaves the old checkpoint or the new one.
 
     Args:
         change: what else to change of the files, in the folder that will take the old one's place.
     """
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with replacing(folder) as aside:
         shutil.copytree(folder, aside, dirs_exist_ok=True)
         change(aside)
-        checkpoint.write_aside(aside / checkpoint.CARD, model_card(record).encode())
+        write_aside(aside / CARD, model_card(record).encode())
         checkpoint.write_record(aside, record)
-        checkpoint.replace_folder(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
-def superseded(records: Iterable[checkpoint.Record], keep: int) -> list[str]:
+def superseded(records: Iterable[Record], keep: int) -> list[str]:
     """Names of the checkpoints that may go when the newest `keep` (at least 1) stay.
 
     The warm-up's last one stays too, and so does the best one: of the lowest style distance, where that was measured.
     """
     ordered = sorted(records, key=lambda record: record.step)
-    style, _ = checkpoint.yardsticks(ordered)
+    style, _ = yardsticks(ordered)
     warmup = [record for record in ordered if record.phase == WARM_UP]
     measured = [record for record in ordered if record.phase != WARM_UP and style in record.metrics]
     best = sorted(measured, key=lambda record: record.metrics[style])

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 from hub_export.architecture import GeneratorConfig
 from train.checks import check_choices, check_numbers, nearest
 from train.schedule import WARM_UP, Duration, Plan, ScheduleConfig
+from train.targets import parse
 
 ABOUT = ("name", "question", "base", "cost")
 """What an experiment says of itself; everything else is a setting."""
@@ -123,9 +124,12 @@ class DataConfig:
         size: height and width of a training picture, a multiple of 8.
         augment: none (resize to size), flip (and mirror at random), crop (random size x size window at the picture's
             own scale, and mirror) or enlarge-crop (resize to 1.12 x size, random window, and mirror).
-        flatten: strength (sigma_r) of the edge-preserving filter that makes the target of a photo, which content, colour
-            and pixels are compared with; 0 compares with the photo itself, as the references do.
+        target: what a photo is to become, painted while pictures are prepared, e.g. "flat(0.012) | lines", see targets.py;
+            "" for the photo itself, as in the references.
+        redrawn: share in [0, 1] of training pictures that are an anime frame, with its target undone and a photo's grain,
+            in the photo's place, and the frame itself as its target; needs a target. 0 in the references.
         holdout: how many photos and how many frames are kept out of training, for judging.
+        cut_bars: cut black bars off frames and photos.
     """
 
     style: str = "Hayao"
@@ -133,13 +137,18 @@ class DataConfig:
     resolution: int = 256
     size: int = 256
     augment: Literal["none", "flip", "crop", "enlarge-crop"] = "none"
-    flatten: float = 0.0
+    target: str = ""
+    redrawn: float = 0.0
     holdout: int = 0
+    cut_bars: bool = False
 
     def __post_init__(self) -> None:
         check_choices(self, "data.")
         check_numbers(self, "data.", resolution=0, holdout=0)
-        check_numbers(self, "data.", most=1.0, flatten=0)
+        check_numbers(self, "data.", most=1.0, redrawn=0)
+        parse(self.target)
+        if self.redrawn and not self.target:
+            raise ValueError("data.redrawn undoes what data.target paints: name a target, or set data.redrawn to 0")
         if self.size < 32 or self.size % 8:
             raise ValueError(f"data.size must be a multiple of 8 from 32, got {self.size}")
 
@@ -177,7 +186,34 @@ class AnimeGANConfig(RecipeConfig):
             raise ValueError("discriminator.kind=projected looks through a VGG: features.network must be vgg19 or hed-vgg16")
 
 
-RECIPES: dict[str, type[RecipeConfig]] = {config.kind: config for config in (AnimeGANConfig,)}
+@dataclass(frozen=True)
+class PairsLossConfig:
+    """The weights of imitation's two terms.
+
+    Args:
+        pixel_weight: of the absolute difference of pixels, in [-1, 1].
+        gradient_weight: of that of the steps between neighbouring pixels.
+    """
+
+    pixel_weight: float = 1.0
+    gradient_weight: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_choices(self, "loss.")
+        check_numbers(self, "loss.", pixel_weight=0, gradient_weight=0)
+
+
+@dataclass(frozen=True)
+class PairsConfig(RecipeConfig):
+    """Imitation of painted targets, or of drawings of the same photos."""
+
+    kind = "pairs"
+    phases = ("imitation",)
+
+    loss: PairsLossConfig = field(default_factory=PairsLossConfig)
+
+
+RECIPES: dict[str, type[RecipeConfig]] = {config.kind: config for config in (AnimeGANConfig, PairsConfig)}
 
 
 @dataclass(frozen=True)
@@ -308,6 +344,7 @@ RETIRED: dict[str, Any] = {
     "data.tones": 0.0,
     "data.night": 0.0,
     "data.lines": 0.0,
+    "data.flatten": 0.0,
     "loss.drawn": 0.0,
     "loss.drawn_by": "",
     "loss.drawn_edge": 0.0,

@@ -1,7 +1,6 @@
-"""Edge smoothing, the pictures that teach the discriminator to ask for clear edges; and its opposite, flattening.
+"""Edge smoothing, the pictures that teach the discriminator to ask for clear edges.
 
-Reference: AnimeGAN edge_smooth.py (Canny, dilate, and a Gaussian only there), Chen et al. 2018 (CartoonGAN), section 3.1;
-Gastal and Oliveira 2011, "Domain Transform for Edge-Aware Image and Video Processing".
+Reference: AnimeGAN edge_smooth.py (Canny, dilate, and a Gaussian only there), Chen et al. 2018 (CartoonGAN), section 3.1.
 """
 
 import cv2
@@ -9,8 +8,6 @@ import numpy as np
 
 EDGE_THRESHOLDS = (100, 200)
 KERNEL_SIZE = 5
-FLATTEN_RADIUS = 60
-"""sigma_s of the edge-preserving filter in pixels; OpenCV's default."""
 
 
 def smooth_edges(image: np.ndarray) -> np.ndarray:
@@ -36,26 +33,6 @@ def smooth_edges(image: np.ndarray) -> np.ndarray:
     smooth = image.copy()
     smooth[near_edge] = blurred[near_edge].astype(np.uint8)
     return smooth
-
-
-def flatten(image: np.ndarray, strength: float) -> np.ndarray:
-    """Evens out texture and keeps edges, by OpenCV's recursive edge-preserving filter.
-
-    Args:
-        image: uint8 (H, W, 3) RGB.
-        strength: sigma_r, in (0, 1]; what differs by less, as a share of the full range, counts as texture.
-
-    Returns:
-        uint8 (H, W, 3) RGB.
-
-    Raises:
-        ValueError: another dtype or shape, or strength out of range.
-    """
-    _check(image)
-    if not 0.0 < strength <= 1.0:
-        raise ValueError(f"strength must be in (0, 1], got {strength}")
-    flat = cv2.edgePreservingFilter(image, flags=cv2.RECURS_FILTER, sigma_s=FLATTEN_RADIUS, sigma_r=strength)
-    return np.asarray(flat, np.uint8)
 
 
 def _check(image: np.ndarray) -> None:

@@ -7,28 +7,24 @@ import asyncio
 import hashlib
 import html
 import os
-import signal
-import threading
-import time
-from importlib.util import find_spec
 from typing import Any
+
+from animegan_app import address as address
+from animegan_app import uploads
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 os.environ["GRADIO_RUN_HISTORY"] = "False"  # read at launch, also where a Space launches
+os.environ[uploads.SETTING] = str(uploads.FOLDER)
 
 import gradio as gr
-from gradio.route_utils import delete_files_created_by_app
 
 from animegan_app.catalog import HUB, Catalog, Offer, open_catalog
 from animegan_app.studio import Studio
 from animegan_app.ui import compare, experiments, parts, programs, sources, stylise
-from animegan_app.ui.words import TRANSLATIONS, label, say
-from hub_export.checkpoint import CheckpointError
-
-KEPT_SECONDS = 3600
-"""Uploads and results older than this are deleted four times as often; until then a page left open still works."""
-LOOK_SECONDS = 10
-"""How often an open page asks whether there are new checkpoints on this machine."""
+from animegan_app.ui.serving import Blocks
+from animegan_app.ui.serving import launch as launch
+from animegan_app.ui.words import label, say
+from hub_export.record import CheckpointError
 
 CSS = """
 .gradio-container { max-width: 1180px !important; width: 100%; margin: 0 auto !important; }
@@ -74,11 +70,14 @@ button:focus-visible, summary:focus-visible, input:focus-visible, .outer:focus-v
 }
 """
 
+LOOK_SECONDS = 10
+"""How often an open page asks whether there are new checkpoints on this machine."""
+
 TITLE = """document.title = element.querySelector("h1").textContent;"""
 """The browser's tab in the person's language."""
 
 
-def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
+def build_demo(catalog: Catalog | None = None) -> Blocks:
     """The whole app. Reads records only: TensorFlow loads, and the Hub is asked, after the first page is up.
 
     Args:
@@ -159,7 +158,7 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
         found = [offers for key, offers in catalog.experiments().items() if f"{key}/".startswith(f"{HUB}/{name}/")]
         return ("", *page_for(catalog.first(found[0]) if found else catalog.default(), request))
 
-    with gr.Blocks(title="AnimeGAN laboratory", delete_cache=(KEPT_SECONDS // 4, KEPT_SECONDS)) as demo:
+    with Blocks(title="AnimeGAN laboratory", css=CSS + compare.CSS + experiments.CSS) as demo:
         gr.HTML(label("title"), js_on_load=TITLE, elem_id="title")
         notice = _notice(catalog.default(), ("", ""), None)
         link = gr.State(("", ""))
@@ -205,45 +204,6 @@ def build_demo(catalog: Catalog | None = None) -> gr.Blocks:
     return demo
 
 
-def launch(demo: gr.Blocks, host: str | None = None, port: int | None = None) -> None:
-    """Serves the app until it is interrupted or terminated, then removes all temporary files.
-
-    Programs are served too and, where `gradio[mcp]` is installed, those that speak the Model Context Protocol.
-
-    Args:
-        host, port: None for Gradio's own, GRADIO_SERVER_NAME and GRADIO_SERVER_PORT or this machine only and from 7860.
-    """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a plain termination would leave uploads behind
-    _, url, _ = demo.launch(
-        server_name=host,
-        server_port=port,
-        share=False,
-        ssr_mode=False,
-        max_file_size="50mb",
-        footer_links=["api", "settings"],
-        theme=_theme(),
-        css=CSS + compare.CSS + experiments.CSS,
-        i18n=TRANSLATIONS,
-        mcp_server=find_spec("mcp") is not None,
-        quiet=True,
-        prevent_thread_lock=True,
-        _frontend=False,  # Gradio's own look at its page, which a busy machine fails within its 3 s
-    )
-    threading.Thread(target=_keep_deleting, args=(demo,), daemon=True).start()
-    print(f"AnimeGAN laboratory: {url} (Ctrl+C ends it)", flush=True)
-    demo.block_thread()
-
-
-def _keep_deleting(demo: gr.Blocks) -> None:
-    """What `delete_cache` does, whose own task ends for good when a file is added while it goes through its sets."""
-    while True:
-        time.sleep(KEPT_SECONDS / 4)
-        try:
-            delete_files_created_by_app(demo, KEPT_SECONDS)
-        except RuntimeError:  # such a file; what is left is deleted the next time
-            continue
-
-
 def _stamp(catalog: Catalog) -> str:
     """Another text wherever a page that lists the catalog would be another page."""
     keys = [(offer.key, offer.record.sha256) for offers in catalog.experiments().values() for offer in offers]
@@ -259,35 +219,3 @@ def _notice(offer: Offer | None, link: tuple[str, str], request: gr.Request | No
     elif offer is None:
         text = say("no_checkpoint", request, command=stylise.TRAIN)
     return gr.HTML(f"<p class='notice'>{text}</p>", visible=bool(text))
-
-
-def _theme() -> gr.themes.Base:
-    """Fonts of the system only: the page must look the same without a network. Teal is dark enough to read."""
-    theme = gr.themes.Soft(
-        primary_hue="teal",
-        secondary_hue="teal",
-        neutral_hue="stone",
-        font=("system-ui", "sans-serif"),
-        font_mono=("ui-monospace", "monospace"),
-    )
-    return theme.set(
-        body_background_fill="*neutral_50",
-        body_background_fill_dark="*neutral_950",
-        body_text_color_subdued="*neutral_600",
-        body_text_color_subdued_dark="*neutral_400",
-        color_accent="*primary_700",
-        block_label_text_color="*primary_700",
-        block_label_background_fill_dark="*primary_700",
-        button_primary_background_fill="*primary_700",
-        button_primary_background_fill_dark="*primary_700",
-        button_primary_background_fill_hover="*primary_600",
-        button_primary_background_fill_hover_dark="*primary_600",
-        checkbox_label_background_fill_selected="*primary_700",
-        checkbox_label_background_fill_selected_dark="*primary_700",
-        checkbox_border_color="*neutral_400",
-        block_title_background_fill="transparent",
-        block_title_background_fill_dark="transparent",
-        block_title_text_color="*neutral_600",
-        block_title_text_color_dark="*neutral_300",
-        block_title_padding="0",
-    )

@@ -12,16 +12,17 @@ from urllib.parse import quote
 import gradio as gr
 from gradio.route_utils import API_PREFIX
 
-from animegan_app import sheet
+from animegan_app import sheet, uploads
 from animegan_app.catalog import Catalog, Offer
 from animegan_app.curves import differences
+from animegan_app.photos import PhotoError, Sentence
 from animegan_app.sheet import Labelled
 from animegan_app.studio import Studio
-from animegan_app.stylize import LONGEST_SIDES, PhotoError, Sentence
+from animegan_app.stylize import LONGEST_SIDES
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import Stylise
 from animegan_app.ui.words import explain, label, say, tell
-from hub_export.checkpoint import CheckpointError, Record
+from hub_export.record import CheckpointError, Record
 
 HANDFUL = 6
 """How many checkpoints the grid shows unasked."""
@@ -112,6 +113,10 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         """All pictures so far, the photo first, each time that there is one more, and sentences on those that failed."""
         if photo is None:
             raise parts.error("no_photo", request)
+        try:
+            path = uploads.take(photo)
+        except PhotoError as error:
+            raise parts.error(error, request) from None
         pictures: list[Picture] = []
         problems: list[str] = []
         for number, offer in enumerate(offers):
@@ -120,7 +125,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
                 progress((number + done) / len(offers), desc=f"{number + 1}/{len(offers)} · {tell(doing, request)}")
 
             try:
-                drawing = await studio.draw(Path(photo["path"]), offer.key, longest_side, report)
+                drawing = await studio.draw(path, offer.key, longest_side, report)
             except CheckpointError as error:
                 problems.append(explain(error, request))
                 yield pictures, problems
@@ -128,11 +133,11 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
             except PhotoError as error:
                 raise parts.error(error, request) from None
             if not pictures:
-                path = await asyncio.to_thread(parts.save, drawing.photo, f"{Path(photo['path']).stem}.png")
-                pictures.append(Picture(PHOTO, path, ("photo",), say("photo", request)))
-            name = parts.file_name(Path(photo["path"]).stem, drawing.record)
-            path = await asyncio.to_thread(parts.save, drawing.anime, f"{name}.png")
-            pictures.append(Picture(offer.key, path, _lines(offer), caption(offer, request)))
+                file = await asyncio.to_thread(parts.save, drawing.photo, f"{path.stem}.png")
+                pictures.append(Picture(PHOTO, file, ("photo",), say("photo", request)))
+            name = parts.file_name(path.stem, drawing.record)
+            file = await asyncio.to_thread(parts.save, drawing.anime, f"{name}.png")
+            pictures.append(Picture(offer.key, file, _lines(offer), caption(offer, request)))
             yield pictures, problems
 
     async def fill_grid(
@@ -286,7 +291,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
     gridded, coursed = gr.State([]), gr.State([])
     quick: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     slow: Any = {"concurrency_limit": parts.QUEUE_SIZE, "trigger_mode": "once", "api_visibility": "private"}
-    stylise.photo.change(lambda given: given and given["path"], stylise.photo, photo, preprocess=False, **quick)
+    stylise.photo.change(lambda given: given and str(uploads.take(given)), stylise.photo, photo, preprocess=False, **quick)
     listed = [chosen, experiment, first, second]
     known.change(renew, listed, listed, preprocess=False, **quick)
 

@@ -3,7 +3,7 @@
 import html
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -14,13 +14,15 @@ from markdown_it.token import Token
 
 from animegan_app.catalog import HUB, Catalog, Offer
 from animegan_app.curves import COLOURS, MARKS, Curves, loss_figure, plane_figure, read_curves, scales, with_measured
+from animegan_app.photos import PhotoError, read_photo
 from animegan_app.sheet import evenly
 from animegan_app.studio import Studio, megabytes
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import Stylise, choices, duration
 from animegan_app.ui.words import explain, label, read, say
 from hub_export.card import model_card
-from hub_export.checkpoint import CARD, CheckpointError, read_samples, yardsticks
+from hub_export.metrics import measurements, yardsticks
+from hub_export.record import CARD, SAMPLES, CheckpointError
 
 OVERLAID = len(MARKS) * len(COLOURS)
 """How many experiments the charts show unasked; so many look different."""
@@ -153,9 +155,9 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
             try:
                 if not catalog.missing_bytes(offer):
                     name = f"{offer.record.experiment}-{offer.record.checkpoint}-samples.jpg"
-                    path = parts.save(read_samples(catalog.fetch(offer)), name)
+                    path = parts.save(read_photo(catalog.fetch(offer) / SAMPLES), name)
                     found.append((path, f"{offer.record.checkpoint} · {parts.phase(offer.record, request)}"))
-            except CheckpointError:  # who draws with it is told
+            except (CheckpointError, PhotoError):  # who draws with it is told
                 continue
         return gr.Gallery(value=found, visible=bool(found))
 
@@ -254,8 +256,7 @@ def _overview(experiments: dict[str, list[Offer]], request: gr.Request | None) -
                 offers[0].name,
                 say(offers[0].source, request),
                 question if len(question) <= MAX_QUESTION else f"{question[:MAX_QUESTION]}…",
-                _figure(best.metrics, style) if best else "–",
-                _figure(best.metrics, content) if best else "–",
+                *(str(measurements(best.metrics).get(name, "–")) if best else "–" for name in (style, content)),
                 best.checkpoint if best else "",
                 f"{newest.step:,}",
                 parts.phase(newest, request),
@@ -265,11 +266,6 @@ def _overview(experiments: dict[str, list[Offer]], request: gr.Request | None) -
         )
     keys = ("experiment", "place", "question", style, content, "best", "steps", "phase", "generator", "compute")
     return parts.table([say(key, request) for key in keys], rows)
-
-
-def _figure(metrics: Mapping[str, float], name: str) -> str:
-    error = f" ± {metrics[f'{name}_error']:.2g}" if f"{name}_error" in metrics else ""
-    return f"{metrics[name]:.3g}{error}" if name in metrics else "–"
 
 
 def _read(catalog: Catalog, offers: Sequence[Offer], request: gr.Request | None) -> Curves:

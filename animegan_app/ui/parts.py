@@ -4,7 +4,6 @@ import html
 import io
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,13 +13,14 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from animegan_app import uploads
 from animegan_app.catalog import Offer
 from animegan_app.ui.words import explain, label, say
-from hub_export.checkpoint import Record
+from hub_export.record import Record
 
-EXAMPLES = [str(path) for path in sorted((Path(__file__).parents[1] / "examples").glob("*.jpg"))]
-QUEUE_SIZE = 32
-"""How many requests may wait; all of them may, for a download or for the one drawing that is made at a time."""
+QUEUE_SIZE = 64
+"""How many requests may wait; all of them may, for a download or for the one drawing that is made at a time. One visitor's
+half of them leaves the other half to others."""
 ERROR_SECONDS = 20
 JPEG_QUALITY = 95
 PHASES = ("warm-up", "adversarial")
@@ -76,6 +76,7 @@ def error(problem: Exception | str, request: gr.Request | None, **values: object
     Gradio renders messages as HTML, so names from files are escaped.
     """
     text = say(problem, request, **values) if isinstance(problem, str) else explain(problem, request)
+    text = text.encode("utf-8", "replace").decode()  # a name that a program sent may be no valid text
     return gr.Error(html.escape(text), duration=ERROR_SECONDS, print_exception=False)
 
 
@@ -97,7 +98,7 @@ def photo_input(name: str, height: int) -> gr.Image:
         elem_id=name,
     )
     with gr.Column(elem_id=f"{name}-examples", elem_classes="examples"):
-        gr.Examples(EXAMPLES, photo, label=label("examples"), api_visibility="private")
+        gr.Examples([str(path) for path in uploads.EXAMPLES], photo, label=label("examples"), api_visibility="private")
         gr.HTML(label("example_names"), js_on_load=NAME_EXAMPLES, visible="hidden")
     return photo
 

@@ -1,17 +1,18 @@
 """What programs may call, over Gradio's API and as tools of the Model Context Protocol."""
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.data_classes import FileData
 from gradio.events import api
 
+from animegan_app import uploads
+from animegan_app.photos import PhotoError
 from animegan_app.studio import Studio
-from animegan_app.stylize import DEFAULT_LONGEST_SIDE, PhotoError, blend
+from animegan_app.stylize import DEFAULT_LONGEST_SIDE, blend
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import MOST_STRENGTH, TRAIN, file_name
-from hub_export.checkpoint import CheckpointError
+from hub_export.record import CheckpointError
 
 
 def build(studio: Studio) -> None:
@@ -38,14 +39,14 @@ def build(studio: Studio) -> None:
             The picture as a PNG file, and width, height, seconds, checkpoint, weights (sha256) and commit (on the Hub).
         """
         try:
-            if not 0 <= strength <= MOST_STRENGTH:
+            if not _is_percent(strength, MOST_STRENGTH):
                 raise PhotoError("strength must be from 0 to {most}.", most=MOST_STRENGTH)
-            if not 0 <= photo_colours <= 100:
+            if not _is_percent(photo_colours, 100):
                 raise PhotoError("photo_colours must be from 0 to 100.")
             offer = studio.catalog.find(checkpoint) if checkpoint else studio.catalog.default()
             if offer is None:
                 raise parts.error("nothing_for_programs", request, command=TRAIN)
-            path = Path(photo["path"])  # type: ignore[index]  # Gradio hands over a dict
+            path = uploads.take(photo)  # a dict, as Gradio hands it over
             drawing = await studio.draw(path, offer.key, longest_side, lambda done, doing: None)
         except (PhotoError, CheckpointError) as error:
             raise parts.error(error, request) from None
@@ -87,3 +88,7 @@ def build(studio: Studio) -> None:
     # Gradio shows every tool's caller the picture only of what is not queued; its own client queues all the same.
     api(stylise, api_name="stylise", queue=False, concurrency_limit=parts.QUEUE_SIZE)
     api(checkpoints, api_name="checkpoints", queue=False)
+
+
+def _is_percent(value: object, most: int) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= most

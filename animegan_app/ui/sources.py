@@ -2,6 +2,7 @@
 
 import html
 import os
+import re
 from typing import NamedTuple
 
 import gradio as gr
@@ -9,9 +10,10 @@ import gradio as gr
 from animegan_app.studio import Studio, megabytes
 from animegan_app.ui import parts
 from animegan_app.ui.words import explain, label, say
-from hub_export.checkpoint import CheckpointError
+from hub_export.record import CheckpointError
 from hub_export.store import CACHED, HubStore
 
+SETTING, ANY = "ANIMEGAN_ADD", "*"
 MAX_SOURCES = 50
 """How many namespaces and repos a running app accepts from the page, those it was started with included."""
 MAX_NOTICES = 20
@@ -71,9 +73,21 @@ def describe(studio: Studio, request: gr.Request | None) -> str:
     return found
 
 
+def addable() -> list[str] | None:
+    """Names and repos that may be added from the page, None for any: `SETTING` or, without it, any but on a Space none.
+
+    On a Space with a token only names count: else its visitors would list and use what its owner alone may see.
+    """
+    on_space = bool(os.environ.get("SPACE_ID"))
+    names = re.split(r"[,\s]+", os.environ.get(SETTING, "" if on_space else ANY).strip(", \n"))
+    if ANY in names and not (on_space and os.environ.get("HF_TOKEN")):
+        return None
+    return [name for name in names if name not in ("", ANY)]
+
+
 def may_add(hub: HubStore | None) -> bool:
-    """Not on a Space with a token: its visitors would list and use what only its owner may see."""
-    return hub is not None and not (os.environ.get("SPACE_ID") and os.environ.get("HF_TOKEN"))
+    """Whether anything may be added from the page."""
+    return hub is not None and addable() != []
 
 
 def add(hub: HubStore | None, text: str, request: gr.Request | None) -> str:
@@ -81,7 +95,9 @@ def add(hub: HubStore | None, text: str, request: gr.Request | None) -> str:
     if hub is None or not may_add(hub):
         raise ValueError(say("nothing_added", request))
     asked = HubStore([text[:200]], hub.cache, hub.list_seconds)  # so that a wrong one leaves nothing behind
-    name = asked.sources[0]
+    name, names = asked.sources[0], addable()
+    if names is not None and not {name, name.partition("/")[0]} & set(names):
+        raise ValueError(say("not_allowed", request, name=name, names=", ".join(names)))
     if name not in hub.sources and len(hub.sources) >= MAX_SOURCES:
         raise ValueError(say("enough_sources", request, most=MAX_SOURCES))
     asked.refresh()

@@ -2,17 +2,18 @@
 
 import html
 import json
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
 
+from animegan_app import uploads
 from animegan_app.catalog import HUB, Offer
+from animegan_app.photos import PhotoError, Sentence
 from animegan_app.studio import Drawing, Studio, megabytes
-from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, PhotoError, Sentence, blend
+from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, blend
 from animegan_app.ui import parts
 from animegan_app.ui.words import explain, label, read, say, tell
-from hub_export.checkpoint import WEIGHTS, CheckpointError, Record
+from hub_export.record import WEIGHTS, CheckpointError, Record
 
 TRAIN = "python -m train.run fast-hayao"
 MOST_STRENGTH = 150
@@ -93,7 +94,6 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
             refused.clear()
         if not wanted or photo is None:
             return nothing(photo is not None)
-        path = Path(photo["path"])  # Gradio has looked whether it is an upload; the path in the text is anybody's
         _, checkpoint, longest_side, *_ = json.loads(wanted)
         if not checkpoint:
             raise parts.error("nothing_to_draw_with", request, command=TRAIN)
@@ -102,6 +102,7 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
             progress(done, desc=tell(doing, request))
 
         try:
+            path = uploads.take(photo)  # not the path in the text
             drawing = await studio.draw(path, checkpoint, longest_side, report)
         except (PhotoError, CheckpointError) as problem:
             error = parts.error(problem, request)

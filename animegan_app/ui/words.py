@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from animegan_app.stylize import PhotoError, Sentence
+from animegan_app.photos import PhotoError, Sentence
 
 WORDS: dict[str, tuple[str, str]] = {
     # The frame
@@ -187,6 +187,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "add": ("Add", "添加"),
     "name_or_repo": ("Add a name or repo of the Hugging Face Hub", "添加 Hugging Face Hub 上的用户名或仓库"),
     "nothing_added": ("Nothing can be added here.", "这里无法添加。"),
+    "not_allowed": (
+        "{name} may not be added here, only: {names}",
+        "这里不能添加 {name}，只能添加：{names}",
+    ),
     "enough_sources": (
         "The app already looks at {most} places on the Hub: restart it to choose others.",
         "应用已在 Hub 上查看 {most} 处：请重启以选择其他来源。",
@@ -219,6 +223,19 @@ CHINESE: dict[str, str] = {
     "The picture is a strip of {width} × {height} pixels: crop it to at most {most} : 1.": (
         "图片是 {width} × {height} 像素的长条：请裁剪到 {most} : 1 以内。"
     ),
+    "The picture has {count} scans or more, which take too long to decode: open it in a picture viewer and save it again.": (
+        "图片有 {count} 次或更多扫描，解码耗时过长：请用看图软件打开并重新保存。"
+    ),
+    "The picture takes too long to decode: open it in a picture viewer and save it again.": (
+        "图片解码耗时过长：请用看图软件打开并重新保存。"
+    ),
+    "The picture takes too much memory: open it in a picture viewer and save it again.": (
+        "图片占用内存过多：请用看图软件打开并重新保存。"
+    ),
+    "The picture cannot be decoded: open it in a picture viewer and save it again.": (
+        "图片无法解码：请用看图软件打开并重新保存。"
+    ),
+    "The file is larger than {most} MB: save the photo as JPEG.": "文件大于 {most} MB：请另存为 JPEG。",
     "The picture has 32-bit gray values of unknown range: save it with 8 or 16 bits.": (
         "图片是范围不明的 32 位灰度值：请保存为 8 位或 16 位。"
     ),
@@ -254,7 +271,8 @@ PHRASES: dict[str, str] = {
     "cannot be asked now: the Hub does not answer in time": "目前无法查询：Hub 未及时响应",
     "cannot be asked now: the Hub cannot be reached": "目前无法查询：无法连接 Hub",
     "was not asked: HF_HUB_OFFLINE is set": "未查询：已设置 HF_HUB_OFFLINE",
-    "cannot be stored: the disk is full": "无法保存：磁盘已满",
+    "cannot be stored": "无法保存",
+    "the disk is full: free some space": "磁盘已满，请清理空间",
     "was cut off on its way": "传输中断",
     "is no longer there": "已不存在",
     "lacks a file that every checkpoint has": "缺少检查点必需的文件",

@@ -38,6 +38,9 @@ class Recipe(Protocol):
     def frozen(self) -> Iterable[Any]:
         """Variables in `saved` that never change and need not be saved."""
 
+    def check(self, data: TrainingData) -> None:
+        """Raises ValueError, with the remedy, if these pictures are not what it learns from."""
+
     def step(self, batch: Batch, moment: Moment) -> Terms:
         """One training step; its unweighted terms, and the weighted sums that were minimised."""
 

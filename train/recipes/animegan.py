@@ -22,9 +22,17 @@ from train import losses
 from train.batches import TrainingData
 from train.discriminator import build_discriminator
 from train.engine import Engine
+from train.feature_cache import FeatureCache
 from train.features import build_features
-from train.kept import KeptFeatures
-from train.layers import FastConv2D, SpectralConv2D, advance_power_iterations, fold_spectral_norm, group_norm, unfold
+from train.layers import (
+    FastConv2D,
+    Scales,
+    SpectralConv2D,
+    advance_power_iterations,
+    fold_spectral_norm,
+    group_norm,
+    unfold,
+)
 from train.schedule import WARM_UP, Moment, decay_factor
 from train.settings import AnimeGANConfig, Experiment
 from train.tensors import Batch, Tensor, Terms
@@ -72,6 +80,7 @@ class Recipe:
             build = functools.partial(build_generator, experiment.generator, layers)
             self.generator = build()
             self.averaged = engine.average(self.generator, build)
+            self.scales = Scales(*filter(None, (self.generator, self.averaged))) if experiment.init else None
             self.discriminator = build_discriminator(
                 self.config.discriminator, self.features, STOCK.group_norm if penalised else norm
             )
@@ -93,7 +102,8 @@ class Recipe:
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
         }
-        return owners | ({"averaged": self.averaged} if self.averaged else {})
+        more = {"averaged": self.averaged, "generator_scales": self.scales}
+        return owners | {name: owner for name, owner in more.items() if owner}
 
     @property
     def frozen(self) -> list[Any]:
@@ -129,6 +139,11 @@ class Recipe:
             "gray": loss.gray_weight,
             "smooth": loss.smooth_weight,
         }
+
+    def check(self, data: TrainingData) -> None:
+        """There must be anime frames."""
+        if not data.anime_count:
+            raise ValueError("AnimeGAN learns from anime frames: give them with --anime DIR, or --data in its layout")
 
     def step(self, batch: Batch, moment: Moment) -> Terms:
         """One step of the phase that the moment is in.
@@ -225,7 +240,7 @@ class Recipe:
         return fold_spectral_norm(self.averaged or self.generator)
 
     def start_from(self, generator: keras.Model) -> None:
-        """Takes the weights of a checkpoint's generator. Raises ValueError if it is not the experiment's."""
+        """Draws what a checkpoint's generator does, for experiments with an init. Raises ValueError if it is another one."""
         mine = [weight.shape for weight in self.generator.trainable_weights]
         if generator.name != self.generator.name or mine != [weight.shape for weight in generator.trainable_weights]:
             raise ValueError(
@@ -250,4 +265,4 @@ class Recipe:
 
     def cache_features(self, folder: Path, data: TrainingData) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
         """The target's features and the Gram matrix of a frame. Raises ValueError where augmentation makes new pictures."""
-        return KeptFeatures(folder, self.features, data, self.style_entry).beside
+        return FeatureCache(folder, self.features, data, self.style_entry).beside

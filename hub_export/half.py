@@ -1,7 +1,7 @@
-"""Copies checkpoints to where they ship, at half their size: the weights in float16.
+"""Copies checkpoints to where they ship, at half their size: their weights in float16.
 
-    python -m hub_export.release runs/fast-hayao/epoch-015 --into animegan_app/checkpoints
-    python -m hub_export.release runs/fast-hayao runs/gray/epoch-020 --into build/release    # a run: all its checkpoints
+    python -m hub_export.half runs/fast-hayao/epoch-015 --into animegan_app/checkpoints
+    python -m hub_export.half runs/fast-hayao runs/gray/epoch-020 --into build/half    # a run: all its checkpoints
 
 What both precisions draw of the checkpoint's own samples is compared: a copy whose picture would change by more than one
 level of 255 is not made. The copy is a checkpoint like any other: app, publishing, evaluation and `--init` take it, and
@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,19 +19,9 @@ import numpy as np
 
 from hub_export import pixels
 from hub_export.card import model_card
-from hub_export.checkpoint import (
-    CARD,
-    RECORD,
-    WEIGHTS,
-    CheckpointError,
-    load_generator,
-    probe_values,
-    read_record,
-    read_samples,
-    replace_folder,
-    write_aside,
-    write_record,
-)
+from hub_export.checkpoint import load_generator, probe_values, read_samples, write_record
+from hub_export.files import explain_os, os_sentence, replacing, write_aside
+from hub_export.record import CARD, RECORD, WEIGHTS, CheckpointError, read_record
 from hub_export.weights import assign_weights, half_weights, read_weights
 
 if TYPE_CHECKING:
@@ -42,7 +31,7 @@ LARGEST_CHANGE = 1.0
 """In levels of 255."""
 
 
-def release(source: Path, into: Path) -> tuple[Path, float]:
+def copy_in_half(source: Path, into: Path) -> tuple[Path, float]:
     """Copies one checkpoint with its weights in float16.
 
     Args:
@@ -71,19 +60,16 @@ def release(source: Path, into: Path) -> tuple[Path, float]:
     probe = [round(float(value), 6) for value in probe_values(generator)]
     record = dataclasses.replace(record, weights="float16", probe=probe)
     folder = into / record.experiment / record.checkpoint
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    aside.chmod(0o755)
     try:
-        for name in record.files:
-            shutil.copyfile(source / name, aside / name)
-        write_aside(aside / WEIGHTS, content)
-        record = write_record(aside, record)  # its card tells the hash of the weights
-        write_aside(aside / CARD, model_card(record).encode())
-        write_record(aside, record)
-        replace_folder(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        with replacing(folder) as aside:
+            for name in record.files:
+                shutil.copyfile(source / name, aside / name)
+            write_aside(aside / WEIGHTS, content)
+            record = write_record(aside, record)  # its card tells the hash of the weights
+            write_aside(aside / CARD, model_card(record).encode())
+            write_record(aside, record)
+    except OSError as error:
+        raise CheckpointError(f"{source} cannot be copied to {folder}: {explain_os(error)}") from error
     return folder, change
 
 
@@ -99,7 +85,7 @@ def main(arguments: argparse.Namespace) -> None:
         inside = sorted(entry.parent for entry in path.glob(f"[!.]*/{RECORD}"))
         for source in inside or [path]:
             try:
-                folder, change = release(source, arguments.into)
+                folder, change = copy_in_half(source, arguments.into)
             except CheckpointError as error:
                 print(error, file=sys.stderr, flush=True)
                 refusals.append(source)
@@ -115,7 +101,7 @@ def main(arguments: argparse.Namespace) -> None:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     raw = argparse.RawTextHelpFormatter
-    p = argparse.ArgumentParser(prog="python -m hub_export.release", description=__doc__, formatter_class=raw)
+    p = argparse.ArgumentParser(prog="python -m hub_export.half", description=__doc__, formatter_class=raw)
     p.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="a checkpoint's folder, or a run's for all of them")
     p.add_argument("--into", required=True, metavar="DIR", type=Path, help="the copies are DIR/EXPERIMENT/CHECKPOINT")
     return p
@@ -125,4 +111,6 @@ if __name__ == "__main__":
     try:
         main(parser().parse_args())
     except CheckpointError as error:
-        sys.exit(f"hub_export.release: {error}")
+        sys.exit(f"hub_export.half: {error}")
+    except OSError as error:
+        sys.exit(f"hub_export.half: {os_sentence(error)}")

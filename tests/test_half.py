@@ -8,7 +8,6 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import keras
 import numpy as np
@@ -17,24 +16,15 @@ from hub_server import HubServer
 from test_checkpoint import reseal, save_tiny, tiny_record
 
 from hub_export import pixels
-from hub_export.architecture import Architecture, GeneratorConfig
+from hub_export.architecture import KINDS, GeneratorConfig
 from hub_export.card import model_card
-from hub_export.checkpoint import (
-    CARD,
-    PROBE_INPUT,
-    RECORD,
-    WEIGHTS,
-    CheckpointError,
-    load_generator,
-    probe_values,
-    read_record,
-    read_samples,
-    save_checkpoint,
-)
+from hub_export.checkpoint import PROBE_INPUT, load_generator, probe_values, read_samples, save_checkpoint
+from hub_export.folder import FolderStore
 from hub_export.generator import build_generator
+from hub_export.half import copy_in_half, main, parser
 from hub_export.publish import publish
-from hub_export.release import main, parser, release
-from hub_export.store import FolderStore, resolve
+from hub_export.record import CARD, RECORD, WEIGHTS, CheckpointError, read_record
+from hub_export.store import resolve
 from train import run as training
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
@@ -61,7 +51,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def halved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, keras.Model, Path, float]]:
     """By architecture: a checkpoint and its generator, its release and the change that this makes to the picture."""
     runs, found = tmp_path_factory.mktemp("every architecture"), {}
-    for architecture in get_args(Architecture):
+    for architecture in KINDS:
         config = {"architecture": architecture, "channels": 16}
         source = runs / architecture / "epoch-001"
         generator = build_generator(GeneratorConfig(**config))
@@ -69,14 +59,14 @@ def halved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, ke
             soften(generator, 0.25)
         save_checkpoint(source, generator, tiny_record(source, generator=config), [], PICTURE)
         before = (source / RECORD).read_bytes()
-        found[architecture] = (source, generator, *release(source, runs / "release"))
+        found[architecture] = (source, generator, *copy_in_half(source, runs / "release"))
         assert (source / RECORD).read_bytes() == before
     return found
 
 
-@pytest.mark.parametrize("architecture", get_args(Architecture))
+@pytest.mark.parametrize("architecture", KINDS)
 def test_half_the_size_and_the_same_picture(
-    halved: dict[str, tuple[Path, keras.Model, Path, float]], architecture: Architecture
+    halved: dict[str, tuple[Path, keras.Model, Path, float]], architecture: str
 ) -> None:
     source, generator, folder, change = halved[architecture]
     assert folder == source.parents[1] / "release" / architecture / "epoch-001" and 0 < change <= 1
@@ -129,7 +119,7 @@ def test_a_run_is_released_whole_again_and_from_a_release(
     store = FolderStore(into)
     assert [record.step for record in store.checkpoints("other")] == [390, 800] and not store.problems()
     sha = read_record(into / "tiny" / "epoch-001").sha256
-    folder, change = release(into / "tiny" / "epoch-001", tmp_path / "again")
+    folder, change = copy_in_half(into / "tiny" / "epoch-001", tmp_path / "again")
     assert change == 0 and read_record(folder).sha256 == sha
 
 
@@ -164,19 +154,19 @@ def test_a_damaged_checkpoint_is_not_released(
     content[-1] ^= 1
     (folder / WEIGHTS).write_bytes(content)
     with pytest.raises(CheckpointError, match="its sha256 differs"):
-        release(folder, tmp_path / "release")
+        copy_in_half(folder, tmp_path / "release")
     reseal(folder, probe=[0.0] * 48)
     with pytest.raises(CheckpointError, match="does not draw what its record says"):
-        release(folder, tmp_path / "release")
+        copy_in_half(folder, tmp_path / "release")
     assert not (tmp_path / "release").exists()
     monkeypatch.setattr(sys, "argv", ["release", str(tmp_path), "--into", str(tmp_path / "release")])
-    with pytest.raises(SystemExit, match=re.escape(f"hub_export.release: not copied: {tmp_path}")):
-        runpy.run_module("hub_export.release", run_name="__main__")
+    with pytest.raises(SystemExit, match=re.escape(f"hub_export.half: not copied: {tmp_path}")):
+        runpy.run_module("hub_export.half", run_name="__main__")
     assert f"{tmp_path}: no checkpoint here" in capsys.readouterr().err
 
 
 def test_a_released_checkpoint_is_published_and_fetched(hub: HubServer, original: Path, tmp_path: Path) -> None:
-    folder, _ = release(original, tmp_path / "release")
+    folder, _ = copy_in_half(original, tmp_path / "release")
     publish(folder, "you/animegan-tiny", log=lambda line: None)
     fetched = resolve("hub:you/animegan-tiny@epoch-001")
     assert read_record(fetched).weights == "float16" and json.loads((fetched / RECORD).read_text())["weights"] == "float16"
@@ -185,7 +175,7 @@ def test_a_released_checkpoint_is_published_and_fetched(hub: HubServer, original
 
 
 def test_training_starts_from_a_released_checkpoint(tmp_path: Path, original: Path) -> None:
-    folder, _ = release(original, tmp_path / "release")
+    folder, _ = copy_in_half(original, tmp_path / "release")
     words = ["smoke", "--init", str(folder), "--set", "generator.channels=4", "--set", "schedule.generator_rate=0"]
     words += ["--steps", "0+1", "--precision", "float32", "--name", "from-half"]
     words += ["--runs", str(tmp_path), "--cache", str(tmp_path / "cache"), "--set", "schedule.ema=0"]

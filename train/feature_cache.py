@@ -1,10 +1,9 @@
-"""Features of pictures that no augmentation changes: computed once, and read from a file with every batch after that."""
+"""A disk cache of VGG features and Gram matrices, for runs without augmentation."""
 
 import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,11 +12,12 @@ from tqdm import tqdm
 
 from train.batches import TrainingData
 from train.losses import gram_matrix
+from train.tensors import Tensor
 
 BATCH = 8
 
 
-class KeptFeatures:
+class FeatureCache:
     """What content and style are compared with, for every photo and every anime frame.
 
     Args:
@@ -40,17 +40,17 @@ class KeptFeatures:
         styles = frames.map(lambda entry: entry[style])
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            self._features = _keep(folder / f"target-{key}.npy", data.photo_count, targets, features)
-            self._grams = _keep(
+            self._features = _cache(folder / f"target-{key}.npy", data.photo_count, targets, features)
+            self._grams = _cache(
                 folder / f"{style}-{key}.npy", data.anime_count, styles, lambda pictures: gram_matrix(features(pictures))
             )
         except OSError as error:
             raise ValueError(
-                f"features cannot be kept in {folder} ({error.strerror}): train without --cache-features"
+                f"features cannot be cached in {folder} ({error.strerror}): train without --cache-features"
             ) from None
         self._dtype = tf.as_dtype(features.compute_dtype)
 
-    def beside(self, photo: Any, frame: Any) -> dict[str, Any]:
+    def beside(self, photo: Tensor, frame: Tensor) -> dict[str, Tensor]:
         """For `TrainingData.batches`: {"target_features": (h, w, C) in the compute dtype, "style_gram": (C, C) float32}."""
         features = _read(self._features, photo)
         return {
@@ -59,7 +59,7 @@ class KeptFeatures:
         }
 
 
-def _keep(path: Path, count: int, pictures: tf.data.Dataset, compute: Callable[[Any], Any]) -> np.ndarray:
+def _cache(path: Path, count: int, pictures: tf.data.Dataset, compute: Callable[[Tensor], Tensor]) -> np.ndarray:
     """The file of what `compute` gives for all pictures, mapped: (count, ...) float32, or uint16, bits of 16-bit floats."""
     if not path.exists():
         partial = path.with_suffix(".partial")
@@ -78,7 +78,7 @@ def _keep(path: Path, count: int, pictures: tf.data.Dataset, compute: Callable[[
     return np.load(path, mmap_mode="r")
 
 
-def _read(kept: np.ndarray, index: Any) -> Any:
+def _read(cached: np.ndarray, index: Tensor) -> Tensor:
     """One entry, inside tf.data."""
-    value = tf.numpy_function(lambda number: np.array(kept[number]), [index], tf.as_dtype(kept.dtype))
-    return tf.ensure_shape(value, kept.shape[1:])
+    value = tf.numpy_function(lambda number: np.array(cached[number]), [index], tf.as_dtype(cached.dtype))
+    return tf.ensure_shape(value, cached.shape[1:])

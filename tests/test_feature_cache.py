@@ -1,4 +1,4 @@
-"""Kept features are those of the pictures beside them, computed once, and train as computed ones do."""
+"""Cached features are those of the pictures beside them, computed once, and train as computed ones do."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ import tensorflow as tf
 from hub_export.generator import dtype_policy
 from train.batches import TrainingData
 from train.experiments import get_experiment
+from train.feature_cache import FeatureCache
 from train.features import build_features
-from train.kept import KeptFeatures
 from train.loop import Run, RunOptions
 from train.losses import gram_matrix
 from train.run_folder import RunFolder
 from train.settings import Experiment, FeatureConfig, override
 
-STILL = ["data.size=32", "data.augment=none", "data.flatten=0.3", "data.holdout=1", "schedule.batch=3"]
+STILL = ["data.size=32", "data.augment=none", "data.target=light", "data.holdout=1", "schedule.batch=3"]
 
 
 def experiment(*settings: str) -> Experiment:
@@ -39,8 +39,8 @@ def features(request: pytest.FixtureRequest) -> keras.Model:
 
 @pytest.mark.parametrize("style", ["anime", "anime_gray"])
 def test_every_picture_comes_with_its_own(features: keras.Model, style: str, tmp_path: Path) -> None:
-    kept = KeptFeatures(tmp_path, features, data(), style)
-    for batch in data().batches(3, seed=1, beside=kept.beside).take(5):  # more than an epoch
+    cached = FeatureCache(tmp_path, features, data(), style)
+    for batch in data().batches(3, seed=1, beside=cached.beside).take(5):  # more than an epoch
         expected = features(batch["target"])
         assert batch["target_features"].dtype == expected.dtype == features.compute_dtype
         scale = float(tf.reduce_max(tf.abs(tf.cast(expected, tf.float32))))
@@ -53,42 +53,42 @@ def test_every_picture_comes_with_its_own(features: keras.Model, style: str, tmp
 
 
 def test_they_are_computed_once_for_one_network_and_one_set_of_pictures(features: keras.Model, tmp_path: Path) -> None:
-    KeptFeatures(tmp_path, features, data(), "anime")
+    FeatureCache(tmp_path, features, data(), "anime")
     first = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert len(first) == 2
-    KeptFeatures(tmp_path, features, data(), "anime")
+    FeatureCache(tmp_path, features, data(), "anime")
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == first
-    KeptFeatures(tmp_path, features, data(seed=1), "anime")
+    FeatureCache(tmp_path, features, data(seed=1), "anime")
     assert len(list(tmp_path.iterdir())) == 4
     features.layers[-1].set_weights([weight + 1 for weight in features.layers[-1].get_weights()])
-    KeptFeatures(tmp_path, features, data(), "anime")
+    FeatureCache(tmp_path, features, data(), "anime")
     assert len(list(tmp_path.iterdir())) == 6
 
 
-def test_what_cannot_be_kept(features: keras.Model, tmp_path: Path) -> None:
+def test_what_cannot_be_cached(features: keras.Model, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"pictures change with data\.augment=flip"):
-        KeptFeatures(tmp_path, features, data(0, "data.augment=flip"), "anime")
+        FeatureCache(tmp_path, features, data(0, "data.augment=flip"), "anime")
     if not Path("/dev/full").exists():
         pytest.skip("no disk that is full")
-    KeptFeatures(tmp_path / "disk", features, data(), "anime")
+    FeatureCache(tmp_path / "disk", features, data(), "anime")
     (tmp_path / "full").mkdir()
     for path in (tmp_path / "disk").iterdir():
         (tmp_path / "full" / path.name).with_suffix(".partial").symlink_to("/dev/full")
-    with pytest.raises(ValueError, match=r"cannot be kept in .*No space left.*without --cache-features"):
-        KeptFeatures(tmp_path / "full", features, data(), "anime")
+    with pytest.raises(ValueError, match=r"cannot be cached in .*No space left.*without --cache-features"):
+        FeatureCache(tmp_path / "full", features, data(), "anime")
 
 
 @pytest.mark.usefixtures("eager")
 @pytest.mark.filterwarnings("ignore:Even though the .tf.config")  # the data's graph stays one
-def test_a_run_with_kept_features_has_the_losses_of_one_without(tmp_path: Path) -> None:
+def test_a_run_with_cached_features_has_the_losses_of_one_without(tmp_path: Path) -> None:
     short = experiment("schedule.warmup=1 step", "schedule.length=3 steps", "loss.style_weight=1000")
     rows = {}
-    for keep in (False, True):
-        folder = RunFolder(tmp_path / f"{keep}", short)
-        Run(data(), folder, RunOptions(cache_features=keep)).train()
-        rows[keep] = folder.history
-        assert (folder.path / "features").exists() == keep
-    for plain, kept in zip(rows[False], rows[True], strict=True):
+    for caching in (False, True):
+        folder = RunFolder(tmp_path / f"{caching}", short)
+        Run(data(), folder, RunOptions(cache_features=caching)).train()
+        rows[caching] = folder.history
+        assert (folder.path / "features").exists() == caching
+    for plain, cached in zip(rows[False], rows[True], strict=True):
         for name, value in plain.items():
             if isinstance(value, float) and name not in ("seconds", "data_wait"):
-                assert kept[name] == pytest.approx(value, rel=1e-3), (plain["step"], name)
+                assert cached[name] == pytest.approx(value, rel=1e-3), (plain["step"], name)

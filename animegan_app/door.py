@@ -1,0 +1,209 @@
+"""What a request must be, to get as far as Gradio: for a name of this app, of a bounded size, one of not too many.
+
+A page of a stranger can reach an app on its reader's own machine: by another name for 127.0.0.1 (DNS rebinding), or by a
+form that is sent across. So an app that listens on the loopback alone answers to its own names alone. ANIMEGAN_HOSTS names
+more, e.g. that of a reverse proxy: "pictures.example.org,other.example.org".
+"""
+
+import ipaddress
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from animegan_app.photos import MAX_FILE_BYTES
+
+SETTING = "ANIMEGAN_HOSTS"
+MAX_WAITING = 32
+"""Requests that one visitor may have waiting: half of what the app takes. 20 people behind one address are one visitor."""
+MAX_OPEN = 256
+"""Requests of all kinds that one visitor may have open; a page has three."""
+HOUR, MAX_HOURLY_BYTES = 3600.0, 2**30
+"""What one visitor may upload in an hour."""
+MAX_BYTES = 2**20
+"""Of a request that is no upload."""
+UPLOADS = {"/gradio_api/upload": MAX_FILE_BYTES + 2**16, "/gradio_api/mcp": MAX_FILE_BYTES * 4 // 3 + 2**16}
+"""Where files come, and how many bytes at most; in a tool's call they are base64."""
+CLOSED = ("/gradio_api/process_recording", "/gradio_api/file=http", "/gradio_api/proxy=", "/gradio_api/deep_link")
+"""Gradio's services that no page of this app needs: they run ffmpeg, fetch from elsewhere, or keep files."""
+TOO_LARGE = 413, "This is more than one request may bring."
+HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"same-origin",
+    b"content-security-policy": b"default-src 'self'; "
+    b"script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "  # Gradio makes functions of text, Plotly workers of blobs
+    b"style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
+    b"connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'",
+}
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+class Door:
+    """Stands in front of an ASGI application.
+
+    Args:
+        app: the application.
+        names: host names that it answers to beside those of the loopback; None for any.
+        waiting: how many requests of a visitor wait in its queue.
+    """
+
+    def __init__(self, app: App, names: Iterable[str] | None, waiting: Callable[[str], int]):
+        self.app = app
+        self.names = None if names is None else {name.lower() for name in names}
+        self.waiting = waiting
+        self._open: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
+        self._uploaded: Counter[str] = Counter()
+        self._hour = time.monotonic()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answers a request, or has it answered."""
+        if scope["type"] != "http":  # the start and the end; Gradio has no web sockets
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = {name.lower() for name, _ in message.get("headers", ())}
+                new = [(name, value) for name, value in HEADERS.items() if name not in given]
+                message["headers"] = [*message.get("headers", ()), *new]
+            await send(message)
+
+        problem = self._problem(scope)
+        if problem:
+            await _refuse(answer, *problem)
+            return
+        who, asks = visitor(scope), scope["method"] == "POST"
+        left = most = _most(scope)
+
+        async def read() -> Message:
+            nonlocal left
+            message = await receive()
+            size = len(message.get("body", b""))
+            if most > MAX_BYTES:
+                self._uploaded[who] += size
+            if 0 <= left < size:
+                await _refuse(answer, *TOO_LARGE)
+            left -= size
+            return message if left >= 0 else {"type": "http.disconnect"}
+
+        async def answer_if_read(message: Message) -> None:
+            if left >= 0:
+                await answer(message)
+
+        self._open[who] += 1
+        self._asked[who] += asks
+        try:
+            await self.app(scope, read, answer_if_read)
+        except Exception:
+            if left >= 0:  # else it complains of what was refused
+                raise
+        finally:
+            self._open[who] -= 1
+            self._asked[who] -= asks
+            self._open, self._asked = +self._open, +self._asked  # forgets who has none
+
+    def _problem(self, scope: Message) -> tuple[int, str] | None:
+        """Status and sentence, where a request is refused at once."""
+        headers: dict[str, list[str]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        if not self._is_ours(headers):
+            return 403, f"This app answers to its own names alone: {SETTING}=NAME, set where it is started, adds one."
+        path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
+        if path.startswith(CLOSED):
+            return 404, "There is nothing here."
+        who = visitor(scope)
+        length = headers.get("content-length", ["0"])[0]
+        if length.isdigit() and int(length) > _most(scope):
+            return TOO_LARGE
+        if time.monotonic() - self._hour > HOUR:
+            self._hour = time.monotonic()
+            self._uploaded.clear()
+        too_many = scope["method"] == "POST" and self._asked[who] + self.waiting(who) >= MAX_WAITING
+        if too_many or self._open[who] >= MAX_OPEN:
+            return 429, "Too many requests from here are waited for: try again in a minute."
+        if self._uploaded[who] > MAX_HOURLY_BYTES and _most(scope) > MAX_BYTES:
+            return 429, "Too much was uploaded from here within an hour: try again later."
+        return None
+
+    def _is_ours(self, headers: dict[str, list[str]]) -> bool:
+        if self.names is None:
+            return True
+        hosts = headers.get("host", [])
+        forwarded = [host for value in headers.get("x-forwarded-host", []) for host in value.split(",")]
+        origins = headers.get("origin", [])
+        return (
+            bool(hosts)
+            and all(self._is_name(f"//{host.strip()}") for host in [*hosts, *forwarded])
+            and all(self._is_name(origin) for origin in origins)
+        )
+
+    def _is_name(self, address: str) -> bool:
+        try:
+            name = urlsplit(address).hostname or ""
+        except ValueError:
+            return False
+        return is_loopback(name) or name in (self.names or ())
+
+
+def allowed(host: str) -> list[str] | None:
+    """Names that an app answers to that listens on `host`: of the loopback's, only those; None, any, of the world's."""
+    named = [name.strip() for name in os.environ.get(SETTING, "").split(",") if name.strip()]
+    return [*named, host] if named or is_loopback(host) else None
+
+
+def is_loopback(name: str) -> bool:
+    """Whether a host name or an address, with or without brackets, is this machine's to itself."""
+    name = name.strip("[]").rstrip(".").lower()
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
+def visitor(scope: Message) -> str:
+    """The address a request comes from; of IPv6 the network, as everybody has one with addresses without number.
+
+    Behind a proxy, whose own address is private, it is the last public one of those named: others may be made up.
+    """
+    peer = (scope.get("client") or ("",))[0]
+    if found := _public(peer):
+        return found
+    named = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"x-forwarded-for"]
+    addresses = [_public(part.strip()) for value in named for part in value.split(",")]
+    return next((address for address in reversed(addresses) if address), peer)
+
+
+def _public(address: str) -> str:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    if isinstance(found, ipaddress.IPv6Address):
+        found = found.ipv4_mapped or found
+    if not found.is_global:
+        return ""
+    return str(found) if found.version == 4 else str(ipaddress.ip_network((int(found), 64), strict=False))
+
+
+def _most(scope: Message) -> int:
+    path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
+    return next((most for start, most in UPLOADS.items() if path.startswith(start)), MAX_BYTES)
+
+
+async def _refuse(send: Send, status: int, sentence: str) -> None:
+    content = json.dumps({"detail": sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    if status == 429:
+        headers.append((b"retry-after", b"60"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,179 @@
+"""A picture file -> RGB uint8, decoded by a process of its own, so that no file costs the app more than seconds.
+
+`read_photo` hands the file's bytes to `python -m animegan_app.decoding`, which has limits of memory and of CPU time, and is
+started anew after it met the latter. What a decoder does with a hostile file thus holds up nobody else.
+"""
+
+import json
+import os
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+MAX_FILE_BYTES = 50 * 2**20
+"""A larger file is not read; of uploads, no more is accepted either."""
+MAX_FILE_PIXELS = 80_000_000
+"""A larger picture is refused from its header alone: decoded, this one already takes 240 MB."""
+MAX_JPEG_PIXELS = 250_000_000
+"""Of a JPEG, which can be decoded at a half, a quarter or an eighth of its size. Phones have up to 200 megapixels."""
+MEGAPIXELS, JPEG_MEGAPIXELS = MAX_FILE_PIXELS // 10**6, MAX_JPEG_PIXELS // 10**6
+MAX_RATIO = 32
+"""Longest side by shortest side; at the smallest size limit the short side then still has 16 pixels."""
+WALL_SECONDS = 60.0
+"""For a decoder that waits instead of computing, whose CPU seconds are limited in `decoding`."""
+
+
+class Sentence:
+    """What a person is told; `str` is the English, and `ui.words` knows the same in other languages.
+
+    Args:
+        english: with {names} of values.
+    """
+
+    def __init__(self, english: str, **values: object):
+        self.english = english
+        self.values = values
+
+    def __str__(self) -> str:
+        return self.english.format(**self.values)
+
+
+class PhotoError(ValueError):
+    """A picture cannot be used; its `sentence` names the cause and the remedy. Args as for `Sentence`."""
+
+    def __init__(self, english: str, **values: object):
+        self.sentence = Sentence(english, **values)
+        super().__init__(str(self.sentence))
+
+    @classmethod
+    def parse(cls, text: str) -> "PhotoError":
+        """The error that `json` wrote."""
+        found = json.loads(text)
+        return cls(found["english"], **found["values"])
+
+    def json(self) -> str:
+        """Its sentence, for another process."""
+        return json.dumps({"english": self.sentence.english, "values": self.sentence.values})
+
+
+def gone() -> PhotoError:
+    """The one answer to whoever names a file that is no upload, so that it does not tell which files there are."""
+    return PhotoError("The photo is no longer here: choose it again.")
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a regular file; nothing else is opened for reading, and no more read than `MAX_FILE_BYTES`.
+
+    Raises:
+        PhotoError: no regular file, not to be read, too large.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))  # a pipe waits else
+        with open(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise gone()
+            content = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise error if isinstance(error, PhotoError) else gone() from None
+    if len(content) > MAX_FILE_BYTES:
+        raise PhotoError("The file is larger than {most} MB: save the photo as JPEG.", most=MAX_FILE_BYTES // 2**20)
+    return content
+
+
+def read_photo(source: Path | bytes) -> np.ndarray:
+    """Decodes a picture file as a person sees it: upright, over white, in sRGB, the first frame of several.
+
+    Args:
+        source: path or content of a file of any of `decoding.FORMATS`.
+
+    Returns:
+        uint8 RGB (H, W, 3), H * W at most `MAX_FILE_PIXELS`: a larger JPEG comes at a half, a quarter or an eighth.
+
+    Raises:
+        PhotoError: no picture, too large, too narrow, too much work, damaged.
+    """
+    return read_scaled(source)[0]
+
+
+def read_scaled(source: Path | bytes, longest_side: int = 0) -> tuple[np.ndarray, tuple[int, int]]:
+    """`read_photo`, scaled down to a longest side unless that is 0, and the width and height that the file has upright."""
+    return _decoder.read(read_file(source) if isinstance(source, Path) else source, longest_side)
+
+
+class _Decoder:
+    """The other process: started with the first picture, one picture at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def read(self, content: bytes, longest_side: int) -> tuple[np.ndarray, tuple[int, int]]:
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._process = _start()
+            timer = threading.Timer(WALL_SECONDS, self._process.kill)
+            timer.daemon = True
+            timer.start()
+            try:
+                return _ask(self._process, content, longest_side)
+            except (OSError, EOFError):
+                raise _died(self._process.wait()) from None
+            finally:
+                timer.cancel()
+
+
+_decoder = _Decoder()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "animegan_app.decoding"],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # nothing to compute with more, and each takes memory
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _ask(process: subprocess.Popen[bytes], content: bytes, longest_side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    assert process.stdin and process.stdout
+    process.stdin.write(QUESTION.pack(len(content), longest_side))
+    process.stdin.write(content)
+    process.stdin.flush()
+    height, width, *original, length = ANSWER.unpack(exactly(process.stdout, ANSWER.size))
+    answer = exactly(process.stdout, length)
+    if not height:
+        raise PhotoError.parse(answer.decode())
+    return np.frombuffer(answer, np.uint8).reshape(height, width, 3), (original[0], original[1])
+
+
+QUESTION = struct.Struct("<QI")
+"""Bytes of the file that follows, longest side of the answer or 0."""
+ANSWER = struct.Struct("<IIIIQ")
+"""Height, width, the file's own width and height, bytes that follow: RGB or, with height 0, `PhotoError.json`."""
+
+
+def exactly(file: IO[Any], size: int) -> bytearray:
+    """So many bytes. Raises EOFError if there are fewer."""
+    content = bytearray(size)
+    view, done = memoryview(content), 0
+    while done < size:
+        count = file.readinto(view[done:])  # type: ignore[attr-defined]  # of raw and of buffered binary files
+        if not count:
+            raise EOFError
+        done += count
+    return content
+
+
+def _died(code: int) -> PhotoError:
+    if code in (-getattr(signal, "SIGXCPU", 0), -signal.SIGKILL):
+        return PhotoError("The picture takes too long to decode: open it in a picture viewer and save it again.")
+    return PhotoError("The picture cannot be decoded: open it in a picture viewer and save it again.")

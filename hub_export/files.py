@@ -1,0 +1,114 @@
+"""Files and folders that are whole or not there, and what a disk's refusal means to who runs the program."""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+REMEDIES = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EFBIG: "the file is larger than this system allows: choose another disk, or raise the limit with ulimit -f",
+    errno.EDQUOT: "the disk quota is used up: free some space",
+    errno.EACCES: "access is denied: change its permissions, or choose another folder",
+    errno.EPERM: "access is denied: change its permissions, or choose another folder",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.ENOENT: "it is missing, or was deleted meanwhile",
+    errno.ENOTDIR: "a file is where a folder should be: choose another folder",
+    errno.EISDIR: "a folder is where a file should be: remove it",
+    errno.EEXIST: "something else is there already: choose another folder",
+    errno.ENAMETOOLONG: "its name is too long: choose a shorter one",
+    errno.EMFILE: "too many files are open: raise the limit with ulimit -n",
+    errno.ENFILE: "too many files are open: end other programs",
+    errno.EIO: "the disk fails: copy what is on it to another one",
+    errno.ESTALE: "the network drive is no longer connected",
+    errno.ETIMEDOUT: "the network drive does not answer",
+}
+
+
+def explain_os(error: OSError) -> str:
+    """What went wrong with a file and what helps, as the end of a sentence that names the file."""
+    number = error.errno
+    if number is None and (inner := re.search(r"errno = (\d+)", str(error))):  # the HDF5 library's own words
+        number = int(inner[1])
+    return REMEDIES.get(number or 0) or error.strerror or str(error) or type(error).__name__
+
+
+def os_sentence(error: OSError, path: Path | None = None) -> str:
+    """`explain_os` behind the file that the error names, or else behind `path`."""
+    named = error.filename2 or error.filename or path
+    return explain_os(error) if named is None or isinstance(named, int) else f"{os.fsdecode(named)}: {explain_os(error)}"
+
+
+def write_aside(path: Path, content: bytes) -> None:
+    """Replaces a file in one step: write beside it, fsync, rename. An error leaves the old file, and no other."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(aside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        _name(error, path)
+        raise
+    _fsync(path.parent)
+
+
+@contextlib.contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `folder` when the block is done.
+
+    A kill at any moment leaves the old one or none; an error leaves the old one.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        aside.chmod(0o755)
+        yield aside
+        for path in aside.rglob("*"):
+            _fsync(path)
+        _fsync(aside)
+        replace_folder(aside, folder)
+    except OSError as error:
+        _name(error, folder)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def replace_folder(aside: Path, folder: Path) -> None:
+    """Puts the finished folder `aside` in place of `folder`, which may exist."""
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        folder.rename(old / "old")
+        try:
+            aside.rename(folder)
+        except OSError:
+            (old / "old").rename(folder)
+            raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+    else:
+        aside.rename(folder)
+    _fsync(folder.parent)
+
+
+def _name(error: BaseException, path: Path) -> None:
+    """Tells an error its file, which those of `write` do not know."""
+    if isinstance(error, OSError) and error.filename is None:
+        error.filename = str(path)
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

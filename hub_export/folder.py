@@ -1,0 +1,74 @@
+"""Checkpoints in folders: `ROOT/EXPERIMENT/CHECKPOINT/`, those of local training and those that ship with the app."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hub_export.record import NAME, RECORD, CheckpointError, Record, read_record
+
+SCHEME = "bundled:"
+BUNDLED = Path(__file__).parents[1] / "animegan_app" / "checkpoints"
+"""What ships with the app, wherever the program is run from."""
+
+
+@dataclass(frozen=True)
+class FolderStore:
+    """Checkpoints as `ROOT/EXPERIMENT/CHECKPOINT/`, e.g. `runs/fast-hayao/epoch-060/`."""
+
+    root: Path
+
+    def experiments(self) -> list[str]:
+        """Names of the experiments that hold at least one checkpoint, sorted; [] if there is no such folder."""
+        return sorted({path.parent.parent.name for path in self.root.glob(f"*/*/{RECORD}") if _named(path)})
+
+    def checkpoints(self, experiment: str) -> list[Record]:
+        """Readable checkpoints of one experiment in training order; damaged ones are left out, see `problems`."""
+        return sorted((record for record, _ in self._read(experiment) if record), key=lambda record: record.step)
+
+    def problems(self) -> list[str]:
+        """One sentence for each checkpoint in the store that cannot be offered."""
+        return [problem for experiment in self.experiments() for _, problem in self._read(experiment) if problem]
+
+    def fetch(self, experiment: str, checkpoint: str) -> Path:
+        """The folder of a checkpoint. Raises CheckpointError if it is not here."""
+        folder = self.root / experiment / checkpoint
+        if not NAME.fullmatch(experiment) or not NAME.fullmatch(checkpoint) or not (folder / RECORD).is_file():
+            raise CheckpointError(f"{self.root} has no checkpoint {experiment}/{checkpoint}")
+        return folder
+
+    def _read(self, experiment: str) -> list[tuple[Record | None, str]]:
+        found: list[tuple[Record | None, str]] = []
+        for path in sorted((self.root / experiment).glob(f"*/{RECORD}")):
+            if not _named(path):
+                continue
+            try:
+                record = read_record(path.parent)
+                if (record.experiment, record.checkpoint) != (experiment, path.parent.name):
+                    raise CheckpointError(f"{path.parent}: the record is of {record.experiment}/{record.checkpoint}")
+                found.append((record, ""))
+            except CheckpointError as error:
+                found.append((None, str(error)))
+        return found
+
+
+def _named(record: Path) -> bool:
+    return bool(NAME.fullmatch(record.parent.name) and NAME.fullmatch(record.parent.parent.name))
+
+
+def open_bundled(reference: str) -> Path:
+    """The folder of "bundled:fast-hayao@epoch-035", or of the newest checkpoint without "@...".
+
+    Raises:
+        ValueError: not such a reference.
+        CheckpointError: no such checkpoint ships.
+    """
+    name, at, checkpoint = reference.strip().removeprefix(SCHEME).partition("@")
+    if not NAME.fullmatch(name) or (at and not NAME.fullmatch(checkpoint)):
+        raise ValueError(f"{reference!r} names no checkpoint that ships: write bundled:fast-hayao@epoch-035")
+    store = FolderStore(BUNDLED)
+    records = store.checkpoints(name)
+    if not records:
+        raise CheckpointError(f"no experiment {name} ships: choose from {', '.join(store.experiments()) or 'none'}")
+    known = [record.checkpoint for record in records]
+    if at and checkpoint not in known:
+        raise CheckpointError(f"{name} ships without a checkpoint {checkpoint}: choose from {', '.join(known)}")
+    return store.fetch(name, checkpoint or known[-1])

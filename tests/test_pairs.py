@@ -1,0 +1,159 @@
+"""Imitation: its terms against formulas, frames redrawn, what it learns, and exact resuming."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from folders import fill
+from PIL import Image, ImageOps
+
+from hub_export import checkpoint, pixels
+from train import losses
+from train.batches import TrainingData
+from train.datasets import open_data
+from train.engine import state
+from train.experiments import get_experiment
+from train.loop import Run
+from train.run import main, parser
+from train.run_folder import RunFolder
+from train.settings import DataConfig, Experiment, override
+from train.sources import Source
+
+
+def tiny(*settings: str) -> Experiment:
+    small = ["data.style=generated", "data.size=32", "data.holdout=1", "generator.channels=8", "schedule.batch=4"]
+    length = ["schedule.length=40 steps", "schedule.epoch=20 steps", "schedule.checkpoint_epochs=1", "precision=float32"]
+    return override(get_experiment("cel"), [*small, *length, *settings], "tiny")
+
+
+def negatives(experiment: Experiment) -> TrainingData:
+    """Smooth photos, with their negatives for targets, and frames of noise, unpainted to gray."""
+    rng = np.random.default_rng(0)
+    photos = [rng.integers(0, 256, (3, 4, 3), np.uint8).repeat(16, 0).repeat(16, 1) for _ in range(6)]
+    frames = [rng.integers(0, 256, (48, 64, 9), np.uint8) for _ in range(4)]
+    for frame in frames:
+        frame[..., 6:] = 128
+    return TrainingData(experiment.data, [np.dstack([photo, 255 - photo]) for photo in photos], frames)
+
+
+def test_the_gradient_loss_is_its_formula():
+    rng = np.random.default_rng(0)
+    target, fake = (rng.uniform(-1, 1, (2, 5, 6, 3)).astype(np.float32) for _ in range(2))
+    wanted = sum(np.abs(np.diff(fake, axis=axis) - np.diff(target, axis=axis)).mean() for axis in (1, 2))
+    assert float(losses.gradient_loss(tf.constant(target), tf.constant(fake))) == pytest.approx(wanted, rel=1e-5)
+    assert float(losses.gradient_loss(tf.constant(target), tf.constant(target) + 0.3)) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_gradient_loss_has_the_gradient_of_finite_differences():
+    rng = np.random.default_rng(1)
+    target, fake = (tf.constant(rng.uniform(-1, 1, (1, 3, 4, 3)), tf.float64) for _ in range(2))
+    with tf.GradientTape() as tape:
+        tape.watch(fake)
+        loss = losses.gradient_loss(target, fake)
+    step = np.zeros(fake.shape)
+    step[0, 1, 2, 0] = 1e-6
+    numeric = (losses.gradient_loss(target, fake + step) - losses.gradient_loss(target, fake - step)) / 2e-6
+    assert float(tape.gradient(loss, fake)[0, 1, 2, 0]) == pytest.approx(float(numeric), rel=1e-4)
+
+
+def test_a_share_of_pictures_are_frames_with_a_photos_grain():
+    redrawn = 0
+    for element in negatives(tiny("data.redrawn=0.5")).batches(4, seed=0).take(25).as_numpy_iterator():
+        for photo, target, anime, smooth in zip(
+            *(element[name] for name in ("photo", "target", "anime", "smooth")), strict=True
+        ):
+            assert np.any(anime != smooth)
+            if np.array_equal(target, anime):
+                redrawn += 1
+                assert np.abs(photo - pixels.to_model(np.uint8([[[128] * 3]]))).max() < 0.4, "gray, grain and noise"
+                assert photo.std() > 0
+            else:
+                np.testing.assert_allclose(target, -photo, atol=1e-6)
+    assert 35 <= redrawn <= 65, "half of a hundred"
+
+
+def test_none_are_where_none_are_asked_for():
+    for element in negatives(tiny("data.redrawn=0")).batches(4, seed=0).take(9).as_numpy_iterator():
+        np.testing.assert_allclose(element["target"], -element["photo"], atol=1e-6)
+
+
+def test_photos_alone_are_enough():
+    config = DataConfig(size=32, augment="crop")
+    data = TrainingData(config, [np.full((40, 40, 6), number, np.uint8) for number in range(5)], [])
+    assert (data.photo_count, data.anime_count) == (5, 0) and data.held_out_anime() == []
+    elements = list(data.batches(2, seed=0).take(6).as_numpy_iterator())
+    assert elements[0].keys() == {"photo", "target"}
+    again = list(data.batches(2, seed=0, start_step=3).take(3).as_numpy_iterator())
+    for wanted, found in zip(elements[3:], again, strict=True):
+        np.testing.assert_array_equal(wanted["photo"], found["photo"])
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Photos in two folders, and their negatives as drawings, one of them larger and one of another shape."""
+    fill(tmp_path / "photos", 6)
+    fill(tmp_path / "photos" / "more", 2, first=6)
+    for path in (tmp_path / "photos").rglob("*.jpg"):
+        name = path.relative_to(tmp_path / "photos").with_suffix(".png")
+        (tmp_path / "drawings" / name).parent.mkdir(parents=True, exist_ok=True)
+        drawing = ImageOps.invert(Image.open(path))
+        shape = {"001": (160, 144), "002": (200, 100)}.get(path.stem, drawing.size)
+        drawing.resize(shape, Image.Resampling.NEAREST).save(tmp_path / "drawings" / name)
+    return tmp_path
+
+
+def test_a_photo_goes_with_the_drawing_of_its_name(folders: Path, capsys: pytest.CaptureFixture[str]):
+    (folders / "drawings" / "003.png").unlink()
+    source = Source.of(None, str(folders / "photos"), None, str(folders / "drawings"))
+    data = open_data(DataConfig(resolution=0, size=64, augment="crop"), source, folders / "cache")
+    assert (data.photo_count, data.anime_count) == (6, 0)
+    told = capsys.readouterr().out
+    assert "1 of another shape than its drawing: 002.jpg" in told and "1 without a drawing: 003.jpg" in told
+    for element in data.batches(3, seed=0, entries={"photo", "target"}).take(4).as_numpy_iterator():
+        assert np.abs(element["target"] + element["photo"]).mean() < 0.02
+    with pytest.raises(ValueError, match=r"leave out data\.target, or leave out --drawings"):
+        open_data(DataConfig(target="light"), source, folders / "cache")
+
+
+def test_drawings_of_no_photo_are_refused(folders: Path):
+    (folders / "others").mkdir()
+    Image.new("RGB", (80, 72), "red").save(folders / "others" / "x.png")
+    source = Source.of(None, str(folders / "photos"), None, str(folders / "others"))
+    with pytest.raises(ValueError, match=r"no photo in .* has a drawing of its name in .*: name them alike, as 000.jpg and"):
+        open_data(DataConfig(), source, folders / "cache")
+
+
+def test_the_command_imitates_a_folder_of_drawings(folders: Path):
+    small = ["data.size=32", "data.holdout=1", "generator.channels=4", "schedule.batch=2", "schedule.length=6 steps"]
+    given = ["--photos", str(folders / "photos"), "--drawings", str(folders / "drawings")]
+    where = ["--cache", str(folders / "cache"), "--runs", str(folders / "runs"), "--name", "negative"]
+    settings = [part for setting in small for part in ("--set", setting)]
+    main(parser().parse_args(["pairs", *given, *where, *settings]))
+    record = checkpoint.read_record(folders / "runs" / "negative" / "step-000006")
+    assert record.data["source"] == "Own pictures: photos and drawings." and record.data["anime"] == 0
+    with pytest.raises(ValueError, match="nothing to imitate: give drawings of the photos with --drawings DIR"):
+        main(parser().parse_args(["pairs", *given[:2], *where[:-1], "without", *settings]))
+    with pytest.raises(ValueError, match="AnimeGAN learns from anime frames: give them with --anime DIR"):
+        main(parser().parse_args(["smoke", *given[:2], *where[:-1], "frameless"]))
+
+
+def test_it_learns_its_targets_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path):
+    experiment = tiny("data.redrawn=0.25", "schedule.generator_rate=0.003")
+    whole = Run(negatives(experiment), RunFolder(tmp_path / "tiny", experiment, resume=False))
+    whole.train()
+    first, *_, last = whole.folder.history
+    assert last["phase"] == "imitation" and last["pixel"] < 0.75 * first["pixel"]
+    assert last["share_pixel"] + last["share_gradient"] == pytest.approx(1, abs=1e-3)
+    record = checkpoint.read_record(tmp_path / "tiny" / "epoch-002")
+    assert record.data["losses"].keys() == {"pixel", "gradient", "generator"}
+
+    part = Run(negatives(experiment), RunFolder(tmp_path / "part", experiment, resume=False))
+    steps = iter(range(13))
+    part._asked_to_stop = lambda: next(steps, None) is None  # type: ignore[method-assign]
+    part.train()
+    resumed = Run(negatives(experiment), RunFolder(tmp_path / "part", experiment, resume=True))
+    assert resumed.step == 13
+    resumed.train()
+    for name, value in state(whole.recipe).items():
+        np.testing.assert_array_equal(value, state(resumed.recipe)[name], err_msg=name)

@@ -1,0 +1,138 @@
+"""What a photo is to become: operations by name, written in the order in which they are applied.
+
+    target = "denoise | flat(0.012) | dabs | light | lines(0.8)"
+
+A generator is held to the result, its target, where the reference recipes hold it to the photo itself (target = "").
+Every operation runs once for each photo, while pictures are prepared; a prepared set is named after its operations, so
+that changing them prepares anew. A new one is a function here and a test.
+"""
+
+import inspect
+from collections.abc import Callable
+
+import numpy as np
+
+from train import painting
+from train.checks import nearest
+
+Operation = Callable[..., np.ndarray]
+OPERATIONS: dict[str, Operation] = {}
+"""By name; each takes (picture, photo), both (H, W, 3) float32 RGB [0, 1], and numbers, and returns a picture."""
+UNDO: dict[str, Operation] = {}
+"""What takes an operation back, as far as one can: it takes a picture and the operation's numbers."""
+
+
+def operation(undo: Operation | None = None) -> Callable[[Operation], Operation]:
+    """Makes a function an operation of its name, and says what takes it back."""
+
+    def register(function: Operation) -> Operation:
+        OPERATIONS[function.__name__] = function
+        if undo:
+            UNDO[function.__name__] = undo
+        return function
+
+    return register
+
+
+@operation()
+def denoise(picture: np.ndarray, photo: np.ndarray, strength: float = 4.0) -> np.ndarray:
+    """Grain goes, edges stay (non-local means)."""
+    return painting.denoise(picture, strength)
+
+
+@operation()
+def flat(picture: np.ndarray, photo: np.ndarray, threshold: float = 0.01) -> np.ndarray:
+    """Areas of one colour (L0 gradient minimisation); a higher threshold is flatter."""
+    return painting.flatten(picture, threshold)
+
+
+@operation()
+def dabs(picture: np.ndarray, photo: np.ndarray, radius: float = 3.0) -> np.ndarray:
+    """Brush dabs of a radius in pixels where the photo is busy: foliage, gravel, fur."""
+    return painting.dab(picture, photo, round(radius))
+
+
+@operation(undo=painting.unlight)
+def light(
+    picture: np.ndarray, photo: np.ndarray, chroma: float = 1.4, shadows: float = 9.0, split: float = 1.0
+) -> np.ndarray:
+    """Full colours, open shadows, cool darks and warm lights."""
+    return painting.light(picture, chroma, shadows, split)
+
+
+@operation()
+def shades(picture: np.ndarray, photo: np.ndarray, levels: float = 6.0, sharpness: float = 3.0) -> np.ndarray:
+    """Light in steps, as an inker's."""
+    return painting.quantise(picture, round(levels), sharpness)
+
+
+@operation()
+def bloom(picture: np.ndarray, photo: np.ndarray, strength: float = 0.4, radius: float = 12.0) -> np.ndarray:
+    """What is bright spills over."""
+    return painting.bloom(picture, strength, radius)
+
+
+@operation()
+def dusk(picture: np.ndarray, photo: np.ndarray, strength: float = 1.0) -> np.ndarray:
+    """Evening: dark and blue, with warm lights."""
+    return painting.dusk(picture, strength)
+
+
+@operation(undo=lambda picture, *numbers: painting.erase_lines(picture))
+def lines(
+    picture: np.ndarray, photo: np.ndarray, strength: float = 1.1, width: float = 1.15, darkness: float = 0.85
+) -> np.ndarray:
+    """Tinted lines along borders."""
+    return painting.outline(picture, photo, strength, width, darkness)
+
+
+def parse(target: str) -> list[tuple[str, tuple[float, ...]]]:
+    """ "dabs | flat(0.012)" as [("dabs", (3.0,)), ("flat", (0.012,))]; [] for "".
+
+    Raises:
+        ValueError: an unknown operation (names the nearest), something other than numbers, or too many of them.
+    """
+    return [_parse_step(step.strip()) for step in target.split("|")] if target.strip() else []
+
+
+def paint(photo: np.ndarray, target: str) -> np.ndarray:
+    """The target of a photo: uint8 (H, W, 3) RGB of the photo's size. Raises ValueError as `parse` does."""
+    original = picture = photo.astype(np.float32) / 255
+    for name, numbers in parse(target):
+        picture = OPERATIONS[name](picture, original, *numbers)
+    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def unpaint(frame: np.ndarray, target: str) -> np.ndarray:
+    """A photo, as far as one can tell, of which the target would be this frame: what can be undone of it, in reverse order.
+
+    uint8 (H, W, 3) RGB to the same. With it frames teach a generator what no filter knows, how lines are really drawn.
+    """
+    picture = frame.astype(np.float32) / 255
+    for name, numbers in reversed(parse(target)):
+        if name in UNDO:
+            picture = UNDO[name](picture, *numbers)
+    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def digest(target: str) -> str:
+    """What tells a target from every other: its operations, their numbers, and the filters' version."""
+    return f"{parse(target)} by {painting.VERSION}"
+
+
+def _parse_step(step: str) -> tuple[str, tuple[float, ...]]:
+    name, bracket, rest = step.partition("(")
+    name = name.strip()
+    if name not in OPERATIONS:
+        raise ValueError(f"target: unknown operation {name!r}: {nearest(name, list(OPERATIONS))}")
+    defaults = {key: entry.default for key, entry in list(inspect.signature(OPERATIONS[name]).parameters.items())[2:]}
+    usage = f"{name}({', '.join(defaults)})"
+    if bracket and not rest.endswith(")"):
+        raise ValueError(f"target: {step!r} lacks its closing bracket: write {usage}")
+    try:
+        numbers = [float(text) for text in rest[:-1].split(",")] if rest[:-1].strip() else []
+    except ValueError:
+        raise ValueError(f"target: {step!r} takes numbers: write {usage}") from None
+    if len(numbers) > len(defaults) or not all(0 <= number < float("inf") for number in numbers):
+        raise ValueError(f"target: {step!r} takes at most {len(defaults)} numbers, none negative: write {usage}")
+    return name, (*numbers, *list(defaults.values())[len(numbers) :])
