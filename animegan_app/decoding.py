@@ -27,7 +27,7 @@ from animegan_app.photos import (
     exactly,
 )
 from hub_export import pixels
-from hub_export.pictures import TooManyScans, bounded
+from hub_export.pictures import ORIENTATION, TURNS, TooManyScans, bounded
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 """What a photo may be; Pillow's other readers, some of which start programs, never see the file."""
@@ -38,17 +38,6 @@ MEMORY = 2_500_000_000
 """Bytes, beyond what the process has when it starts; a picture of 80 megapixels with transparency takes 1.6 GB."""
 READINGS = 16
 """How often all of a file may be read; Pillow reads a TIFF's tags twice."""
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""By Exif's orientation."""
-ORIENTATION = 0x0112
 
 
 def decode(content: bytes, longest_side: int = 0) -> tuple[np.ndarray, tuple[int, int]]:

@@ -20,8 +20,8 @@ MAX_SEGMENTS = 2000
 FRAMES = {code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)}
 SCAN, END, APP2 = 0xDA, 0xD9, 0xE2
 MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
-_ORIENTATION = 0x0112
-_UPRIGHT = {
+ORIENTATION = 0x0112
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -30,6 +30,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+"""By EXIF's orientation."""
 
 
 class TooManyScans(ValueError):
@@ -100,11 +101,11 @@ def upright(picture: Image.Image) -> Image.Image:
     """Turned and mirrored as its EXIF says. EXIF that cannot be read turns nothing: the pixels are good without it."""
     picture.load()
     try:
-        orientation = picture.getexif().get(_ORIENTATION)
+        orientation = picture.getexif().get(ORIENTATION)
     except Exception:  # any kind, for malformed EXIF
         return picture
     # Not by ImageOps.exif_transpose, which writes the EXIF anew and fails on what cameras put into it.
-    return picture.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else picture
+    return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
 
 
 def _ends(data: bytes) -> bool:
