@@ -4,6 +4,7 @@ A JPEG's markers are after ITU-T T.81, annex B.
 """
 
 import io
+import itertools
 import re
 import struct
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ MAX_SEGMENTS = 2000
 """Profiles, previews and descriptions fill some hundred at most; Pillow sorts all of a profile's for each that it meets."""
 FRAMES = {code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)}
 SCAN, END, APP2 = 0xDA, 0xD9, 0xE2
-MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])", re.DOTALL)
+"""Of a segment; what else follows an FF is data, filling, or a marker without a length. Linear in any bytes."""
 ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -110,6 +112,6 @@ def upright(picture: Image.Image) -> Image.Image:
 
 def _ends(data: bytes) -> bool:
     """Whether the end marker is there."""
-    ends = [end for _, _, end in segments(data)]
+    ends = [end for _, _, end in itertools.islice(segments(data), MAX_SEGMENTS)]
     found = MARKER.search(data, ends[-1] if ends else 2)
     return bool(found and found[1][0] == END)

@@ -59,7 +59,9 @@ def test_an_index_of_further_pictures_is_left_out() -> None:
     assert bounded(content[:2] + index + content[2:]) == content
 
 
-@pytest.mark.parametrize("filling", [b"", b"\xff", b"\xff" * 50, b"\xff\xfe\0\2", b"nonsense", b"\xff\0"])
+@pytest.mark.parametrize(
+    "filling", [b"", b"\xff", b"\xff" * 50, b"\xff\xfe\0\2", b"nonsense", b"\xff\0", b"\xff\x01", b"\xff\xd0"]
+)
 def test_many_scans_of_a_large_picture_are_refused_however_they_are_hidden(filling: bytes) -> None:
     content = with_scans(claiming(encoded(noise(), progressive=True), 8900), 60, filling)
     with pytest.raises(TooManyScans, match="scans or segments or more, which only slow its reader down"):
@@ -79,10 +81,11 @@ def test_many_segments_are_refused() -> None:
 def test_any_bytes_may_be_asked_about_and_take_no_time(unit: bytes) -> None:
     started = time.process_time()
     for content in (b"\xff\xd8" + unit * (2**24 // len(unit)), unit * 1000, unit, b""):
-        for ask in (bounded, with_end):
-            with contextlib.suppress(TooManyScans):
-                ask(content)
-    assert time.process_time() - started < 4
+        with contextlib.suppress(TooManyScans):
+            bounded(content)
+    assert time.process_time() - started < 2
+    for content in (b"\xff\xd8" + unit * 1000, unit, b""):
+        assert with_end(content) == content
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 2}])
