@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from test_pictures import segments, with_scans
+from test_pictures import with_scans, with_segments
 
 from hub_export.architecture import KINDS, GeneratorConfig
 from hub_export.checkpoint import PROBE_INPUT, load_generator, read_history, read_samples, save_checkpoint, write_record
@@ -500,7 +500,7 @@ def hostile() -> dict[str, Callable[[Path], None]]:
         "samples are a text": edit(SAMPLES, lambda _: b"GIF89a; not a picture"),
         "samples of 1200 scans": many_scans,
         "samples of a hundred thousand segments": lambda folder: (
-            (folder / SAMPLES).write_bytes(segments(100_000)),
+            (folder / SAMPLES).write_bytes(with_segments(100_000)),
             reseal(folder),
         ),
         "samples of 60000 x 60": bomb("RGB", (60000, 60)),

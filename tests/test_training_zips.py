@@ -13,7 +13,7 @@ import pytest
 from folders import fill_layout
 
 from train import zips
-from train.experiments import DataConfig
+from train.settings import DataConfig
 from train.sources import Located, Source, locate
 from train.zips import open_zip
 
