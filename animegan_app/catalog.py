@@ -11,7 +11,7 @@ from hub_export.folder import BUNDLED, FolderStore
 from hub_export.record import CheckpointError, Record
 from hub_export.store import HubStore, hub_sources
 
-RECOMMENDED = "hayao-lines"
+RECOMMENDED = "cel"
 """The experiment a person sees first."""
 SHIPPED = "bundled"
 """Name of the store of the checkpoints in `BUNDLED`."""

@@ -389,6 +389,9 @@ RECORDS: dict[str, str] = {
     "Do frames of nights alone make another style, in which day becomes evening?": (
         "只用夜晚的画面，能得到另一种把白天变成傍晚的风格吗？"
     ),
+    "Does a generator that imitates a painted target, and redraws anime frames, draw where AnimeGAN tints a photo?": (
+        "让生成器模仿一幅画好的目标、再重画动画画面，能在 AnimeGAN 只给照片染色的地方真正画出来吗？"
+    ),
     "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.": (
         "整套程序能运行吗？生成的图片、极小的网络、几步训练：CPU 上只需数秒。"
     ),
