@@ -42,7 +42,7 @@ def test_settings_of_another_version_keep_nothing_from_being_measured() -> None:
     told = record.config["data"]
     assert "warm" in told, "no setting any more"
     config = _data_config(record)
-    assert (config.style, config.holdout, config.vivid) == ("Hayao", 48, 0.0)
+    assert (config.style, config.holdout, config.redrawn) == ("Hayao", 48, 0.0)
     del told["photos"]
     with pytest.raises(ValueError, match="data configuration is not one of this version"):
         _data_config(record)

@@ -209,6 +209,7 @@ cel = _register(
     None,
     "cel",
     "Does a generator that imitates a painted target, and redraws anime frames, draw where AnimeGAN tints a photo?",
+    cost="40 min, 2 cores, shared",
     generator=GeneratorConfig("lite"),
     recipe=PairsConfig(),
     data={
