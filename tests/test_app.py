@@ -12,17 +12,19 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
-from app_server import PAGODA, ROOT, WAIT, Server, choose, downloaded, drawn, facts, finish, opened, remove, upload
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
-from test_stylize import encode, png_header, scene, tiny_checkpoint
 
 from animegan_app import ui
 from animegan_app.catalog import Catalog
 from animegan_app.stylize import blend, read_photo
 from hub_export.folder import FolderStore
+from support.app import PAGODA, ROOT, WAIT, Server, choose, downloaded, drawn, facts, finish, opened, remove, upload
+from support.checkpoints import tiny_checkpoint
+from support.pictures import encode, png_header, scene
 
 
+@pytest.mark.slow
 def test_importing_the_app_is_enough_for_a_space_and_loads_no_tensorflow() -> None:
     program = (
         "import sys, app, gradio\n"
@@ -168,6 +170,7 @@ def test_damaged_checkpoints_are_told_once(page: Page) -> None:
     expect(told).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_drawn_is_told_once_until_another_is_wanted(runs: Path) -> None:
     """Also where Gradio asks for it twice: a change is sent with the text of the next, if that came meanwhile."""
     demo = ui.build_demo(Catalog({"local": FolderStore(runs)}))

@@ -11,17 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_server import PAGODA, REPO, WAIT, Server, drawn, opened
-from hub_server import HubServer
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
-from test_stylize import scene, tiny_checkpoint
 
 from animegan_app.catalog import BUNDLED, SHIPPED, Catalog, FolderStore
 from animegan_app.ui.compare import HANDFUL, handful
 from animegan_app.ui.experiments import render_card
 from hub_export.checkpoint import write_record
 from hub_export.record import CARD, HISTORY, read_record
+from support.app import PAGODA, REPO, WAIT, Server, drawn, opened
+from support.checkpoints import tiny_checkpoint
+from support.hub import HubServer
+from support.pictures import scene
 
 EVIL = "<img src=http://stranger.example/x.png onerror='window.ran=1'>"
 CARD_TEXT = f"""---

@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.load import free_port
+from support.processes import free_port
 from train.datasets import open_data
 from train.engine import open_strategy
 from train.experiments import get_experiment
 from train.run import main, parser
 from train.sources import Source
 from train.workers import await_workers
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 TINY = ("smoke", "--precision", "float32", "--name", "tiny")

@@ -10,16 +10,18 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from app_server import PAGODA, ROOT, Server, drawn, finish
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 from PIL import Image
-from test_stylize import tiny_checkpoint
 
 from benchmarks.load import measure
 from hub_export.record import read_record
+from support.app import PAGODA, ROOT, Server, drawn, finish
+from support.checkpoints import tiny_checkpoint
+
+pytestmark = pytest.mark.slow
 
 
 def test_what_programs_may_call(server: Server, runs: Path) -> None:

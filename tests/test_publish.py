@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hub_server import HubServer
 from huggingface_hub import ModelCard
-from test_checkpoint import save_tiny
 
 from hub_export import hub as connection
 from hub_export.architecture import GeneratorConfig
@@ -24,6 +22,8 @@ from hub_export.files import write_aside
 from hub_export.generator import build_generator
 from hub_export.publish import Publisher, PublishError, main, publish
 from hub_export.record import CARD, RECORD, SIZE_LIMITS, WEIGHTS, CheckpointError, parse_record, read_record
+from support.checkpoints import save_tiny
+from support.hub import HubServer
 
 REPO = "you/animegan-tiny"
 

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_server import PAGODA, REPO, ROOT, WAIT, Server, choose, downloaded, drawn, facts, held, opened, upload
 from gradio_client import Client, handle_file
-from hub_server import HubServer
 from playwright.sync_api import Browser, expect
 
 from animegan_app.ui import sources
 from hub_export.store import HubStore
+from support.app import PAGODA, REPO, ROOT, WAIT, Server, choose, downloaded, drawn, facts, held, opened, upload
+from support.hub import HubServer
+
+pytestmark = pytest.mark.slow
 
 
 def test_added_from_the_hub(browser: Browser, tiny_hub: HubServer, runs: Path, tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ from string import Formatter
 from types import SimpleNamespace
 from typing import Any
 
-from app_server import PAGODA, ROOT, WAIT, Server, choose, facts, opened, remove, upload
 from playwright.sync_api import Browser, expect
 
 from animegan_app import uploads
 from animegan_app.ui.words import CHINESE, PHRASES, WORDS, read
 from hub_export.folder import BUNDLED
 from hub_export.record import read_record
+from support.app import PAGODA, ROOT, WAIT, Server, choose, facts, opened, remove, upload
 
 
 def test_every_sentence_has_a_chinese_one_with_the_same_names() -> None:

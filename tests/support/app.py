@@ -18,11 +18,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, Stylizer, read_photo
-from benchmarks.load import free_port
 from hub_export import pixels
 from hub_export.store import SETTING
+from support.processes import free_port
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGODA = ROOT / "animegan_app" / "examples" / "pagoda.jpg"
 REPO = "you/animegan-tiny"
 CHROMIUM = "/usr/bin/chromium"
