@@ -60,8 +60,10 @@ def test_what_programs_may_call(server: Server, runs: Path) -> None:
     assert httpx.get(f"{call}/{event}", timeout=60).text.startswith("event: error")
 
 
-def test_the_readme_s_program_works(server: Server, tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(from gradio_client.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+def test_the_program_in_the_docs_works(server: Server, tmp_path: Path) -> None:
+    (code,) = re.findall(
+        r"```python\n(from gradio_client.*?)```", (ROOT / "docs" / "deploy.md").read_text("utf-8"), re.DOTALL
+    )
     code = code.replace("http://127.0.0.1:7860", server.url).replace("photo.jpg", str(PAGODA))
     found: dict[str, Any] = {}
     exec(code, found)
