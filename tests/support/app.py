@@ -104,7 +104,7 @@ def opened(browser: Browser, server: Server, width: int, height: int, locale: st
     asked = ASKED[page] = set()
     page.on("request", lambda request: asked.add(request) if request.method == "POST" else None)
     for end in ("requestfinished", "requestfailed"):
-        page.on(end, asked.discard)
+        page.on(end, lambda request: asked.discard(request))  # Playwright marks the function, which a method does not take
     page.goto(server.url)
     expect(page.locator("#checkpoint input")).to_be_visible()
     yield page
