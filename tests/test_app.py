@@ -289,6 +289,7 @@ def test_a_training_in_progress_appears_by_itself(page: Page, runs: Path) -> Non
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_news_leave_the_list_of_a_new_experiment_to_its_own_answer(runs: Path) -> None:
     """They may be answered later than that, and after one of its checkpoints has been chosen."""
     tiny_checkpoint(runs.parent / "news" / "other" / "epoch-001")

@@ -556,11 +556,13 @@ def test_there_are_enough_of_them() -> None:
     assert len(HOSTILE) >= 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_checkpoints_are_refused(name: str, folder: Path) -> None:
     refuses(folder, HOSTILE[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE_HALF)
 def test_hostile_half_checkpoints_are_refused(name: str, folder: Path) -> None:
     half(folder)
@@ -580,6 +582,7 @@ def refuses(folder: Path, harm: Callable[[Path], None]) -> None:
     assert not MARKER.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", DATATYPES)
 def test_random_damage_to_the_structure_is_refused_or_harmless_and_never_hangs(folder: Path, precision: str) -> None:
     """The HDF5 library itself loops for ever on about one in two thousand of these."""

@@ -342,6 +342,7 @@ ODD = {
 }
 
 
+@pytest.mark.slow
 def test_in_an_odd_environment_it_draws_ends_and_leaves_nothing(runs: Path, tmp_path: Path) -> None:
     """Killed, it leaves photos behind that are gone when it starts again; terminated, it ends though everything hangs."""
     (tmp_path / "home" / ".keras").mkdir(parents=True)

@@ -97,6 +97,7 @@ def test_a_drawing_tells_what_it_is(studio: Studio, runs: Path, tmp_path: Path) 
     assert drawing.offer.key == KEY and drawing.record.checkpoint == "epoch-001" and drawing.seconds > 0
 
 
+@pytest.mark.slow
 def test_the_same_again_comes_from_memory(studio: Studio, stylizer: CountingStylizer, tmp_path: Path) -> None:
     first = draw(studio, photo(tmp_path, "one.png"))
     assert draw(studio, photo(tmp_path, "same-content.png")) is first and stylizer.count == 1
