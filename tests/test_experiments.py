@@ -258,6 +258,7 @@ def test_checkpoints_of_one_schedule_never_share_a_name() -> None:
     assert [plan.checkpoint_name(step) for step in (300, 450, 900)] == ["step-000300", "epoch-001", "epoch-002"]
 
 
+@pytest.mark.slow
 def test_a_new_experiment_is_one_entry_in_one_file(tmp_path: Path) -> None:
     """What the list, the page of experiments and the command need to know of it is all in that entry."""
     for room in ("train", "hub_export"):

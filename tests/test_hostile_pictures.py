@@ -13,13 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_server import PAGODA, ROOT
 from PIL import Image
-from test_stylize import encode, png_header, scene, tiny_checkpoint
 
 from animegan_app import photos
 from animegan_app.photos import PhotoError, read_file, read_photo, read_scaled
 from hub_export.checkpoint import SAMPLES, CheckpointError, read_samples
+from support.app import PAGODA, ROOT
+from support.checkpoints import tiny_checkpoint
+from support.pictures import encode, png_header, scene
+
+pytestmark = pytest.mark.slow
 
 PHOTO = encode(Image.open(PAGODA), "JPEG", quality=90)
 
