@@ -1,15 +1,18 @@
-# make demo · test · check · smoke · bench: each does its own set-up. make lock: after a change of requirements.
+# make demo · test · quick · check · smoke · bench: each does its own set-up. make lock: after a change of requirements.
 PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test check smoke bench lock
+.PHONY: demo test quick check smoke bench lock
 demo: .venv/app
 	$(BIN)/python app.py
 
 test: .venv/dev /usr/bin/chromium
 	$(BIN)/python -m pytest -m alone
 	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder
+
+quick: .venv/dev
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/dev
 	$(BIN)/ruff check .

@@ -1,4 +1,10 @@
+"""Fixtures that several files share, and which tests are slow. What they are made of is in tests/support."""
+
 import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -6,37 +12,36 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # the loopback Hub speaks LFS,
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # two processes test at a time; the app's server keeps all cores
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import huggingface_hub
 import pytest
-from app_server import ARGUMENTS, CHROMIUM, REPO, Server, opened
-from hub_server import HubServer
-from playwright.sync_api import Browser, Page, sync_playwright
-from test_stylize import tiny_checkpoint
 
-from hub_export.publish import publish
+if TYPE_CHECKING:  # otherwise imported by the fixture that needs it: a test of a loss needs neither browser nor Hub
+    from playwright.sync_api import Browser, Page
 
-LONGEST = (
-    "test_hostile_requests.py",
-    "test_distribute.py",
-    "test_run.py",
-    "test_trainer.py",
-    "test_app.py",
-    "test_sources.py",
-    "test_compare.py",
-)
+    from support.app import Server
+    from support.hub import HubServer
+
+pytest.register_assert_rewrite("support")
+SLOW_FIXTURES = {"browser", "hub", "server", "web"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that of two processes none has one of them left when the other is done."""
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    """Marks tests that use a browser or a server as slow. Files with most of them come first, so that of two processes none
+    begins a long file when the other has nothing left."""
+    for item in items:
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["HubServer"]:
     """An empty Hub on the loopback, whose token this process has; the client's cache is temporary."""
+    import huggingface_hub
+
+    from support.hub import HubServer
+
     with HubServer() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
         monkeypatch.setenv("HF_TOKEN", server.token)
@@ -55,7 +60,11 @@ def eager(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
+    from support.app import ARGUMENTS, CHROMIUM
+
     assert Path(CHROMIUM).exists(), f"{CHROMIUM} is missing: apt-get install chromium"
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -63,6 +72,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three checkpoints to draw with, a spoiled one and a broken one."""
+    from support.checkpoints import tiny_checkpoint
+
     runs = tmp_path_factory.mktemp("runs")
     tiny_checkpoint(runs / "tiny" / "epoch-001", seed=1)
     tiny_checkpoint(runs / "tiny" / "epoch-002", seed=2, phase="adversarial", question="<img src=http://stranger.example/>")
@@ -75,24 +87,34 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
+    """The app, as a process of its own."""
+    from support.app import Server
+
     with Server(runs, tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
 @pytest.fixture
-def page(browser: Browser, server: Server) -> Iterator[Page]:
+def page(browser: "Browser", server: "Server") -> Iterator["Page"]:
+    from support.app import opened
+
     yield from opened(browser, server, width=1280, height=900)
 
 
 @pytest.fixture
-def phone(browser: Browser, server: Server) -> Iterator[Page]:
+def phone(browser: "Browser", server: "Server") -> Iterator["Page"]:
+    from support.app import opened
+
     yield from opened(browser, server, width=390, height=844)
 
 
 @pytest.fixture
-def tiny_hub(hub: HubServer, runs: Path, monkeypatch: pytest.MonkeyPatch) -> HubServer:
+def tiny_hub(hub: "HubServer", runs: Path, monkeypatch: pytest.MonkeyPatch) -> "HubServer":
     """Holds the run "tiny" and recommends its first checkpoint; this process is a visitor without a token."""
+    from hub_export.publish import publish
+    from support.app import REPO
+
     publish(runs / "tiny", REPO, recommend="epoch-001", log=lambda line: None)
     monkeypatch.setenv("HF_TOKEN", "")
     hub.requests.clear()

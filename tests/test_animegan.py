@@ -6,16 +6,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from train_support import built, take
 
 from hub_export import pixels
 from hub_export.generator import build_generator
+from support.training import built, take
 from train import losses
 from train.engine import Adam, restore, state
 from train.experiments import get_experiment
 from train.layers import advance_power_iterations
 from train.recipes.animegan import COLLAPSE_STEPS, Recipe
 from train.settings import Experiment, override
+
+pytestmark = pytest.mark.slow
 
 SIZE, BATCH = 32, 2
 

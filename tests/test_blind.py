@@ -21,6 +21,7 @@ def folders(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_tally_finds_who_always_chose_red(folders):
     pair = ("red", folders / "red"), ("blue", folders / "blue")
     assert blind.sheets(folders / "out", folders / "photos", *pair, seed=3) == 6

@@ -12,8 +12,6 @@ from pathlib import Path
 import huggingface_hub.constants
 import numpy as np
 import pytest
-from hub_server import HubServer
-from test_stylize import scene, tiny_checkpoint
 
 from animegan_app.catalog import HUB, RECOMMENDED, Catalog, open_catalog
 from animegan_app.stylize import Stylizer
@@ -22,6 +20,9 @@ from hub_export.folder import FolderStore
 from hub_export.publish import publish
 from hub_export.record import RECORD, CheckpointError, read_record
 from hub_export.store import SETTING, HubStore
+from support.checkpoints import tiny_checkpoint
+from support.hub import HubServer
+from support.pictures import scene
 
 ROOT = Path(__file__).parents[1]
 REPO = "you/animegan-tiny"
@@ -251,6 +252,7 @@ def test_listing_is_quick_where_nothing_can_be_reached(
         assert len(catalog.problems()) in (1, 3) and "the Hub" in catalog.problems()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "setting"), [(["--hub", "a/b/c"], ""), ([], "you a/b/c")])
 def test_a_bad_name_ends_the_app_with_a_sentence(tmp_path: Path, arguments: list[str], setting: str) -> None:
     own = {SETTING: setting, "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_DISABLE_XET": "1"}

@@ -23,7 +23,6 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from test_pictures import with_scans, with_segments
 
 from hub_export.architecture import KINDS, GeneratorConfig
 from hub_export.checkpoint import PROBE_INPUT, load_generator, read_history, read_samples, save_checkpoint, write_record
@@ -38,42 +37,13 @@ from hub_export.record import (
     SIZE_LIMITS,
     WEIGHTS,
     CheckpointError,
-    Record,
     read_record,
 )
 from hub_export.weights import DATATYPES, half_weights, read_weights
+from support.checkpoints import HISTORY_ROWS, edit, edit_json, layer, reseal, save_tiny, tiny_record
+from support.pictures import with_scans, with_segments
 
 KERNEL = "layers/conv2d_1/vars/0"
-HISTORY_ROWS = [{"step": 10 * step, "epoch": 1, "phase": "warm-up", "g_content": 1 / step} for step in range(1, 40)]
-
-
-def tiny_record(folder: Path, **changes: Any) -> Record:
-    record = Record(
-        experiment=folder.parent.name,
-        checkpoint=folder.name,
-        question="What does a generator draw that has learned nothing?",
-        base="official-v1",
-        changes={"generator.channels": [64, 4]},
-        config={"name": "tiny"},
-        generator={"architecture": "lite", "channels": 4},
-        phase="warm-up",
-        epoch=1,
-        step=390,
-        seed=0,
-        data={"photos": 12, "anime": 1200, "source": "Generated pictures.", "terms": "Free to use."},
-        compute={"device": "a CPU", "seconds": 90.0, "images": 120, "precision": "float32"},
-        libraries={"keras": keras.__version__},
-        metrics={"style": 0.25},
-    )
-    return dataclasses.replace(record, **changes)
-
-
-def save_tiny(folder: Path, seed: int = 0, **changes: Any) -> keras.Model:
-    keras.utils.set_random_seed(seed)
-    generator = build_generator(GeneratorConfig("lite", channels=4))
-    samples = np.random.default_rng(seed).integers(0, 256, (64, 128, 3), np.uint8)
-    save_checkpoint(folder, generator, tiny_record(folder, **changes), HISTORY_ROWS, samples)
-    return generator
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +79,7 @@ def digest(generator: Any) -> str:
     return hashlib.sha256(np.asarray(generator(PROBE_INPUT[:, :40, :64])).tobytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_stock_keras_draws_the_same_picture_bit_for_bit(tmp_path: Path) -> None:
     drawn, kinds = [], [*((architecture, "drawn") for architecture in KINDS), ("lite", "kept")]
     for architecture, colours in kinds:
@@ -211,7 +182,7 @@ KILLED_WHILE_SAVING = """
 import itertools, os, random, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, "tests")
-from test_checkpoint import save_tiny  # Keras is imported once; its threads start with the first model, in the child
+from support.checkpoints import save_tiny  # Keras is imported once; its threads start with the first model, in the child
 chance = random.Random(0)
 for folder in map(Path, sys.argv[1:]):
     child = os.fork()
@@ -230,6 +201,7 @@ for folder in map(Path, sys.argv[1:]):
 """
 
 
+@pytest.mark.slow
 def test_kill_9_while_saving_leaves_the_old_one_or_none(tmp_path: Path) -> None:
     folders = [tmp_path / f"run-{number}" / "epoch-001" for number in range(5)]
     script = [sys.executable, "-c", KILLED_WHILE_SAVING, *map(str, folders)]
@@ -244,30 +216,6 @@ def test_kill_9_while_saving_leaves_the_old_one_or_none(tmp_path: Path) -> None:
 
 
 # --- hostile checkpoints --------------------------------------------------------------------------------------------
-
-
-def reseal(folder: Path, **changes: Any) -> None:
-    """What a forger does: new hashes for the files as they are now, and changes to the record."""
-    values = json.loads((folder / RECORD).read_text())
-    for name, entry in values["files"].items():
-        if (folder / name).is_file():
-            content = (folder / name).read_bytes()
-            entry |= {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-    values |= changes
-    (folder / RECORD).write_text(json.dumps(values))
-
-
-def edit(name: str, change: Callable[[bytes], bytes], forge: bool = True) -> Callable[[Path], None]:
-    def mutate(folder: Path) -> None:
-        (folder / name).write_bytes(change((folder / name).read_bytes()))
-        if forge:
-            reseal(folder)
-
-    return mutate
-
-
-def edit_json(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
-    return edit(name, lambda content: json.dumps(change(json.loads(content))).encode())
 
 
 def edit_h5(change: Callable[[h5py.File], Any]) -> Callable[[Path], None]:
@@ -300,11 +248,6 @@ def record_files(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], No
         reseal(folder, files=files)
 
     return mutate
-
-
-def layer(network: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    network["config"]["layers"][2] |= changes
-    return network
 
 
 def setting(network: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -613,11 +556,13 @@ def test_there_are_enough_of_them() -> None:
     assert len(HOSTILE) >= 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_checkpoints_are_refused(name: str, folder: Path) -> None:
     refuses(folder, HOSTILE[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE_HALF)
 def test_hostile_half_checkpoints_are_refused(name: str, folder: Path) -> None:
     half(folder)
@@ -637,6 +582,7 @@ def refuses(folder: Path, harm: Callable[[Path], None]) -> None:
     assert not MARKER.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", DATATYPES)
 def test_random_damage_to_the_structure_is_refused_or_harmless_and_never_hangs(folder: Path, precision: str) -> None:
     """The HDF5 library itself loops for ever on about one in two thousand of these."""

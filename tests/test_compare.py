@@ -11,18 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_server import PAGODA, REPO, WAIT, Server, drawn, opened
-from hub_server import HubServer
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
-from test_stylize import scene, tiny_checkpoint
 
 from animegan_app.catalog import BUNDLED, SHIPPED, Catalog, FolderStore
 from animegan_app.ui.compare import HANDFUL, handful
 from animegan_app.ui.experiments import render_card
 from hub_export.checkpoint import write_record
 from hub_export.record import CARD, HISTORY, read_record
+from support.app import PAGODA, REPO, WAIT, Server, drawn, opened, settled
+from support.checkpoints import tiny_checkpoint
+from support.hub import HubServer
+from support.pictures import scene
 
+FAIL_TO_LOAD = "new Promise(done => Object.assign(new Image(), {onerror: () => done(), src: 'data:,'}))"
 EVIL = "<img src=http://stranger.example/x.png onerror='window.ran=1'>"
 CARD_TEXT = f"""---
 license: other
@@ -216,10 +218,9 @@ def test_cancel_keeps_what_is_drawn(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#grid .thumbnail-item")).to_have_count(2, timeout=WAIT)
     page.locator("#grid-cancel").click()
     expect(page.locator("#grid-cancel")).to_be_hidden()
-    page.wait_for_timeout(3000)
-    count = page.locator("#grid .thumbnail-item").count()
-    assert 2 <= count < len(slow) + 2
-    expect(page.locator("#get-sheet")).to_be_enabled(timeout=WAIT)
+    expect(page.locator("#get-sheet")).to_be_enabled(timeout=WAIT)  # the sheet of what was drawn, made after the end
+    settled(page)
+    assert 2 <= page.locator("#grid .thumbnail-item").count() < len(slow) + 2
     page.locator("#compare-longest-side label", has_text="512").click()
     pick(page, "chosen", "second epoch-001 · local runs")
     page.locator("#fill").click()
@@ -275,7 +276,7 @@ def test_samples_and_a_stranger_s_card(page: Page) -> None:
     expect(card.locator("td")).to_have_count(2)
     expect(card.locator("img")).to_have_count(0)
     expect(card.locator("a[href]")).to_have_count(1)
-    page.wait_for_timeout(500)
+    page.evaluate(FAIL_TO_LOAD)  # after any other picture has failed
     assert page.evaluate("window.ran") is None
     page.locator("#draw-with").click()
     expect(page.locator("#about h2")).to_have_text("first epoch-003")

@@ -19,9 +19,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from folders import drawing, fill, fill_layout
 from PIL import Image, ImageCms
 
+from support.folders import drawing, fill, fill_layout
 from train import datasets, sources, targets
 from train.datasets import open_data
 from train.settings import DataConfig
@@ -73,6 +73,7 @@ def test_a_disk_that_takes_no_more(layout: Path, tmp_path: Path) -> None:
     assert_nothing_half(cache, source)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a disk")
 def test_a_full_disk(layout: Path, tmp_path: Path) -> None:
     source, cache = Source(data=str(layout)), tmp_path / "cache"
@@ -146,6 +147,7 @@ def test_a_prepared_set_that_was_spoilt(spoil: Callable[[Path], None], name: str
     assert open_data(CONFIG, source, cache).anime_count == 5
 
 
+@pytest.mark.slow
 def test_killed_while_preparing(layout: Path, tmp_path: Path) -> None:
     source, cache = Source(data=str(layout)), tmp_path / "cache"
     code = f"""

@@ -128,6 +128,7 @@ def test_sigma_stays_float32_in_mixed_precision() -> None:
     assert {kernel.dtype for kernel in kernels} == {tf.float32} and logits.dtype == tf.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["v1", "v2", "lite"])
 def test_generator_spectral_norm_folds_into_plain_kernels(architecture: str) -> None:
     config = GeneratorConfig(architecture, channels=8)

@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.load import free_port
+from support.processes import free_port, until
 from train.datasets import open_data
 from train.engine import open_strategy
 from train.experiments import get_experiment
 from train.run import main, parser
 from train.sources import Source
 from train.workers import await_workers
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 TINY = ("smoke", "--precision", "float32", "--name", "tiny")
@@ -199,6 +201,16 @@ def test_a_worker_that_never_starts_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def looked_round(address: str) -> bool:
+    """Asks a worker that waits, which hangs up when it has tried all others and goes on waiting."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), 30) as connection:
+            return connection.recv(1) == b""
+    except OSError:
+        return False
+
+
 def test_workers_await_each_other_and_leave_their_ports_free() -> None:
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(3)]
     back: list[str] = []
@@ -213,7 +225,9 @@ def test_workers_await_each_other_and_leave_their_ports_free() -> None:
     threads = [threading.Thread(target=worker, args=(address,)) for address in addresses]
     for thread in threads[:2]:
         thread.start()
-    time.sleep(1.5)
+    for _ in range(3):  # at least two rounds in which both were there
+        for address in addresses[:2]:
+            until(lambda address=address: looked_round(address))  # type: ignore[misc]
     assert not back, "the third has not started"
     threads[2].start()
     deadline = time.monotonic() + 30

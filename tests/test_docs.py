@@ -54,6 +54,7 @@ def test_training_commands_are_of_real_experiments(command: list[str]) -> None:
     assert not arguments.experiment or configure(arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [words for words in COMMANDS if words[0] == "make"], ids=shlex.join)
 def test_make_knows_its_targets(command: list[str]) -> None:
     done = subprocess.run(["make", "--dry-run", *command[1:]], cwd=ROOT, capture_output=True, text=True)
@@ -63,6 +64,7 @@ def test_make_knows_its_targets(command: list[str]) -> None:
 PROGRAMS = sorted({tuple(words[1:3] if words[1] == "-m" else words[1:2]) for words in COMMANDS if words[0] == "python"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
 def test_programs_take_the_flags_that_they_are_given(program: tuple[str, ...]) -> None:
     given = [words[len(program) + 1 :] for words in COMMANDS if tuple(words[1 : len(program) + 1]) == program]
@@ -87,6 +89,7 @@ def test_the_command_that_lists_experiments_lists_them_all() -> None:
     assert all(listed[name].startswith(experiment.question) for name, experiment in EXPERIMENTS.items())
 
 
+@pytest.mark.slow
 def test_the_code_in_readme_runs(tmp_path: Path) -> None:
     (tmp_path / "animegan_app").symlink_to(ROOT / "animegan_app")
     program = "\n".join(blocks(README, "python"))

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from test_checkpoint import tiny_record
 
 from hub_export import pixels
 from hub_export.card import model_card
 from hub_export.checkpoint import load_generator, read_history, verify_files, write_record
 from hub_export.record import Record, read_record
+from support.checkpoints import tiny_record
 from train.efficientnet import efficientnet_lite0, read_torch
 from train.evaluate import _data_config, _insert, _kinship, compared_with, main, parser, read_pairs, recommended
 from train.measure import (
@@ -194,6 +194,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_written_and_goes_on(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = workplace / "runs" / "tiny"
     before = digests(run)
@@ -228,6 +229,7 @@ def test_a_run_is_measured_written_and_goes_on(workplace: Path, capsys: pytest.C
     assert [sum("eval_style" in row for row in read_history(run / f"epoch-00{number}")) for number in (1, 2)] == [1, 2]
 
 
+@pytest.mark.slow
 def test_runs_are_compared_with_their_base(workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The base is an earlier moment of the same run, under the base's name."""
     run, base = tmp_path / "tiny", tmp_path / "smoke"
@@ -289,6 +291,7 @@ def test_evaluations_go_to_their_step(tmp_path: Path) -> None:
     assert rows == [{"step": 10}, {"step": 10, "eval_style": 2.0}, {"step": 20}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -312,6 +315,7 @@ def test_errors_are_one_sentence(workplace: Path, words: list[str], message: str
     assert "\n" not in str(failed.value)
 
 
+@pytest.mark.slow
 def test_the_command_says_errors_in_one_sentence(tmp_path: Path) -> None:
     failed = command(tmp_path, "train.evaluate", "/nowhere")
     assert failed.returncode == 1 and "Traceback" not in failed.stderr

@@ -17,6 +17,8 @@ from train.losses import gram_matrix
 from train.run_folder import RunFolder
 from train.settings import Experiment, FeatureConfig, override
 
+pytestmark = pytest.mark.slow
+
 STILL = ["data.size=32", "data.augment=none", "data.target=light", "data.holdout=1", "schedule.batch=3"]
 
 

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_checkpoint import save_tiny
 
 from hub_export.files import REMEDIES, explain_os, os_sentence, replacing, write_aside
+from support.checkpoints import save_tiny
 
 ROOT = Path(__file__).parents[1]
 SMALL_DISK = """
@@ -57,6 +57,7 @@ load_generator(disk / "tiny" / "epoch-001")
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     """On a disk of 300 KB, which needs the right to mount one."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
@@ -70,6 +71,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     assert all("the disk is full: free some space" in line and str(tmp_path) in line for line in said), said
 
 
+@pytest.mark.slow
 def test_a_file_that_may_not_grow_is_left_as_it_was(tmp_path: Path) -> None:
     code = """
 import resource, sys

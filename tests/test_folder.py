@@ -25,6 +25,7 @@ def test_every_checkpoint_that_ships_has_a_reference() -> None:
         assert resolve(f"bundled:{name}") == folder, "the newest"
 
 
+@pytest.mark.slow
 def test_the_folder_is_found_from_anywhere(tmp_path: Path) -> None:
     name = FolderStore(BUNDLED).experiments()[0]
     code = f"""

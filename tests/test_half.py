@@ -12,8 +12,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from hub_server import HubServer
-from test_checkpoint import reseal, save_tiny, tiny_record
 
 from hub_export import pixels
 from hub_export.architecture import KINDS, GeneratorConfig
@@ -25,7 +23,11 @@ from hub_export.half import copy_in_half, main, parser
 from hub_export.publish import publish
 from hub_export.record import CARD, RECORD, WEIGHTS, CheckpointError, read_record
 from hub_export.store import resolve
+from support.checkpoints import reseal, save_tiny, tiny_record
+from support.hub import HubServer
 from train import run as training
+
+pytestmark = pytest.mark.slow
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 import pytest
-from test_checkpoint import reseal, save_tiny
 
 from animegan_app.catalog import Catalog, Offer
 from animegan_app.curves import differences, loss_figure, plane_figure, read_curves, scales, with_measured
@@ -33,6 +32,7 @@ from hub_export.record import (
     read_record,
     record_text,
 )
+from support.checkpoints import reseal, save_tiny
 from train.evaluate import compared_with, evaluation
 
 PLANE_WORDS = dict.fromkeys([*page.PLANE_WORDS, *parts.PHASES], "word")

@@ -13,17 +13,18 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from app_server import PAGODA, ROOT, WAIT, Server, facts, opened, upload
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import Browser, expect
-from test_stylize import encode, scene, tiny_checkpoint
 
 from animegan_app import uploads
 from animegan_app.door import MAX_BYTES, MAX_WAITING, allowed, is_loopback, visitor
 from animegan_app.photos import PhotoError
 from hub_export import environment
+from support.app import PAGODA, ROOT, WAIT, Server, facts, opened, upload
+from support.checkpoints import tiny_checkpoint
+from support.pictures import encode, scene
 
 GONE = "The photo is no longer here: choose it again."
 http = httpx.Client(trust_env=False, timeout=WAIT / 1000)
@@ -341,6 +342,7 @@ ODD = {
 }
 
 
+@pytest.mark.slow
 def test_in_an_odd_environment_it_draws_ends_and_leaves_nothing(runs: Path, tmp_path: Path) -> None:
     """Killed, it leaves photos behind that are gone when it starts again; terminated, it ends though everything hangs."""
     (tmp_path / "home" / ".keras").mkdir(parents=True)
@@ -385,6 +387,7 @@ def decoders(parent: int) -> list[int]:
     return [int(line.split()[0]) for line in found.splitlines() if "animegan_app.decoding" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

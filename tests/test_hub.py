@@ -11,10 +11,12 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
-from hub_server import HubServer
 
 from hub_export.hub import explain
 from hub_export.store import HubStore
+from support.hub import HubServer
+
+pytestmark = pytest.mark.slow
 
 REPO = "you/animegan-tiny"
 PAGE = {"Content-Type": "text/html; charset=utf-8"}

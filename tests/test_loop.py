@@ -30,8 +30,9 @@ from train.run_folder import RunFolder, superseded, writing
 from train.settings import Experiment, override, to_dict
 
 Starter = Callable[..., Run]
-pytestmark = [  # eager steps need no tracing; the data's graph stays one
-    pytest.mark.usefixtures("eager"),
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("eager"),  # steps need no tracing then; the data's graph stays one
     pytest.mark.filterwarnings("ignore:Even though the .tf.config"),
 ]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from folders import fill
 from PIL import Image, ImageOps
 
 from hub_export import checkpoint, pixels
+from support.folders import fill
 from train import losses
 from train.batches import TrainingData
 from train.datasets import open_data
@@ -124,6 +124,7 @@ def test_drawings_of_no_photo_are_refused(folders: Path):
         open_data(DataConfig(), source, folders / "cache")
 
 
+@pytest.mark.slow
 def test_the_command_imitates_a_folder_of_drawings(folders: Path):
     small = ["data.size=32", "data.holdout=1", "generator.channels=4", "schedule.batch=2", "schedule.length=6 steps"]
     given = ["--photos", str(folders / "photos"), "--drawings", str(folders / "drawings")]
@@ -138,6 +139,7 @@ def test_the_command_imitates_a_folder_of_drawings(folders: Path):
         main(parser().parse_args(["smoke", *given[:2], *where[:-1], "frameless"]))
 
 
+@pytest.mark.slow
 def test_it_learns_its_targets_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path):
     experiment = tiny("data.redrawn=0.25", "schedule.generator_rate=0.003")
     whole = Run(negatives(experiment), RunFolder(tmp_path / "tiny", experiment, resume=False))

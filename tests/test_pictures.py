@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import struct
 import time
 
 import numpy as np
@@ -10,34 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from hub_export.pictures import MAX_SEGMENTS, TooManyScans, bounded, upright, with_end
-
-
-def noise() -> Image.Image:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8))
-
-
-def encoded(picture: Image.Image, **options: object) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "JPEG", **options)
-    return file.getvalue()
-
-
-def claiming(content: bytes, side: int) -> bytes:
-    """A progressive JPEG that says that it is so large; only a decoder would miss the rest."""
-    frame = content.index(b"\xff\xc2")
-    return content[: frame + 5] + struct.pack(">HH", side, side) + content[frame + 9 :]
-
-
-def with_scans(content: bytes, more: int, filling: bytes = b"") -> bytes:
-    """A progressive JPEG with its last scan over and over."""
-    scan = content[content.rindex(b"\xff\xda") : -2]
-    return content[:-2] + (filling + scan) * more + b"\xff\xd9"
-
-
-def with_segments(count: int, body: bytes = b"") -> bytes:
-    """A JPEG with more segments after its beginning."""
-    content = encoded(noise())
-    return content[:2] + (b"\xff\xe2" + struct.pack(">H", len(body) + 2) + body) * count + content[2:]
+from support.pictures import claiming, encoded, noise, with_scans, with_segments
 
 
 def test_what_encoders_write_is_taken() -> None:

@@ -46,6 +46,7 @@ def test_padding_reflects_up_to_the_next_multiple(height: int, width: int, multi
         assert np.array_equal(padded[:height, width], image[:, width - 2])
 
 
+@pytest.mark.slow
 def test_needs_no_tensorflow() -> None:
     code = "import sys, hub_export.pixels, hub_export.checkpoint; print({'tensorflow', 'keras', 'h5py'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"

@@ -8,14 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from hub_server import HubServer
 from huggingface_hub import ModelCard
-from test_checkpoint import save_tiny
 
 from hub_export import hub as connection
 from hub_export.architecture import GeneratorConfig
@@ -24,6 +21,9 @@ from hub_export.files import write_aside
 from hub_export.generator import build_generator
 from hub_export.publish import Publisher, PublishError, main, publish
 from hub_export.record import CARD, RECORD, SIZE_LIMITS, WEIGHTS, CheckpointError, parse_record, read_record
+from support.checkpoints import save_tiny
+from support.hub import HubServer
+from support.processes import until
 
 REPO = "you/animegan-tiny"
 
@@ -154,9 +154,7 @@ def test_killed_in_the_middle_it_goes_on_where_it_stopped(hub: HubServer, run: P
     command = [sys.executable, "-m", "hub_export.publish", str(run), REPO]
     pause = hub.fail("POST .*/tag/epoch-002|POST .*/tag/.*", silence=30)
     process = subprocess.Popen(command, env=hub.environment(HF_HUB_CACHE=str(run.parent / "cache")))
-    while not any("/commit/" in line for line in hub.requests):
-        time.sleep(0.05)
-    time.sleep(0.2)
+    until(lambda: any("/tag/" in line for line in hub.requests), process)
     process.kill()
     process.wait()
     pause.times = 0
@@ -197,8 +195,7 @@ def test_a_commit_in_between_is_not_overwritten(hub: HubServer, run: Path) -> No
     commits = len([line for line in hub.requests if "/commit/" in line])
     thread = threading.Thread(target=work)
     thread.start()
-    while len([line for line in hub.requests if "/commit/" in line]) == commits:
-        time.sleep(0.02)
+    until(lambda: len([line for line in hub.requests if "/commit/" in line]) > commits)
     theirs = hub.commit(REPO, {"notes.md": b"Mine."})
     thread.join()
     assert outcome == [f"{REPO}: someone else committed meanwhile; nothing was overwritten, publish again"]
@@ -363,13 +360,6 @@ def test_waiting_has_an_end(hub: HubServer, run: Path, headers: dict[str, str], 
 
 
 # --- while training ---------------------------------------------------------------------------------------------------
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.02)
 
 
 def test_every_checkpoint_goes_out_as_it_appears(hub: HubServer, original: Path, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from test_checkpoint import tiny_record
 
 from animegan_app.curves import Curves
 from benchmarks import report
@@ -19,6 +18,7 @@ from hub_export.architecture import GeneratorConfig
 from hub_export.checkpoint import save_checkpoint, write_record
 from hub_export.generator import build_generator
 from hub_export.record import HISTORY, RECORD, read_record
+from support.checkpoints import tiny_record
 from train.experiments import EXPERIMENTS, changes
 from train.run import configure
 from train.run import parser as train_parser

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hub_server import HubServer
 from PIL import Image
 
 from hub_export.checkpoint import load_generator
 from hub_export.folder import FolderStore
 from hub_export.record import read_record
+from support.hub import HubServer
 from train import use_onednn
 from train.run import main, parser
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_server import PAGODA, REPO, ROOT, WAIT, Server, choose, downloaded, drawn, facts, held, opened, upload
 from gradio_client import Client, handle_file
-from hub_server import HubServer
 from playwright.sync_api import Browser, expect
 
 from animegan_app.ui import sources
 from hub_export.store import HubStore
+from support.app import PAGODA, REPO, ROOT, WAIT, Server, choose, downloaded, drawn, facts, held, opened, settled, upload
+from support.hub import HubServer
+
+pytestmark = pytest.mark.slow
 
 
 def test_added_from_the_hub(browser: Browser, tiny_hub: HubServer, runs: Path, tmp_path: Path) -> None:
@@ -40,7 +42,7 @@ def test_added_from_the_hub(browser: Browser, tiny_hub: HubServer, runs: Path, t
             sha = tiny_hub.repo(REPO).tags["epoch-001"]
             expect(page.locator("#listing tr", has_text=REPO)).to_contain_text("MB")
             page.get_by_role("tab", name="Stylise").click()
-            page.wait_for_timeout(1000)
+            settled(page)
             expect(page.locator("#about")).to_contain_text(f"commit {sha}")
             page.locator("#checkpoint input").click()
             expect(page.get_by_role("option")).to_have_count(2)
@@ -160,6 +162,9 @@ def test_the_hub_is_asked_after_the_page_is_up_and_a_choice_stays(
         start = time.monotonic()
         for page in opened(browser, server, width=1280, height=900):
             assert time.monotonic() - start < 11, "it does not wait for the silent Hub"
+            known = page.locator("#known textarea")
+            expect(known).not_to_have_value("")  # what is here
+            before = known.input_value()
             choose(page, "experiment", "tiny · local runs")
             choose(page, "checkpoint", "epoch-001 · warm-up")
             upload(page, PAGODA)
@@ -167,14 +172,10 @@ def test_the_hub_is_asked_after_the_page_is_up_and_a_choice_stays(
             expect(page.locator("#about h2")).to_have_text("tiny epoch-001")
             line = page.locator("#facts").inner_text()
             found = page.get_by_role("option", name=f"{REPO} · Hugging Face Hub")
-            deadline = time.monotonic() + 30
+            expect(known).not_to_have_value(before, timeout=WAIT)  # now it is known what the Hub has
+            settled(page)
             page.locator("#experiment input").click()
-            while not found.count():
-                assert time.monotonic() < deadline, tiny_hub.requests
-                page.locator("#title").click()
-                page.wait_for_timeout(500)
-                page.locator("#experiment input").click()
-                page.wait_for_timeout(500)
+            expect(found).to_be_visible()
             expect(page.locator("#checkpoint input")).to_have_value("epoch-001 · warm-up")
             expect(page.locator("#about h2")).to_have_text("tiny epoch-001")
             assert page.locator("#facts").inner_text() == line, "not drawn again"

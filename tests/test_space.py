@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hub_server import HubServer
-from test_checkpoint import save_tiny
 
 from animegan_app.catalog import RECOMMENDED
 from hub_export.publish import PublishError, publish
 from hub_export.record import CARD, SIZE_LIMITS, CheckpointError, read_record
 from hub_export.space import main, push_space, space_files, write_space
 from hub_export.store import SOURCES_FILE
+from support.checkpoints import save_tiny
+from support.hub import HubServer
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 HF = str(Path(sys.executable).parent / "hf")

@@ -13,8 +13,6 @@ from typing import Any
 
 import huggingface_hub.constants
 import pytest
-from hub_server import HubServer, Repo
-from test_checkpoint import edit_json, layer, reseal, save_tiny
 
 from hub_export import hub as connection
 from hub_export import store as stores
@@ -25,6 +23,8 @@ from hub_export.hub import Reference, parse_reference
 from hub_export.publish import publish
 from hub_export.record import CARD, CONFIG, HISTORY, RECORD, SAMPLES, SIZE_LIMITS, WEIGHTS, CheckpointError, read_record
 from hub_export.store import SETTING, HubStore, hub_sources, parse_source, resolve
+from support.checkpoints import edit_json, layer, reseal, save_tiny
+from support.hub import HubServer, Repo
 
 REPO = "you/animegan-tiny"
 OTHER_CARD = b"---\ntags:\n- cats\n---\n"

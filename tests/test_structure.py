@@ -53,6 +53,7 @@ def test_no_circle_of_imports_in_the_hubs_room() -> None:
     graphlib.TopologicalSorter({name: modules & named.keys() for name, modules in named.items()}).prepare()
 
 
+@pytest.mark.slow
 def test_records_are_read_without_keras() -> None:
     """The app's first page lists checkpoints, and `train.run` experiments, before TensorFlow and Keras load."""
     modules = "hub_export.checkpoint, hub_export.store, hub_export.folder, hub_export.card, animegan_app.studio, train.run"
@@ -60,6 +61,7 @@ def test_records_are_read_without_keras() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_training_command_checks_its_arguments_without_keras() -> None:
     code = """
 import sys

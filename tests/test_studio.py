@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hub_server import HubServer
 from PIL import Image
-from test_stylize import scene, tiny_checkpoint
 
 from animegan_app import studio as module
 from animegan_app.catalog import HUB, Catalog
@@ -22,6 +20,9 @@ from hub_export.folder import FolderStore
 from hub_export.publish import publish
 from hub_export.record import CheckpointError
 from hub_export.store import HubStore
+from support.checkpoints import tiny_checkpoint
+from support.hub import HubServer
+from support.pictures import scene
 
 KEY = "local/tiny/epoch-001"
 
@@ -85,6 +86,7 @@ def draw(studio: Studio, path: Path, key: str = KEY, side: int = 512) -> Drawing
     return asyncio.run(studio.draw(path, key, side, silent))
 
 
+@pytest.mark.slow
 def test_a_drawing_tells_what_it_is(studio: Studio, runs: Path, tmp_path: Path) -> None:
     path = photo(tmp_path, "wide.png", 300, 600)
     drawing = draw(studio, path)
@@ -95,6 +97,7 @@ def test_a_drawing_tells_what_it_is(studio: Studio, runs: Path, tmp_path: Path) 
     assert drawing.offer.key == KEY and drawing.record.checkpoint == "epoch-001" and drawing.seconds > 0
 
 
+@pytest.mark.slow
 def test_the_same_again_comes_from_memory(studio: Studio, stylizer: CountingStylizer, tmp_path: Path) -> None:
     first = draw(studio, photo(tmp_path, "one.png"))
     assert draw(studio, photo(tmp_path, "same-content.png")) is first and stylizer.count == 1

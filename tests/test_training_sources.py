@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from folders import fill, fill_layout
 
+from support.folders import fill, fill_layout
 from train import datasets, sources
 from train.datasets import open_data
 from train.settings import DataConfig

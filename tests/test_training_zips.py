@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from folders import fill_layout
 
+from support.folders import fill_layout
 from train import zips
 from train.settings import DataConfig
 from train.sources import Located, Source, locate
@@ -156,6 +156,7 @@ def test_encrypted(pictures: dict[str, bytes], tmp_path: Path) -> None:
     assert_refused(path, "is encrypted: unpack it and pass the folder instead")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("zip") is None, reason="Info-ZIP is not installed")
 def test_encrypted_by_another_program(pictures: dict[str, bytes], tmp_path: Path) -> None:
     fill_layout(tmp_path / "animegan")

@@ -6,7 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hostile_weights import (
+
+from hub_export.architecture import GeneratorConfig
+from hub_export.generator import build_generator
+from hub_export.weights import assign_weights, find_arrays, read_weights
+from support.hostile_weights import (
     Writer,
     chunks,
     circle,
@@ -20,10 +24,6 @@ from hostile_weights import (
     same_header,
     wide_tree,
 )
-
-from hub_export.architecture import GeneratorConfig
-from hub_export.generator import build_generator
-from hub_export.weights import assign_weights, find_arrays, read_weights
 
 UNFOLDING: dict[str, tuple[Callable[[], bytes], str]] = {
     "two arrays in the same bytes": (lambda: same_bytes(2, 400), "share the same bytes"),

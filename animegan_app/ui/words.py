@@ -396,6 +396,12 @@ RECORDS: dict[str, str] = {
         "整套程序能运行吗？生成的图片、极小的网络、几步训练：CPU 上只需数秒。"
     ),
     # What else the records of the checkpoints that ship say
+    "Style Hayao of data, in AnimeGAN's layout.": "data 文件夹中的 Hayao 风格，按 AnimeGAN 的布局。",
+    "Photos: BSDS500 (for research), SUN and ImageNet samples (research terms). Frames: stills that Studio Ghibli publishes "
+    "for common-sense use; not affiliated; research and personal use.": (
+        "照片：BSDS500（供研究）、SUN 和 ImageNet 样本（研究条款）。画面：吉卜力工作室公布的、可在常识范围内使用的剧照；"
+        "与其无关联；供研究和个人使用。"
+    ),
     "Photos from BSDS500 and the SUN scenes; stills that Studio Ghibli publishes for free use "
     '"within the bounds of common sense".': (
         "照片来自 BSDS500 和 SUN 场景；画面为吉卜力工作室公布的剧照，可“在常识范围内”自由使用。"

@@ -12,17 +12,18 @@ from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, Stylizer, read_photo
-from benchmarks.load import free_port
 from hub_export import pixels
 from hub_export.store import SETTING
+from support.processes import free_port
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGODA = ROOT / "animegan_app" / "examples" / "pagoda.jpg"
 REPO = "you/animegan-tiny"
 CHROMIUM = "/usr/bin/chromium"
@@ -36,6 +37,8 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 WAIT = 90_000  # milliseconds; TensorFlow may still be loading
+ASKED: WeakKeyDictionary[Page, set[Request]] = WeakKeyDictionary()
+"""What each page has asked the server and has no answer to yet."""
 expect.set_options(timeout=20_000)  # the machine may be busy with something else
 
 
@@ -98,11 +101,25 @@ def opened(browser: Browser, server: Server, width: int, height: int, locale: st
     context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True, locale=locale)
     context.route("**/*", watch)
     page = context.new_page()
+    asked = ASKED[page] = set()
+    page.on("request", lambda request: asked.add(request) if request.method == "POST" else None)
+    for end in ("requestfinished", "requestfailed"):
+        page.on(end, lambda request: asked.discard(request))  # Playwright marks the function, which a method does not take
     page.goto(server.url)
     expect(page.locator("#checkpoint input")).to_be_visible()
     yield page
     context.close()
     assert strangers == []
+
+
+def settled(page: Page) -> None:
+    """Waits until the page has and shows all answers, and asks nothing more because of them: then comes nothing late."""
+    frames = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
+    deadline, quiet = time.monotonic() + WAIT / 1000, 0
+    while quiet < 3:
+        assert time.monotonic() < deadline, [request.url for request in ASKED[page]]
+        page.evaluate(frames)
+        quiet = 0 if ASKED[page] else quiet + 1
 
 
 def choose(page: Page, dropdown: str, option: str) -> None:
