@@ -8,6 +8,7 @@
 open, and those that end in `-laptop` the same for two CPU cores. A new experiment is one entry here.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from hub_export.architecture import GeneratorConfig
@@ -127,40 +128,37 @@ LATER: dict[str, Any] = {"loss": {"colour_count": 2}, "data": {"augment": "flip"
 """What changed beside in his code of 18 April 2020, before the runs after the first: the colour loss was added twice."""
 LAPTOP: dict[str, Any] = {
     "generator": GeneratorConfig("lite"),
+    "features": {"network": "hed-vgg16"},
+    "loss": {"pixel_weight": 20.0},
     "data": {"resolution": 0, "size": 128, "augment": "crop", "augment_frames": True, "holdout": 48},
-    "schedule": {"batch": 2, "warmup": "0 steps", "length": "10 epochs", "epoch": "100 steps", "checkpoint_epochs": 2},
+    "schedule": {
+        "warmup": "2 epochs",
+        "length": "10 epochs",
+        "epoch": "100 steps",
+        "warmup_rate": 5e-4,
+        "epsilon": 1e-8,
+        "checkpoint_epochs": 2,
+    },
     "precision": "float32",  # the same numbers on every machine
 }
-"""The budget of two CPU cores, the same for all."""
+"""What turns an experiment into one for two CPU cores, the same for all of them."""
 ON_LAPTOP = "On two CPU cores: "
-"""How the question begins there."""
+"""How its question begins there."""
 
-_register(
-    repro_1,
-    "repro-1-laptop",
-    ON_LAPTOP + repro_1.question,
-    "half an hour, 2 cores",
-    **LAPTOP
-    | {
-        "spectral_norm": True,  # as the diary was read when these were measured; they stay so, to be compared
-        "simultaneous": False,
-        "features": {"network": "hed-vgg16"},
-        "loss": {"colour_count": 2, "pixel_weight": 20.0},
-        "schedule": LAPTOP["schedule"] | {"warmup": "2 epochs", "warmup_rate": 5e-4, "epsilon": 1e-8},
-    },
-)
+AS_MEASURED: dict[str, Any] = {"spectral_norm": True, "simultaneous": False, "loss": LAPTOP["loss"] | {"colour_count": 2}}
+"""As the diary was read when its runs were measured on two cores. They stay so, and comparable: each differs from its base
+in what it asks, where the diary's own runs differ in more."""
+_register(repro_1, "repro-1-laptop", ON_LAPTOP + repro_1.question, "half an hour, 2 cores", **LAPTOP | AS_MEASURED)
 
 
-def _ask(base: str, name: str, question: str, besides: dict[str, Any] | None = None, **asked: Any) -> None:
+def _ask(base: str, name: str, question: str, besides: Mapping[str, Any] = {}, **asked: Any) -> None:
     """One of the diary's runs, or one it wished for, and its question on two CPU cores, where no more than it differs.
 
     Args:
         besides: what differed in his run too.
     """
-    whole = {section: besides[section] for section in besides} if besides else {}
-    for section, values in asked.items():
-        whole[section] = values | whole.get(section, {}) if isinstance(values, dict) else values
-    _register(EXPERIMENTS[base], name, question, **whole)
+    both = {section: asked.get(section, {}) | besides.get(section, {}) for section in asked | besides}
+    _register(EXPERIMENTS[base], name, question, **both)
     _register(EXPERIMENTS[f"{base}-laptop"], f"{name}-laptop", ON_LAPTOP + question, "half an hour, 2 cores", **asked)
 
 
@@ -261,13 +259,18 @@ cyclegan_edges = _register(
     "The diary missed lines at the edges of objects: does CycleGAN draw them when frames without them count as fake?",
     loss={"smooth_weight": 1.0},
 )
-# As many pictures as the other runs there, of which CycleGAN draws each four times; all that differs else is the recipe.
-_register(cyclegan, "cyclegan-laptop", ON_LAPTOP + cyclegan.question, "2 hours, 2 cores", **LAPTOP)
+# As many pictures as the diary's runs there, of which CycleGAN draws each four times; nothing but the recipe differs.
+_register(
+    EXPERIMENTS["repro-1-laptop"],
+    "cyclegan-laptop",
+    ON_LAPTOP + cyclegan.question,
+    recipe=cyclegan.recipe,
+    schedule={"warmup": "0 steps", "generator_rate": 2e-4, "discriminator_rate": 2e-4, "decay": "linear"},
+)
 _register(
     EXPERIMENTS["cyclegan-laptop"],
     "cyclegan-edges-laptop",
     ON_LAPTOP + cyclegan_edges.question,
-    "2 hours, 2 cores",
     loss={"smooth_weight": 1.0},
 )
 
