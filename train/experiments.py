@@ -165,7 +165,9 @@ def _ask(
         besides: what differed in his run too.
         cost: on two cores.
     """
-    both = {section: {**asked.get(section, {}), **besides.get(section, {})} for section in {**asked, **besides}}
+    both: dict[str, Any] = {
+        section: {**asked.get(section, {}), **besides.get(section, {})} for section in {**asked, **besides}
+    }
     _register(EXPERIMENTS[base], name, question, **both)
     _register(EXPERIMENTS[f"{base}-laptop"], f"{name}-laptop", ON_LAPTOP + question, cost, **asked)
 
