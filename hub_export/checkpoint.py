@@ -58,6 +58,7 @@ STOCK_CLASSES = {
     *("Functional", "InputLayer", "Conv2D", "DepthwiseConv2D", "GroupNormalization", "LeakyReLU", "Activation", "Add"),
     *("UpSampling2D", "AveragePooling2D", "Pad", "Subtract", "Multiply", "Split", "Clip", "DTypePolicy", "__keras_tensor__"),
     *("HeNormal", "GlorotUniform", "TruncatedNormal", "RandomNormal", "Zeros", "Ones"),
+    *("Conv2DTranspose", "Cropping2D"),
 }
 """The only classes that config.json may name, all of Keras itself, so that stock Keras runs no code of a stranger."""
 PROBE_TOLERANCE = 0.02
