@@ -21,7 +21,7 @@ class Kind:
     stride: int
 
 
-KINDS = {"v1": Kind(64, 64, 4), "v2": Kind(32, 128, 4), "lite": Kind(32, 128, 8)}
+KINDS = {"v1": Kind(64, 64, 4), "v2": Kind(32, 128, 4), "v3": Kind(32, 64, 8), "lite": Kind(32, 128, 8)}
 """Every generator by its name. `generator.BODIES` builds them; there is no third table."""
 
 
@@ -30,7 +30,7 @@ class GeneratorConfig:
     """Which generator to build.
 
     Args:
-        architecture: one of KINDS: v1 (3,956,096 parameters), v2 (2,143,552) or lite (0.7 M).
+        architecture: one of KINDS: v1 (3,956,096 parameters), v2 (2,143,552), v3 (1,027,520, and 256 moments) or lite (0.7 M).
         channels: output channels of the first layer, all others follow; 0 means the architecture's own.
         colours: "drawn" by the network like all else (the references), or "kept": the photo's own down to the pixel, which
             the network can only shift over areas, so that no colour bleeds over an edge.

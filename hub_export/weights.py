@@ -37,7 +37,12 @@ MAX_OBJECTS, MAX_DEPTH, MAX_MESSAGES = 2_000, 6, 16
 """Groups, arrays and nodes of trees, their nesting, and messages of one; the largest generator, v1, has 958, 4 and 5."""
 MAX_NAMES, MAX_NAME = 2**14, 64
 """Bytes of all names in a group and of one; v1 has 2,816 and 20."""
-VARIABLE_NAMES = {"Conv2D": "conv2d", "DepthwiseConv2D": "depthwise_conv2d", "GroupNormalization": "group_normalization"}
+VARIABLE_NAMES = {
+    "Conv2D": "conv2d",
+    "DepthwiseConv2D": "depthwise_conv2d",
+    "GroupNormalization": "group_normalization",
+    "BatchNormalization": "batch_normalization",
+}
 """How Keras names the layers that have weights in the file."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from hub_export.architecture import GeneratorConfig
 from train.checks import nearest
-from train.settings import Experiment, PairsConfig, changed, flat_settings
+from train.settings import AnimeGANv3Config, Experiment, PairsConfig, changed, flat_settings
 
 EXPERIMENTS: dict[str, Experiment] = {}
 
@@ -99,6 +99,40 @@ _register(
         "gray_weight": 1.7,
         "smooth_weight": 1.0,
     },
+)
+
+official_v3 = _register(
+    None,
+    "official-v3-hayao",
+    "What does AnimeGANv3's own recipe give in Hayao's style?",
+    generator=GeneratorConfig("v3"),
+    recipe=AnimeGANv3Config(),
+    data={"target": "regions"},
+    schedule={
+        "batch": 8,
+        "length": "100 epochs",
+        "warmup_rate": 2e-4,
+        "generator_rate": 1e-4,
+        "discriminator_rate": 1e-4,
+    },
+    precision="float32",
+)
+_register(
+    official_v3,
+    "official-v3-shinkai",
+    "What does AnimeGANv3's own recipe give in Shinkai's style?",
+    data={"style": "Shinkai"},
+    loss={
+        "style_3_weight": 2.0,
+        "style_4_weight": 28.0,
+        "region_weight": 0.8,
+        "photo_region_weight": 0.5,
+        "colour_weight": 8.0,
+        "tv_weight": 1e-4,
+        "smooth_weight": 5.0,
+        "warmup_main_weight": 0.0,
+    },
+    smoothing={"region": 100, "strength": 7.0, "window": 7, "salt": 0.1},  # a window of 6 is 7 to OpenCV
 )
 
 repro_1 = _register(
