@@ -30,7 +30,7 @@ class GeneratorConfig:
     """Which generator to build.
 
     Args:
-        architecture: one of KINDS: v1 (3,956,096 parameters), v2 (2,143,552), v3 (1,027,520, and 256 moments) or lite (0.7 M).
+        architecture: one of KINDS: v1 (3,956,096 parameters), v2 (2,143,552), v3 (1,027,520) or lite (0.7 M).
         channels: output channels of the first layer, all others follow; 0 means the architecture's own.
         colours: "drawn" by the network like all else (the references), or "kept": the photo's own down to the pixel, which
             the network can only shift over areas, so that no colour bleeds over an edge.

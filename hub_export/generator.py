@@ -144,7 +144,7 @@ def _v2(photo: Any, c: int, layers: Layers) -> Any:
 
 
 def lade(x: Any, adapted: Any, group_norm: Callable[..., Any]) -> Any:
-    """Linearly adaptive denormalisation: x normalised over its picture, with another's deviation and mean in place of its own.
+    """Linearly adaptive denormalisation: x normalised over its picture, then given the deviation and mean of another.
 
     Args:
         x: (B, H, W, C).

@@ -199,7 +199,7 @@ class Engine:
                 done = [tf.constant(np.stack([job.result() for job in share])) for share in jobs]
             except BrokenProcessPool:
                 raise RuntimeError(
-                    "a process that works on pictures beside the training was killed, as systems do that are short of memory: "
+                    "a process that works on pictures beside the training was killed, perhaps for want of memory: "
                     "free some, or lower schedule.batch; then --resume"
                 ) from None
             self.host_seconds += time.perf_counter() - started

@@ -134,6 +134,25 @@ _register(
     },
     smoothing={"region": 100, "strength": 7.0, "window": 7, "salt": 0.1},  # a window of 6 is 7 to OpenCV
 )
+_register(
+    official_v3,
+    "official-v3-hayao-laptop",
+    "On two CPU cores: What does AnimeGANv3's own recipe give in Hayao's style?",
+    moments_decay=0.98,
+    features={"network": "hed-vgg16"},
+    loss={"pixel_weight": 20.0},
+    data={"resolution": 0, "size": 128, "augment": "crop", "holdout": 48},
+    schedule={
+        "batch": 4,
+        "warmup": "2 epochs",
+        "length": "10 epochs",
+        "epoch": "100 steps",
+        "warmup_rate": 1e-3,
+        "generator_rate": 5e-4,
+        "discriminator_rate": 5e-4,
+        "checkpoint_epochs": 2,
+    },
+)
 
 repro_1 = _register(
     official_v1,

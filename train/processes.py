@@ -25,4 +25,9 @@ def _begin() -> None:
             signal.signal(getattr(signal, kind), signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()  # even one that was killed
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()  # also one that was killed, whose pool can tell nobody to stop
+    os._exit(1)

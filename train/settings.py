@@ -308,9 +308,7 @@ class AnimeGANv3Config(RecipeConfig):
         check_numbers(self, "", most=256, discriminator_channels=1)
         check_numbers(self, "", most=0.999999, moments_decay=0)
         if self.features.network == "mobilenetv2":
-            raise ValueError(
-                "animeganv3 compares style in three layers of a VGG: features.network must be vgg19 or hed-vgg16"
-            )
+            raise ValueError("animeganv3 compares style in layers of a VGG: features.network must be vgg19 or hed-vgg16")
 
 
 RECIPES: dict[str, type[RecipeConfig]] = {config.kind: config for config in (AnimeGANConfig, PairsConfig, AnimeGANv3Config)}

@@ -2,17 +2,40 @@
 
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from train.engine import Engine
-from train.recipes.animegan import Recipe
+from train.experiments import get_experiment
+from train.recipes import build_recipe
 from train.schedule import Plan
-from train.settings import Experiment
+from train.settings import Experiment, override
 
 
-def built(experiment: Experiment, precision: str = "float32", **options: Any) -> Recipe:
-    """An experiment's recipe, AnimeGAN, with new weights; options are the engine's."""
-    return Recipe(experiment, Engine(experiment.schedule, experiment.seed, precision, **options))
+def built(experiment: Experiment, precision: str = "float32", **options: Any) -> Any:
+    """An experiment's recipe with new weights; options are the engine's."""
+    return build_recipe(experiment, Engine(experiment.schedule, experiment.seed, precision, **options))
 
 
-def take(recipe: Recipe, batch: Any, step: int, warmup_steps: int, total_steps: int) -> dict[str, float]:
+def take(recipe: Any, batch: Any, step: int, warmup_steps: int, total_steps: int) -> dict[str, float]:
     """Its step number `step` (from 0) of a run with so many; the terms."""
-    return recipe.engine.step(recipe, batch, Plan(1, warmup_steps, total_steps).moment(step))
+    return recipe.engine.step(recipe, batch, Plan(1, warmup_steps, total_steps, recipe.experiment.recipe.phases[-1]).moment(step))
+
+
+def noise(recipe: Any, seed: int = 0, size: int = 32) -> dict[str, Any]:
+    """A batch of two pictures of noise for every entry that the recipe reads."""
+    rng = np.random.default_rng(seed)
+    return {name: tf.constant(rng.uniform(-1, 1, (2, size, size, 3)), tf.float32) for name in sorted(recipe.entries)}
+
+
+def tiny_v3(*settings: str, style: str = "hayao") -> Experiment:
+    """AnimeGANv3 with networks and pictures as small as they can be, and random features."""
+    small = ["generator.channels=4", "discriminator_channels=4", "features.network=hed-vgg16", "features.weights=none"]
+    small += ["data.style=generated", "data.size=32", "schedule.batch=2", "smoothing.region=8"]
+    return override(get_experiment(f"official-v3-{style}"), [*small, *settings], "tiny-v3")
+
+
+def tiny_pairs(*settings: str) -> Experiment:
+    """Imitation with a tiny generator."""
+    small = ["generator.channels=4", "data.style=generated", "data.size=32", "schedule.batch=2", "schedule.ema=0"]
+    return override(get_experiment("cel"), [*small, *settings], "tiny-pairs")

@@ -34,7 +34,7 @@ from train.settings import AnimeGANv3Config, Experiment
 from train.tensors import Batch, Tensor, Terms
 
 RADIUS, EPSILON = 2, 0.01
-"""Of the guided filter: its window reaches so many pixels to each side; contrasts below its root, in [0, 1], are smoothed."""
+"""Of the guided filter: its window reaches so many pixels to each side; variances below, in [0, 1], are smoothed away."""
 REAL, FAKE = 0.9, 0.1
 """What the gray discriminator should answer."""
 
