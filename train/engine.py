@@ -219,7 +219,8 @@ class Engine:
     def apply(self, tape: tf.GradientTape, loss: Tensor, optimizer: Any, model: keras.Model) -> None:
         """One optimizer step on a model's weights; `loss` is what `scale` gave within the tape."""
         variables = model.trainable_variables
-        gradients = tape.gradient(loss, variables)
+        # 0 for what no term of the loss depends on, as where a weight is 0
+        gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         if self.precision == "mixed_float16" and self.strategy.num_replicas_in_sync > 1:
             # Keras skips a step by what it finds in the first replica's own gradients: 0, or nan for all if for one
             broken = tf.add_n([tf.reduce_sum(0.0 * gradient) for gradient in gradients])

@@ -19,7 +19,8 @@ def built(experiment: Experiment, precision: str = "float32", **options: Any) ->
 
 def take(recipe: Any, batch: Any, step: int, warmup_steps: int, total_steps: int) -> dict[str, float]:
     """Its step number `step` (from 0) of a run with so many; the terms."""
-    return recipe.engine.step(recipe, batch, Plan(1, warmup_steps, total_steps, recipe.experiment.recipe.phases[-1]).moment(step))
+    plan = Plan(1, warmup_steps, total_steps, recipe.experiment.recipe.phases[-1])
+    return recipe.engine.step(recipe, batch, plan.moment(step))
 
 
 def noise(recipe: Any, seed: int = 0, size: int = 32) -> dict[str, Any]:
