@@ -311,11 +311,11 @@ def test_a_drawing_loses_its_texture_as_in_the_reference() -> None:
     found = regions.without_texture(drawing, 5, 5)
     assert found.dtype == np.float32 and np.abs(found).max() <= 1
     image = np.clip((drawing + 1) * 127.5, 0, 255).astype(np.uint8)
-    wanted = wrapped_l0(cv2.fastNlMeansDenoisingColored(image, None, 5, 6, 5, 7) / 255, 0.005) * 2 - 1
-    inside = np.s_[8:24, 8:24], np.s_[40:56, 40:56]
-    for area in inside:
+    quiet = cv2.fastNlMeansDenoisingColored(image, None, 5, 6, 5, 7) / 255
+    mirrored = np.pad(quiet, [(0, 64), (0, 64), (0, 0)], "symmetric")  # which goes on at the other side without a step
+    np.testing.assert_allclose(found, wrapped_l0(mirrored, 0.005)[:64, :64] * 2 - 1, atol=2e-3)
+    for area in (np.s_[8:24, 8:24], np.s_[40:56, 40:56]):
         assert found[area].std(axis=(0, 1)).max() < 0.2 * drawing[area].std(axis=(0, 1)).min()
-        np.testing.assert_allclose(found[area], wanted[area], atol=0.02)
     steps = [np.abs(np.diff(picture, axis=1))[8:24, 31].mean() for picture in (found, drawing)]
     assert steps[0] > 0.8 * steps[1], "edges stay"
     blurred = [regions.without_texture(drawing, strength, 5) for strength in (1, 5)]
@@ -476,11 +476,11 @@ def test_the_main_tail_need_not_warm_up() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_warm_up_learns_the_photo() -> None:
-    recipe = built(tiny_v3("schedule.warmup_rate=0.003", "loss.pixel_weight=20"))
+    recipe = built(tiny_v3("schedule.warmup_rate=0.01", "loss.pixel_weight=20"))
     colours = tf.constant([[[[0.6, -0.3, 0.1]]], [[[-0.5, 0.4, 0.2]]]])
     photo = 0.9 * tf.tile(colours, (1, 32, 32, 1)) + 0.05 * noise(recipe)["photo"]
-    first, *_, last = [take(recipe, {"photo": photo}, step, 100, 101)["pixel"] for step in range(40)]
-    assert last < 0.6 * first
+    first, *_, last = [take(recipe, {"photo": photo}, step, 100, 101)["pixel"] for step in range(12)]
+    assert last < 0.8 * first
 
 
 @pytest.mark.usefixtures("eager")

@@ -15,8 +15,8 @@ SCALE, SIGMA = 5, 0.8
 """Of the segmentation: larger scales make larger regions; the blur before it, in pixels."""
 CHROMA_STRENGTH, SEARCH = 6, 7
 """Of non-local means: the strength on colours, and the window in which alike patches are looked for, in pixels."""
-THRESHOLD = 0.005
-"""λ of the L0 gradient minimisation. The reference's wraps around at the border, where ours is mirrored."""
+THRESHOLD, END = 0.005, 1e5
+"""λ of the L0 gradient minimisation, and the β that it ends with. The reference's wraps around, where ours is mirrored."""
 
 
 def average_regions(image: np.ndarray, least: int = 50) -> np.ndarray:
@@ -44,7 +44,7 @@ def without_texture(drawing: np.ndarray, strength: float, window: int) -> np.nda
     """
     # OpenCV takes what it is given for BGR; the reference gives it RGB, and so it is here
     quiet = cv2.fastNlMeansDenoisingColored(_to_bytes(drawing), None, strength, CHROMA_STRENGTH, window, SEARCH)
-    return minimise_gradients(quiet.astype(np.float32) / 255, THRESHOLD) * 2 - 1
+    return minimise_gradients(quiet.astype(np.float32) / 255, THRESHOLD, end=END) * 2 - 1
 
 
 def _to_bytes(drawing: np.ndarray) -> np.ndarray:
