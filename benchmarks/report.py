@@ -35,7 +35,7 @@ from hub_export.metrics import measurements
 from hub_export.record import CheckpointError, Record, read_record
 from train.evaluate import compared_with, find_checkpoints
 from train.experiments import EXPERIMENTS
-from train.settings import AnimeGANConfig, flat_settings, from_dict
+from train.settings import AnimeGANConfig, CycleGANConfig, flat_settings, from_dict
 
 BEGIN, END = "<!-- begin: written by benchmarks.report -->", "<!-- end: written by benchmarks.report -->"
 EXAMPLES = Path("animegan_app/examples")
@@ -46,8 +46,8 @@ WIDTH, DPI = 8.3, 200
 NOT_LOSSES = ("seconds", "data_wait", "host_wait")
 REACH = 5
 """Rows of the history on either side over which curves are smoothed."""
-MAX_SETTINGS = 3
-"""More changed settings are only counted."""
+MAX_SETTINGS, MAX_ON_SHEET = 5, 3
+"""More changed settings are only counted, in a table and below a picture."""
 
 
 @dataclass(frozen=True)
@@ -124,16 +124,16 @@ def command(record: Record) -> str:
     return shlex.join(words)
 
 
-def difference(changes: Sequence[tuple[str, object, object]], arrow: str = " → ") -> str:
-    """Changed settings, "loss.fake_weight 1.0 → 2.5"; only their number if it is many."""
-    if len(changes) > MAX_SETTINGS:
+def difference(changes: Sequence[tuple[str, object, object]], arrow: str = " → ", most: int = MAX_SETTINGS) -> str:
+    """Changed settings, "loss.fake_weight 1.0 → 2.5"; only their number if it is more than `most`."""
+    if len(changes) > most:
         return f"{len(changes)} settings"
     return ", ".join(f"{key} {before}{arrow}{after}" for key, before, after in changes)
 
 
-def own_difference(record: Record, arrow: str = " → ") -> str:
+def own_difference(record: Record, arrow: str = " → ", most: int = MAX_SETTINGS) -> str:
     """What an experiment changed of its base."""
-    return difference([(key, before, after) for key, (before, after) in record.changes.items()], arrow)
+    return difference([(key, before, after) for key, (before, after) in record.changes.items()], arrow, most)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -255,10 +255,14 @@ def _adversarial(curves: Curves, term: str) -> tuple[np.ndarray, np.ndarray]:
 def _constant(record: Record) -> str:
     """What a discriminator would lose that gives every picture the one answer that costs it least (least squares only)."""
     recipe = from_dict(record.config).recipe
-    if not isinstance(recipe, AnimeGANConfig) or recipe.loss.adversarial != "lsgan":
+    if isinstance(recipe, CycleGANConfig):
+        real, others = 1.0, 1.0 + recipe.loss.smooth_weight
+    elif isinstance(recipe, AnimeGANConfig) and recipe.loss.adversarial == "lsgan":
+        loss = recipe.loss
+        real, others = loss.real_weight, loss.fake_weight + loss.gray_weight + loss.smooth_weight
+    else:
         return ""
-    loss = recipe.loss
-    answer = loss.real_weight / (loss.real_weight + loss.fake_weight + loss.gray_weight + loss.smooth_weight)
+    answer = real / (real + others)
     return f" (constant {(1 - answer) ** 2:.2f}, {answer**2:.2f})"
 
 
@@ -406,7 +410,8 @@ def experiments_sheet(stylizer: Stylizer, photo: np.ndarray, runs: Sequence[Run]
     for run in runs:
         record = run.last
         base = f"{record.base}, " if record.base else ""
-        lines = (f"{run.name} {record.checkpoint}", f"{base}{own_difference(record, ' > ')}", _measured(record))
+        changed = own_difference(record, " > ", MAX_ON_SHEET)
+        lines = (f"{run.name} {record.checkpoint}", f"{base}{changed}", _measured(record))
         cells.append((stylizer.stylize(photo, run.checkpoints[-1]).anime, lines))
     return draw_sheet(cells)
 

@@ -59,6 +59,7 @@ STOCK_CLASSES = {
     *("UpSampling2D", "AveragePooling2D", "Pad", "Subtract", "Multiply", "Split", "Clip", "DTypePolicy", "__keras_tensor__"),
     *("BatchNormalization", "Softmax", "Cast", "Mean", "Var", "Sqrt", "Sum", "Divide"),
     *("HeNormal", "GlorotUniform", "TruncatedNormal", "RandomNormal", "Zeros", "Ones"),
+    *("Conv2DTranspose", "Cropping2D"),
 }
 """The only classes that config.json may name, all of Keras itself, so that stock Keras runs no code of a stranger."""
 PROBE_TOLERANCE = 0.02

@@ -1,10 +1,11 @@
-"""Generators: v1 (AnimeGAN), v2 (AnimeGANv2), v3 (AnimeGANv3's main tail) and lite (ours), of stock Keras layers only.
+"""Generators: v1 (AnimeGAN), v2 (AnimeGANv2), v3 (AnimeGANv3's main tail), CycleGAN's and lite (ours), stock layers only.
 
 All are fully convolutional, take `(B, H, W, 3) float32 [-1, 1] RGB` with H and W multiples of `GeneratorConfig.stride`
 (see `pixels.pad` for other sizes) and return the same shape and range.
 
 Reference: Chen et al. 2019, "AnimeGAN: a novel lightweight GAN for photo animation"; AnimeGANv2 (2020); Liu et al. 2024, "A
-Novel Double-Tail Generative Adversarial Network for Fast Photo Animation" (AnimeGANv3).
+Novel Double-Tail Generative Adversarial Network for Fast Photo Animation" (AnimeGANv3); Zhu et al. 2017, "Unpaired
+Image-to-Image Translation using Cycle-Consistent Adversarial Networks", section 7.2, and junyanz/CycleGAN.
 Differences from the references: bilinear resizing uses half-pixel centres (TF1 did not), and v2's layer norm has
 epsilon 1e-5 (TF1: 1e-12).
 """
@@ -46,16 +47,25 @@ class _Blocks:
     """The layers a generator is written in.
 
     An `initializer` is called for every layer: one Keras initializer gives all layers of a shape the same numbers.
-    `halving` is the padding before and after for stride 2.
+    `padding` is "reflect", or "constant" for zeros; `halving` how much of it there is before and after for stride 2.
     """
 
-    def __init__(self, layers: Layers, norm: str, initializer: Callable[[], Any], halving: tuple[int, int] = (0, 1)):
-        self.layers, self.norm_kind, self.initializer, self.halving = layers, norm, initializer, halving
+    def __init__(
+        self,
+        layers: Layers,
+        norm: str,
+        initializer: Callable[[], Any],
+        halving: tuple[int, int] = (0, 1),
+        padding: str = "reflect",
+    ):
+        self.layers, self.norm_kind, self.initializer = layers, norm, initializer
+        self.halving, self.padding = halving, padding
 
     def pad(self, x: Any, kernel: int, stride: int) -> Any:
-        """Reflect padding as the references have it: kernel//2 on every side, (0, 1) for stride 2, in v3 (1, 0)."""
+        """kernel//2 on every side; for stride 2 as much as is seen of it: (0, 1) in v1 and v2, (1, 0) with one around."""
         before, after = self.halving if stride == 2 else (kernel // 2, kernel // 2)
-        return keras.ops.pad(x, [(0, 0), (before, after), (before, after), (0, 0)], mode="reflect") if before + after else x
+        margin = [(0, 0), (before, after), (before, after), (0, 0)]
+        return keras.ops.pad(x, margin, mode=self.padding) if before + after else x
 
     def conv(
         self, x: Any, filters: int, kernel: int = 3, stride: int = 1, use_bias: bool = False, initializer: Any = None
@@ -105,9 +115,15 @@ def _upsample(x: Any) -> Any:
     return x
 
 
-def _v1(photo: Any, c: int, layers: Layers) -> Any:
-    b = _Blocks(layers, "instance", keras.initializers.GlorotUniform)
-    depthwise = {"initializer": functools.partial(keras.initializers.TruncatedNormal, stddev=0.02)}
+def _v1(photo: Any, c: int, layers: Layers, diary: bool = False) -> Any:
+    """AnimeGAN's, or as the diary built it: zeros around, one convolution less in the middle, all kernels of one kind.
+
+    The diary's biases before norms, which take them out again, are left out.
+    """
+    zeros: dict[str, Any] = {"halving": (1, 0), "padding": "constant"}
+    b = _Blocks(layers, "instance", keras.initializers.GlorotUniform, **(zeros if diary else {}))
+    truncated = functools.partial(keras.initializers.TruncatedNormal, stddev=0.02)
+    depthwise = {"initializer": None if diary else truncated}
 
     def down(x: Any, filters: int) -> Any:
         half = keras.layers.AveragePooling2D(2)(x)  # bilinear x1/2 with half-pixel centres
@@ -120,7 +136,8 @@ def _v1(photo: Any, c: int, layers: Layers) -> Any:
     x = b.conv_norm(x, 4 * c)
     for _ in range(8):
         x = b.inverted_residual(x, 4 * c, 8 * c, depthwise)
-    x = b.conv_norm(x, 4 * c)
+    if not diary:
+        x = b.conv_norm(x, 4 * c)
     x = b.separable(_upsample(x), 2 * c)  # (B, H/2, W/2, 2c)
     x = b.conv_norm(b.separable(x, 2 * c), 2 * c)
     x = b.separable(_upsample(x), 2 * c)  # (B, H, W, 2c)
@@ -234,6 +251,33 @@ def _lite(photo: Any, c: int, layers: Layers) -> Any:
     return b.conv(x, 3, 3, use_bias=True, initializer=small)
 
 
+def _resnet(photo: Any, c: int, layers: Layers, blocks: int) -> Any:
+    """CycleGAN's, as its authors' first code has it: no biases, since it zeroes them, and norms with scale and shift."""
+    normal = functools.partial(keras.initializers.RandomNormal, stddev=0.02)
+    b, zeros = (_Blocks(layers, "instance", normal, (1, 0), padding) for padding in ("reflect", "constant"))
+
+    def activate(x: Any) -> Any:
+        return keras.layers.Activation("relu")(b.norm(x))
+
+    def down(x: Any, filters: int) -> Any:
+        return activate(zeros.conv(x, filters, stride=2))
+
+    def residual(x: Any) -> Any:
+        y = activate(b.conv(x, x.shape[-1]))
+        return keras.layers.Add()([x, b.norm(b.conv(y, x.shape[-1]))])
+
+    def up(x: Any, filters: int) -> Any:
+        x = keras.layers.Conv2DTranspose(filters, 3, 2, use_bias=False, kernel_initializer=normal())(x)  # 2H+1 rows
+        return activate(keras.layers.Cropping2D(((1, 0), (1, 0)))(x))
+
+    x = activate(b.conv(photo, c, 7))  # (B, H, W, c)
+    x = down(down(x, 2 * c), 4 * c)  # (B, H/4, W/4, 4c)
+    for _ in range(blocks):
+        x = residual(x)
+    x = up(up(x, 2 * c), c)  # (B, H, W, c)
+    return b.conv(x, 3, 7)
+
+
 def _keep_colours(photo: Any, drawn: Any) -> Any:
     """The drawing's luma, the photo's colours, and the mean over areas of what the drawing's colours differ from those."""
     change = keras.ops.subtract(drawn, photo)
@@ -247,7 +291,15 @@ def _keep_colours(photo: Any, drawn: Any) -> Any:
     return keras.ops.clip(keras.ops.add(keras.layers.Add()([photo, shift]), luma), -1.0, 1.0)
 
 
-BODIES: dict[str, Callable[[Any, int, Layers], Any]] = {"v1": _v1, "v2": _v2, "v3": _v3, "lite": _lite}
+BODIES: dict[str, Callable[[Any, int, Layers], Any]] = {
+    "v1": _v1,
+    "diary": functools.partial(_v1, diary=True),
+    "v2": _v2,
+    "v3": _v3,
+    "lite": _lite,
+    "resnet6": functools.partial(_resnet, blocks=6),
+    "resnet9": functools.partial(_resnet, blocks=9),
+}
 """What builds each of `architecture.KINDS`: photo, channels, layers -> (B, H, W, 3) before tanh."""
 
 

@@ -39,6 +39,7 @@ MAX_NAMES, MAX_NAME = 2**14, 64
 """Bytes of all names in a group and of one; v1 has 2,816 and 20."""
 VARIABLE_NAMES = {
     "Conv2D": "conv2d",
+    "Conv2DTranspose": "conv2d_transpose",
     "DepthwiseConv2D": "depthwise_conv2d",
     "GroupNormalization": "group_normalization",
     "BatchNormalization": "batch_normalization",

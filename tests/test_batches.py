@@ -187,6 +187,18 @@ def test_crop_enlarges_a_small_picture_to_fit() -> None:
         window_in(enlarged, cut)
 
 
+def test_frames_are_only_resized_where_photos_alone_are_augmented() -> None:
+    random = np.random.default_rng(0)
+    photos = [random.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(3)]
+    frames = [random.integers(0, 256, (64, 64, 6), np.uint8) for _ in range(3)]
+    data = TrainingData(DataConfig(size=64, augment="enlarge-crop", augment_frames=False), list(photos), list(frames))
+    for element in data.batches(2, seed=0).take(6).as_numpy_iterator():
+        for anime, smooth, photo in zip(*(element[name] for name in ("anime", "smooth", "photo")), strict=True):
+            beside = np.dstack([pixels.from_model(anime), pixels.from_model(smooth)])
+            assert any(np.array_equal(beside, frame) for frame in frames)
+            assert not any(np.array_equal(pixels.from_model(photo), other) for other in photos)
+
+
 def test_enlarge_crop_takes_windows_of_the_enlarged_square() -> None:
     picture = noise(80, 100)
     enlarged = np.asarray(tf.image.resize(picture[:, 10:90], (72, 72), "bilinear", antialias=True)).clip(0, 255)

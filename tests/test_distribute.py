@@ -26,15 +26,16 @@ from train.workers import await_workers
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-TINY = ("smoke", "--precision", "float32", "--name", "tiny")
-SETTINGS = (
-    "spectral_norm=true",
-    "discriminator.channels=8",
-    "discriminator.layers=1",
-    "data.size=32",
-    "schedule.epoch=4 steps",
-    "schedule.warmup=0 steps",
-)
+TINY = ("--precision", "float32", "--name", "tiny")
+SHORT = ("data.size=32", "schedule.epoch=4 steps", "schedule.warmup=0 steps", "schedule.length=3 epochs")
+SETTINGS = {
+    "smoke": (*SHORT, "spectral_norm=true", "discriminator.channels=8", "discriminator.layers=1"),
+    "cyclegan-laptop": (
+        *(*SHORT, "data.style=generated", "data.holdout=2", "schedule.checkpoint_epochs=1"),
+        *("generator.channels=8", "discriminator_channels=8", "buffer=4", "schedule.ema=0.9"),
+    ),
+}
+"""What makes an experiment of each recipe tiny."""
 TWO_DEVICES = """
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -114,9 +115,9 @@ if __name__ == "__main__":
 """
 
 
-def words(folder: Path, *more: str) -> list[str]:
-    settings = [word for setting in SETTINGS for word in ("--set", setting)]
-    return [*TINY, *settings, "--runs", str(folder), "--cache", str(folder.parent / "cache"), *more]
+def words(folder: Path, *more: str, experiment: str = "smoke") -> list[str]:
+    settings = [word for setting in SETTINGS[experiment] for word in ("--set", setting)]
+    return [experiment, *TINY, *settings, "--runs", str(folder), "--cache", str(folder.parent / "cache"), *more]
 
 
 def start_worker(addresses: list[str], index: int, folder: Path, *more: str) -> subprocess.Popen[str]:
@@ -157,20 +158,26 @@ def assert_same_run(found: Path, expected: Path) -> None:
             np.testing.assert_allclose(a[name], b[name], atol=2e-3 * np.abs(b[name]).max() + 1e-6, err_msg=name)
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_alone(folder: Path, experiment: str) -> Path:
     """The run of one process on one device."""
-    folder = tmp_path_factory.mktemp("one") / "runs"
-    done = subprocess.run([sys.executable, "-m", "train.run", *words(folder)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder / "tiny"
-
-
-def test_two_devices_of_one_machine(alone: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", TWO_DEVICES + COMMAND, *words(tmp_path / "runs", "--strategy", "mirrored")]
+    command = [sys.executable, "-m", "train.run", *words(folder / "runs", experiment=experiment)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert_same_run(tmp_path / "runs" / "tiny", alone)
+    return folder / "runs" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_alone(tmp_path_factory.mktemp("one"), "smoke")
+
+
+@pytest.mark.parametrize("experiment", SETTINGS)
+def test_two_devices_of_one_machine(experiment: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    expected = request.getfixturevalue("alone") if experiment == "smoke" else run_alone(tmp_path / "one", experiment)
+    told = words(tmp_path / "runs", "--strategy", "mirrored", experiment=experiment)
+    done = subprocess.run([sys.executable, "-c", TWO_DEVICES + COMMAND, *told], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert_same_run(tmp_path / "runs" / "tiny", expected)
 
 
 def test_two_devices_stay_alike_in_float16_with_dropout_and_a_penalty(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The experiments: the references' values, differences from bases, typed overrides, and errors that name the nearest."""
 
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -69,38 +68,48 @@ def test_official_values() -> None:
 
 
 def test_the_diary() -> None:
-    table = {  # style, fake weight, feature weights, style target
-        "repro-1": (3.0, 1.0, "pretrained", "gray"),
-        "repro-2": (3.0, 2.5, "pretrained", "gray"),
-        "repro-3": (30.0, 1.0, "none", "gray"),
-        "repro-4": (30.0, 1.0, "pretrained", "gray"),
-        "repro-5": (30.0, 5.0, "pretrained", "gray"),
-        "repro-6": (30.0, 1.0, "pretrained", "colour"),
+    table = {  # style, fake weight, feature weights, style and smooth target, colour count, augmentation
+        "repro-1": (3.0, 1.0, "pretrained", "gray", "gray", 1, "enlarge-crop"),
+        "repro-2": (3.0, 2.5, "pretrained", "gray", "gray", 2, "flip"),
+        "repro-3": (30.0, 1.0, "none", "gray", "gray", 2, "flip"),
+        "repro-4": (30.0, 1.0, "pretrained", "gray", "gray", 2, "flip"),
+        "repro-5": (30.0, 5.0, "pretrained", "gray", "gray", 2, "flip"),
+        "repro-6": (30.0, 1.0, "pretrained", "colour", "colour", 2, "flip"),
     }
     for name, values in table.items():
         e, own = get_experiment(name), recipe(name)
-        assert (own.loss.style_weight, own.loss.fake_weight, own.features.weights, own.loss.style_target) == values
-        assert (own.loss.colour_range, own.loss.colour_count, e.schedule.batch, e.data.augment) == ("byte", 2, 2, "flip")
+        loss = own.loss
+        found = (loss.style_weight, loss.fake_weight, own.features.weights, loss.style_target, loss.smooth_target)
+        assert (*found, loss.colour_count, e.data.augment) == values
+        assert (loss.colour_range, e.schedule.batch, e.data.augment_frames) == ("byte", 2, False)
+        assert (own.simultaneous, own.spectral_norm, own.discriminator.spectral_norm) == (True, False, True)
         assert (e.schedule.generator_rate, e.schedule.discriminator_rate) == (1.6e-4, 8e-5)
-    assert changes(get_experiment("repro-colour-unit")) == {
-        "loss.colour_range": ["byte", "unit"],
-        "loss.colour_count": [2, 1],
-    }
+        assert e.generator.architecture == "diary"
+    assert changes(get_experiment("repro-colour-unit")) == {"loss.colour_range": ["byte", "unit"]}
 
 
-def test_a_laptop_keeps_the_difference_that_is_asked_about() -> None:
-    laptops = [name for name in EXPERIMENTS if name.startswith("repro-") and name.endswith("-laptop")]
-    assert laptops
+def test_on_a_laptop_nothing_but_what_is_asked_differs() -> None:
+    laptops = {name: e for name, e in EXPERIMENTS.items() if name.endswith("-laptop")}
+    assert laptops.keys() > {"repro-4-laptop", "cyclegan-laptop", "cyclegan-edges-laptop"}
     budgets = []
-    for name in laptops:
-        whole = EXPERIMENTS.get(name.removesuffix("-laptop"))
-        if whole and name != "repro-1-laptop":
-            assert changes(get_experiment(name)) == changes(whole), name
-        e = get_experiment(name)
-        budgets.append(
-            (e.generator, e.data, dataclasses.replace(e.schedule, generator_steps=1, discriminator_rate=0), e.seed)
-        )
+    for name, e in laptops.items():
+        whole, base = EXPERIMENTS.get(name.removesuffix("-laptop")), EXPERIMENTS[e.base or ""]
+        assert whole is None or e.question == f"On two CPU cores: {whole.question}"
+        if name.startswith("repro-") and base.name in laptops:
+            asked = changes(e)
+            assert whole is None or asked.keys() <= changes(whole).keys() | {"loss.colour_count"}, name
+        same = {"warmup": "", "warmup_rate": 0.0, "generator_steps": 1, "generator_rate": 0.0, "discriminator_rate": 0.0}
+        schedule = changed(e, {"schedule": {**same, "warmup": "0 steps", "decay": "constant"}}).schedule
+        budgets.append((e.generator, e.data, schedule, e.precision, e.seed))
     assert all(budget == budgets[0] for budget in budgets)
+
+
+@pytest.mark.parametrize("path", [path for path in SHIPPED if "-laptop/" in str(path)], ids=lambda path: path.parts[-3])
+def test_what_was_measured_on_a_laptop_can_be_trained_again(path: Path) -> None:
+    """The names of the laptop's runs mean what they meant when the checkpoints that ship were trained."""
+    record = read_record(path.parent)
+    then, now = flat_settings(from_dict(record.config)), flat_settings(get_experiment(record.experiment))
+    assert then == now
 
 
 def test_round_trip_through_json() -> None:
@@ -148,8 +157,8 @@ def test_durations_of_earlier_versions() -> None:
 
 
 def test_override_is_typed_and_records_the_difference() -> None:
-    derived = override(get_experiment("repro-1"), ["loss.style_weight=30", "spectral_norm=false", "seed=3"], "mine")
-    assert changes(derived) == {"loss.style_weight": [3.0, 30.0], "spectral_norm": [True, False], "seed": [0, 3]}
+    derived = override(get_experiment("repro-1"), ["loss.style_weight=30", "spectral_norm=true", "seed=3"], "mine")
+    assert changes(derived) == {"loss.style_weight": [3.0, 30.0], "spectral_norm": [False, True], "seed": [0, 3]}
     assert set(flat_settings(derived)) == set(flat_settings(get_experiment("repro-1")))
     both = ["discriminator.sees=gray", "loss.gray_weight=0"]
     first, second = (override(get_experiment("repro-1"), settings, "x").recipe for settings in (both, both[::-1]))
@@ -198,6 +207,9 @@ def test_override_is_typed_and_records_the_difference() -> None:
         (["smoke", "--steps", "many"], "takes a total like 600"),
         (["smoke", "--steps", "20+0"], "a warm-up of 20 steps leaves nothing"),
         (["smoke", "--size", "100"], "multiple of 8"),
+        (["cyclegan", "--set", "buffer=-1", "--name", "x"], "buffer must be from 0"),
+        (["cyclegan", "--set", "loss.cycle_weight=-1", "--name", "x"], "loss.cycle_weight must be 0 or more"),
+        (["cyclegan", "--set", "schedule.warmup=5 steps", "--name", "x"], "the recipe cyclegan has no warm-up"),
         (["smoke", "--epochs", "0"], "at least one step"),
     ],
 )

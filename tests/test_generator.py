@@ -17,6 +17,7 @@ from hub_export.generator import BODIES, _upsample, build_generator, dtype_polic
 from hub_export.weights import VARIABLE_NAMES
 
 KINDS: list[tuple[str, Colours]] = [("v1", "drawn"), ("v2", "kept"), ("v3", "drawn"), ("lite", "drawn"), ("lite", "kept")]
+KINDS += [("diary", "drawn"), ("resnet6", "drawn")]
 
 
 @pytest.fixture(scope="module", params=KINDS, ids="-".join)
@@ -29,6 +30,18 @@ def tiny(request: pytest.FixtureRequest) -> tuple[keras.Model, GeneratorConfig]:
 @pytest.mark.parametrize(("architecture", "parameters"), [("v1", 3_956_096), ("v2", 2_143_552)])
 def test_parameters_as_published(architecture: str, parameters: int) -> None:
     assert build_generator(GeneratorConfig(architecture)).count_params() == parameters
+
+
+def test_the_diarys_is_the_first_without_a_convolution_in_the_middle_and_with_zeros_around() -> None:
+    assert build_generator(GeneratorConfig("diary")).count_params() == 3_956_096 - 3 * 3 * 256 * 256 - 2 * 256
+    generator = build_generator(GeneratorConfig("diary", channels=2))
+    pads = [layer for layer in generator.operations if type(layer).__name__ == "Pad"]  # type: ignore[union-attr]
+    assert {pad.mode for pad in pads} == {"constant", "symmetric"}, "symmetric to upsample"
+    photo = keras.Input((8, 8, 3))
+    conv = keras.layers.Conv2D(2, 3, 2, use_bias=False)
+    ours, theirs = (keras.Model(photo, conv(keras.ops.pad(photo, [(0, 0), m, m, (0, 0)]))) for m in ((1, 0), (1, 1)))
+    picture = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(ours(picture), theirs(picture))
 
 
 def test_lite_is_small() -> None:

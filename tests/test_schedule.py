@@ -45,3 +45,7 @@ def test_moments() -> None:
 def test_cosine_decay() -> None:
     assert [round(decay_factor("cosine", done), 4) for done in (0.0, 0.5, 1.0, 2.0)] == [1.0, 0.525, 0.05, 0.05]
     assert decay_factor("constant", 0.7) == 1.0
+
+
+def test_linear_decay_keeps_the_full_rates_for_half_of_the_time() -> None:
+    assert [decay_factor("linear", done) for done in (0.0, 0.5, 0.75, 1.0)] == [1.0, 1.0, 0.5, 0.0]

@@ -16,7 +16,8 @@ from train.settings import DataConfig
 
 ENTRIES = ("photo", "target", "anime", "anime_gray", "smooth", "smooth_gray")
 """What an element of `TrainingData.batches` can have."""
-ENLARGEMENT = 1.12
+ENLARGEMENT = 286 / 256
+"""Of a picture before a random window is cut, as pix2pix, CycleGAN and the diary have it."""
 GRAIN, NOISE = 16.0 / 127.5, 4.0 / 127.5
 """What a redrawn frame gets at most of a photo's texture, and the deviation of the noise beside it, of 2."""
 
@@ -160,13 +161,14 @@ class TrainingData:
         return found.digest()
 
     def _photo(self, index: Any, seed: Any) -> dict[str, Any]:
-        picture = self._cut(self._photos.read(index), seed)
+        picture = self._cut(self._photos.read(index), seed, self.config.augment)
         return {"photo": pixels.to_model(picture[..., :3]), "target": pixels.to_model(picture[..., -3:])}
 
     def _frame(self, index: Any, seed: Any) -> dict[str, Any]:
         if not self._anime:
             return {}
-        picture = self._cut(self._anime.read(index), seed)
+        augment = self.config.augment if self.config.augment_frames else "none"
+        picture = self._cut(self._anime.read(index), seed, augment)
         colour, smooth = pixels.to_model(picture[..., :3]), pixels.to_model(picture[..., 3:6])
         found = {"anime": colour, "anime_gray": to_gray(colour), "smooth": smooth, "smooth_gray": to_gray(smooth)}
         return found | {"unpainted": pixels.to_model(picture[..., 6:])} if picture.shape[-1] == 9 else found
@@ -185,9 +187,9 @@ class TrainingData:
         photo, target = tf.cond(chance[0] < self.config.redrawn, frame, lambda: (found["photo"], found["target"]))
         return {"photo": photo, "target": target}
 
-    def _cut(self, picture: Any, seed: Any) -> Any:
+    def _cut(self, picture: Any, seed: Any, augment: str) -> Any:
         """uint8 (H, W, C) of any H and W -> float32 (size, size, C) in [0, 255], as the augmentation says."""
-        size, augment = self.config.size, self.config.augment
+        size = self.config.size
         chance = tf.random.stateless_uniform([3], seed)
         if augment == "crop":
             cut = _random_window(_enlarge(picture, size), size, chance)

@@ -8,11 +8,12 @@
 open, and those that end in `-laptop` the same for two CPU cores. A new experiment is one entry here.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from hub_export.architecture import GeneratorConfig
 from train.checks import nearest
-from train.settings import AnimeGANv3Config, Experiment, PairsConfig, changed, flat_settings
+from train.settings import AnimeGANv3Config, CycleGANConfig, Experiment, PairsConfig, changed, flat_settings
 
 EXPERIMENTS: dict[str, Experiment] = {}
 
@@ -154,100 +155,130 @@ _register(
     },
 )
 
+# The diary's runs as he ran them, read from his code of those days (zhen8838/K210_Yolo_framework, branch dev, and
+# zhen8838/AnimeGAN). What differs on purpose: photos are resized bilinearly and not to the nearest pixel; a smooth frame is
+# the version of the frame beside it and not of another one; the discriminator pads one zero on every side, as v1's; σ is
+# advanced once a step, and a gradient flows through it.
 repro_1 = _register(
     official_v1,
     "repro-1",
     "The diary's first run. He saw: outputs drift back to photos. Do they?",
-    spectral_norm=True,
-    features={"network": "mobilenetv2"},
-    loss={"colour_range": "byte", "colour_count": 2},
-    data={"augment": "flip"},
+    generator=GeneratorConfig("diary"),
+    simultaneous=True,
+    features={"network": "mobilenetv2"},  # the diary's; his code of that day has VGG19, fed [-1, 1]
+    loss={"colour_range": "byte"},
+    data={"augment": "enlarge-crop", "augment_frames": False},
     schedule={
         "batch": 2,
         "warmup": "1 epoch",
         "length": "61 epochs",
-        "generator_rate": 1.6e-4,  # the diary has the two rates swapped relative to v1
+        "generator_rate": 1.6e-4,  # the two rates swapped relative to v1
         "discriminator_rate": 8e-5,
+        "epsilon": 1e-7,
     },
 )
-_register(
-    repro_1,
-    "repro-2",
-    "Does a heavier fake term (2.5) make outputs less photographic? He saw: still very realistic.",
-    loss={"fake_weight": 2.5},
-)
-repro_4 = _register(
-    repro_1,
-    "repro-4",
-    "Does style weight x10 help with ImageNet features? He could not tell it from run 3.",
-    loss={"style_weight": 30.0},
-)
-_register(
-    repro_4,
-    "repro-3",
-    "Does it matter whether the feature network is pretrained? He saw: a little more anime, same as run 4.",
-    features={"weights": "none"},
-)
-_register(
-    repro_4,
-    "repro-5",
-    "Does fake weight 5 help once the style weight is x10? He saw: first picture a bit anime, the rest realistic.",
-    loss={"fake_weight": 5.0},
-)
-_register(
-    repro_4,
-    "repro-6",
-    "Does a colour style target differ from a gray one? He saw: no visible difference.",
-    loss={"style_target": "colour"},
-)
-_register(
-    repro_4,
-    "repro-fake-half",
-    "The diary's suggestion after run 5: does fake weight 0.5 keep the discriminator from winning?",
-    loss={"fake_weight": 0.5},
-)
-_register(
-    repro_4,
-    "repro-dropout",
-    "The diary's wish: does dropout keep the discriminator from becoming too good?",
-    discriminator={"dropout": 0.3},
-)
-_register(
-    repro_4,
-    "repro-steps-3to1",
-    "From the issue the diary links: do three generator steps for each discriminator step restore the balance?",
-    schedule={"generator_steps": 3},
-)
-_register(
-    repro_1,
-    "repro-colour-unit",
-    "Nobody tested it: was the colour loss on [0, 255], added twice, what kept the outputs photographic?",
-    loss={"colour_range": "unit", "colour_count": 1},
-)
-
+LATER: dict[str, Any] = {"loss": {"colour_count": 2}, "data": {"augment": "flip"}}
+"""What changed beside in his code of 18 April 2020, before the runs after the first: the colour loss was added twice."""
 LAPTOP: dict[str, Any] = {
     "generator": GeneratorConfig("lite"),
     "features": {"network": "hed-vgg16"},
     "loss": {"pixel_weight": 20.0},
-    "data": {"resolution": 0, "size": 128, "augment": "crop", "holdout": 48},
+    "data": {"resolution": 0, "size": 128, "augment": "crop", "augment_frames": True, "holdout": 48},
     "schedule": {
         "warmup": "2 epochs",
         "length": "10 epochs",
         "epoch": "100 steps",
         "warmup_rate": 5e-4,
+        "epsilon": 1e-8,
         "checkpoint_epochs": 2,
     },
     "precision": "float32",  # the same numbers on every machine
 }
-"""What turns a founding experiment into one for two CPU cores, the same for all of them."""
+"""What turns an experiment into one for two CPU cores, the same for all of them."""
+ON_LAPTOP = "On two CPU cores: "
+"""How its question begins there."""
+
+AS_MEASURED: dict[str, Any] = {"spectral_norm": True, "simultaneous": False, "loss": LAPTOP["loss"] | {"colour_count": 2}}
+"""As the diary was read when its runs were measured on two cores. They stay so, and comparable: each differs from its base
+in what it asks, where the diary's own runs differ in more."""
+_register(repro_1, "repro-1-laptop", ON_LAPTOP + repro_1.question, "half an hour, 2 cores", **LAPTOP | AS_MEASURED)
 
 
-for _name, _whole in list(EXPERIMENTS.items()):
-    if _name.startswith("repro-"):
-        _base = EXPERIMENTS.get(f"{_whole.base}-laptop", repro_1)
-        _about = {"name": f"{_name}-laptop", "base": _base.name, "question": f"On two CPU cores: {_whole.question}"}
-        _about |= {"cost": "half an hour, 2 cores"}
-        EXPERIMENTS[f"{_name}-laptop"] = changed(_whole, _about | LAPTOP)
+def _ask(base: str, name: str, question: str, besides: Mapping[str, Any] = {}, **asked: Any) -> None:
+    """One of the diary's runs, or one it wished for, and its question on two CPU cores, where no more than it differs.
+
+    Args:
+        besides: what differed in his run too.
+    """
+    both = {section: asked.get(section, {}) | besides.get(section, {}) for section in asked | besides}
+    _register(EXPERIMENTS[base], name, question, **both)
+    _register(EXPERIMENTS[f"{base}-laptop"], f"{name}-laptop", ON_LAPTOP + question, "half an hour, 2 cores", **asked)
+
+
+_ask(
+    "repro-1",
+    "repro-2",
+    "Does a heavier fake term (2.5) make outputs less photographic? He saw: still very realistic.",
+    LATER,
+    loss={"fake_weight": 2.5},
+)
+_ask(
+    "repro-1",
+    "repro-4",
+    "Does style weight x10 help with ImageNet features? He could not tell it from run 3.",
+    LATER,
+    loss={"style_weight": 30.0},
+)
+_ask(
+    "repro-4",
+    "repro-3",
+    "Does it matter whether the feature network is pretrained? He saw: a little more anime, same as run 4.",
+    features={"weights": "none"},
+)
+_ask(
+    "repro-4",
+    "repro-5",
+    "Does fake weight 5 help once the style weight is x10? He saw: first picture a bit anime, the rest realistic.",
+    loss={"fake_weight": 5.0},
+)
+_ask(
+    "repro-4",
+    "repro-6",
+    "Does a colour style target differ from a gray one? He saw: no visible difference.",
+    {"loss": {"smooth_target": "colour"}},  # his release has style weight 20 too; the diary says 30
+    loss={"style_target": "colour"},
+)
+_ask(
+    "repro-4",
+    "repro-fake-half",
+    "The diary's suggestion after run 5: does fake weight 0.5 keep the discriminator from winning?",
+    loss={"fake_weight": 0.5},
+)
+_ask(
+    "repro-4",
+    "repro-dropout",
+    "The diary's wish: does dropout keep the discriminator from becoming too good?",
+    {"discriminator": {"dropout": 0.2}},  # his, for an hour
+    discriminator={"dropout": 0.3},
+)
+_ask(
+    "repro-4",
+    "repro-steps-3to1",
+    "From the issue the diary links: do three generator steps for each discriminator step restore the balance?",
+    schedule={"generator_steps": 3},
+)
+_ask(
+    "repro-1",
+    "repro-colour-unit",
+    "Nobody tested it: was the colour loss on [0, 255], added twice, what kept the outputs photographic?",
+    loss={"colour_range": "unit", "colour_count": 1},
+)
+_ask(
+    "repro-colour-unit",
+    "repro-unit-style",
+    "Where the colour loss is not half of all: does style weight x10 help?",
+    loss={"style_weight": 30.0},
+)
 _register(
     EXPERIMENTS["repro-colour-unit-laptop"],
     "repro-projected-laptop",
@@ -256,6 +287,44 @@ _register(
     discriminator={"kind": "projected", "channels": 128, "sees": "gray"},
     loss={"gray_weight": 0.0},
     schedule={"discriminator_rate": 1e-3},
+)
+
+cyclegan = _register(
+    None,
+    "cyclegan",
+    "The diary's conclusion: is CycleGAN the better way?",
+    generator=GeneratorConfig("resnet9"),
+    recipe=CycleGANConfig(),
+    data={"augment": "enlarge-crop"},
+    schedule={
+        "batch": 1,
+        "warmup": "0 steps",
+        "length": "200 epochs",
+        "generator_rate": 2e-4,
+        "discriminator_rate": 2e-4,
+        "decay": "linear",
+        "checkpoint_epochs": 5,
+    },
+)
+cyclegan_edges = _register(
+    cyclegan,
+    "cyclegan-edges",
+    "The diary missed lines at the edges of objects: does CycleGAN draw them when frames without them count as fake?",
+    loss={"smooth_weight": 1.0},
+)
+# As many pictures as the diary's runs there, of which CycleGAN draws each four times; nothing but the recipe differs.
+_register(
+    EXPERIMENTS["repro-1-laptop"],
+    "cyclegan-laptop",
+    ON_LAPTOP + cyclegan.question,
+    recipe=cyclegan.recipe,
+    schedule={"warmup": "0 steps", "generator_rate": 2e-4, "discriminator_rate": 2e-4, "decay": "linear"},
+)
+_register(
+    EXPERIMENTS["cyclegan-laptop"],
+    "cyclegan-edges-laptop",
+    ON_LAPTOP + cyclegan_edges.question,
+    loss={"smooth_weight": 1.0},
 )
 
 cel = _register(

@@ -188,7 +188,14 @@ class Scales:
 
 
 def unfold(plain: keras.Model, trained: keras.Model) -> None:
-    """The opposite of `fold_spectral_norm`: a model in training, which has `Scales`, then draws what the plain one does."""
+    """The opposite of `fold_spectral_norm`: a model in training, which has `Scales`, then draws what the plain one does.
+
+    Raises:
+        ValueError: it is another model, or of other sizes.
+    """
+    shapes = [[weight.shape for weight in model.trainable_weights] for model in (plain, trained)]
+    if plain.name != trained.name or shapes[0] != shapes[1]:
+        raise ValueError(f"init: the checkpoint holds a {plain.name} of other sizes than the experiment's {trained.name}")
     sources = [layer for layer in plain.layers if layer.weights]
     targets = [layer for layer in trained.layers if layer.weights]
     for source, target in zip(sources, targets, strict=True):

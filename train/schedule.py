@@ -109,7 +109,8 @@ class ScheduleConfig:
         epoch: length of an epoch, "450 steps", or "auto": max(photos, frames) / batch.
         generator_steps: generator steps for each discriminator step.
         warmup_rate, generator_rate, discriminator_rate: Adam learning rates.
-        decay: of the rates after the warm-up, "constant", or "cosine" from the full rates down to a twentieth.
+        decay: of the rates after the warm-up, "constant", "cosine" from the full rates down to a twentieth, or "linear"
+            from half-way on down to nothing (CycleGAN).
         beta_1, beta_2, epsilon: Adam's; epsilon as TF1's.
         ema: decay of the averaged generator that is exported, 0 for none.
         checkpoint_epochs: epochs between checkpoints.
@@ -123,7 +124,7 @@ class ScheduleConfig:
     warmup_rate: float = 1e-4
     generator_rate: float = 8e-5
     discriminator_rate: float = 1.6e-4
-    decay: Literal["constant", "cosine"] = "constant"
+    decay: Literal["constant", "cosine", "linear"] = "constant"
     beta_1: float = 0.5
     beta_2: float = 0.999
     epsilon: float = 1e-8
@@ -177,4 +178,6 @@ def decay_factor(decay: str, done: float) -> float:
     """Factor on the learning rates after the share `done` of the main phase, in [0, 1]."""
     if decay == "constant":
         return 1.0
+    if decay == "linear":
+        return min(1.0, 2.0 * (1.0 - done))
     return 0.05 + 0.95 * (1.0 + math.cos(math.pi * min(done, 1.0))) / 2.0

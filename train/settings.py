@@ -77,6 +77,7 @@ class LossConfig:
         adversarial: kind of adversarial loss.
         content_weight, style_weight, colour_weight, tv_weight: generator terms.
         style_target: what the Gram matrix is compared with, the gray or the colour version of the anime frame.
+        smooth_target: frames with smooth edges, which count as fake: gray (the references) or in colour (the diary's run 6).
         colour_range: RGB in [0, 1] ("unit", the references) or [0, 255] ("byte", the diary) before YUV.
         colour_uv: Huber (the references) or plain L1 on U and V.
         colour_count: how often the colour term is added; the diary's later code added it twice.
@@ -91,6 +92,7 @@ class LossConfig:
     content_weight: float = 1.5
     style_weight: float = 3.0
     style_target: Literal["gray", "colour"] = "gray"
+    smooth_target: Literal["gray", "colour"] = "gray"
     colour_weight: float = 10.0
     colour_range: Literal["unit", "byte"] = "unit"
     colour_uv: Literal["huber", "l1"] = "huber"
@@ -123,7 +125,8 @@ class DataConfig:
             references' data is; 0 keeps its own size (shorter side at most 512).
         size: height and width of a training picture, a multiple of 8.
         augment: none (resize to size), flip (and mirror at random), crop (random size x size window at the picture's
-            own scale, and mirror) or enlarge-crop (resize to 1.12 x size, random window, and mirror).
+            own scale, and mirror) or enlarge-crop (resize to 286/256 of the size, random window, and mirror).
+        augment_frames: augment frames as photos; without it they are only resized (the diary).
         target: what a photo is to become, painted while pictures are prepared, e.g. "flat(0.012) | lines", see targets.py;
             "" for the photo itself, as in the references.
         redrawn: share in [0, 1] of training pictures that are an anime frame, with its target undone and a photo's grain,
@@ -137,6 +140,7 @@ class DataConfig:
     resolution: int = 256
     size: int = 256
     augment: Literal["none", "flip", "crop", "enlarge-crop"] = "none"
+    augment_frames: bool = True
     target: str = ""
     redrawn: float = 0.0
     holdout: int = 0
@@ -169,13 +173,16 @@ class AnimeGANConfig(RecipeConfig):
     """AnimeGAN and AnimeGANv2.
 
     Args:
-        spectral_norm: spectral normalisation on the generator too (the diary); folded into plain kernels on export.
+        spectral_norm: spectral normalisation on the generator too; folded into plain kernels on export.
+        simultaneous: the generator learns against the discriminator as it was, and that one from the same drawings (the
+            diary); the references update the discriminator first.
     """
 
     kind = "animegan"
     phases = (WARM_UP, "adversarial")
 
     spectral_norm: bool = False
+    simultaneous: bool = False
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -311,7 +318,50 @@ class AnimeGANv3Config(RecipeConfig):
             raise ValueError("animeganv3 compares style in layers of a VGG: features.network must be vgg19 or hed-vgg16")
 
 
-RECIPES: dict[str, type[RecipeConfig]] = {config.kind: config for config in (AnimeGANConfig, PairsConfig, AnimeGANv3Config)}
+@dataclass(frozen=True)
+class CycleGANLossConfig:
+    """The weights of CycleGAN's terms, each of them the same both ways; that of the adversarial ones is 1.
+
+    Args:
+        cycle_weight: of the absolute difference from what was drawn and drawn back.
+        identity_weight: of that from what was there already; half the cycle's in the reference.
+        smooth_weight: of frames with smooth edges among what the anime discriminator is to refuse, beside drawings; 0 in
+            the reference.
+    """
+
+    cycle_weight: float = 10.0
+    identity_weight: float = 5.0
+    smooth_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choices(self, "loss.")
+        check_numbers(self, "loss.", cycle_weight=0, identity_weight=0, smooth_weight=0)
+
+
+@dataclass(frozen=True)
+class CycleGANConfig(RecipeConfig):
+    """CycleGAN, whose generator of photos is exported.
+
+    Args:
+        buffer: how many earlier drawings are kept on either side to be judged again.
+        discriminator_channels: of the discriminators' first layers.
+    """
+
+    kind = "cyclegan"
+    phases = ("adversarial",)
+
+    buffer: int = 50
+    discriminator_channels: int = 64
+    loss: CycleGANLossConfig = field(default_factory=CycleGANLossConfig)
+
+    def __post_init__(self) -> None:
+        check_choices(self, "")
+        check_numbers(self, "", most=1024, buffer=0, discriminator_channels=1)
+
+
+RECIPES: dict[str, type[RecipeConfig]] = {
+    config.kind: config for config in (AnimeGANConfig, PairsConfig, AnimeGANv3Config, CycleGANConfig)
+}
 
 
 @dataclass(frozen=True)
@@ -454,7 +504,6 @@ RETIRED: dict[str, Any] = {
     "loss.drawn_edge": 0.0,
     "loss.textured_content": 1.0,
     "loss.chroma_weight": 1.0,
-    "loss.smooth_target": "gray",
     "discriminator.colour_jitter": 0.0,
 }
 """Settings of earlier versions, with the value at which they did nothing."""

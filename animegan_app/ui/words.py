@@ -357,6 +357,16 @@ RECORDS: dict[str, str] = {
     "The diary suspected a too strong discriminator. Ours was too weak: does one on frozen features draw anime?": (
         "日记怀疑判别器过强。我们的则过弱：建立在冻结特征上的判别器能画出动漫吗？"
     ),
+    "Where the colour loss is not half of all: does style weight x10 help?": (
+        "当颜色损失不占总损失的一半时，风格权重 ×10 有帮助吗？"
+    ),
+    "His weights, made for VGG19, were not heard on MobileNetV2: do the shares of AnimeGAN's terms draw anime?": (
+        "他的权重是为 VGG19 设的，在 MobileNetV2 上几乎不起作用：各项占比与 AnimeGAN 相同时，能画出动漫吗？"
+    ),
+    "The diary's conclusion: is CycleGAN the better way?": "日记的结论：CycleGAN 是更好的办法吗？",
+    "The diary missed lines at the edges of objects: does CycleGAN draw them when frames without them count as fake?": (
+        "日记觉得物体边缘缺少线条：把没有线条的画面当作假样本，CycleGAN 会画出来吗？"
+    ),
     "How far does a laptop CPU get in some hours, with a small generator, flat targets and a projected discriminator?": (
         "用小型生成器、平涂目标和投影判别器，笔记本电脑的 CPU 在几小时内能做到什么程度？"
     ),

@@ -34,9 +34,3 @@ def tiny_v3(*settings: str, style: str = "hayao") -> Experiment:
     small = ["generator.channels=4", "discriminator_channels=4", "features.network=hed-vgg16", "features.weights=none"]
     small += ["data.style=generated", "data.size=32", "schedule.batch=2", "smoothing.region=8"]
     return override(get_experiment(f"official-v3-{style}"), [*small, *settings], "tiny-v3")
-
-
-def tiny_pairs(*settings: str) -> Experiment:
-    """Imitation with a tiny generator."""
-    small = ["generator.channels=4", "data.style=generated", "data.size=32", "schedule.batch=2", "schedule.ema=0"]
-    return override(get_experiment("cel"), [*small, *settings], "tiny-pairs")

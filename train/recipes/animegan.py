@@ -2,8 +2,9 @@
 
 Warm-up: the generator learns to reproduce the photo (content loss, optionally pixels). Adversarial: a discriminator
 step, then a generator step against the discriminator just updated, both on one set of fakes: the generator does not
-change in between, so computing them once is the references' mathematics. Likewise the discriminator sees its four kinds
-of pictures in one call, since its normalisation is per sample. What has weight 0 is not computed.
+change in between, so computing them once is the references' mathematics. The diary takes both steps from where both were.
+The discriminator sees its four kinds of pictures in one call, since its normalisation is per sample. What has weight 0 is
+not computed.
 
 Reference: AnimeGAN.py, build_model and train.
 """
@@ -68,7 +69,6 @@ class Recipe:
     """
 
     terms = TERMS
-    entries = frozenset({"photo", "target", "anime", "anime_gray", "smooth_gray"})
 
     def __init__(self, experiment: Experiment, engine: Engine, norm: Callable[..., Any] = group_norm):
         assert isinstance(experiment.recipe, AnimeGANConfig)
@@ -111,6 +111,16 @@ class Recipe:
         return list(self.features.variables)
 
     @property
+    def entries(self) -> frozenset[str]:
+        """Photos, their targets, and frames in colour, gray and smooth."""
+        return frozenset({"photo", "target", "anime", "anime_gray", self.smooth_entry})
+
+    @property
+    def smooth_entry(self) -> str:
+        """Which entry of a batch has the frames with smooth edges."""
+        return "smooth_gray" if self.loss.smooth_target == "gray" else "smooth"
+
+    @property
     def style_entry(self) -> str:
         """Which entry of a batch has the style."""
         return "anime_gray" if self.loss.style_target == "gray" else "anime"
@@ -149,8 +159,8 @@ class Recipe:
         """One step of the phase that the moment is in.
 
         Args:
-            batch: photo, target, anime, anime_gray, smooth_gray, each (B, S, S, 3) float32 [-1, 1]; target: what content
-                and colour are compared with. Where features are cached, their target_features and style_gram too.
+            batch: `entries`, each (B, S, S, 3) float32 [-1, 1]; target: what content and colour are compared with.
+                Where features are cached, their target_features and style_gram too.
         """
         schedule = self.experiment.schedule
         if moment.phase == WARM_UP:
@@ -191,9 +201,11 @@ class Recipe:
             # 2. The generator draws the photo.
             fake = self.generator(photo, training=True)
             # 3. The discriminator learns to tell drawings from frames.
-            with tape.stop_recording():
-                discriminator_terms = self._update_discriminator(batch, fake) if update_discriminator else {}
-            # 4. The generator's terms, against the discriminator just updated.
+            discriminator_terms: Terms = {}
+            if update_discriminator and not self.config.simultaneous:
+                with tape.stop_recording():
+                    discriminator_terms = self._update_discriminator(batch, fake)
+            # 4. The generator's terms, against the discriminator just updated, or as it is.
             fake_features = self.features(fake)
             fake_logits = self.discriminator(self._seen(fake), training=True)
             terms = {
@@ -207,11 +219,14 @@ class Recipe:
             scaled = self.engine.scale(total, self.generator_optimizer)
         # 5. The generator learns.
         self.engine.apply(tape, scaled, self.generator_optimizer, self.generator)
+        if update_discriminator and self.config.simultaneous:
+            discriminator_terms = self._update_discriminator(batch, fake)
         return {**terms, "generator": total, **discriminator_terms}
 
     def _update_discriminator(self, batch: Batch, fake: Tensor) -> Terms:
         loss, weights = self.loss, self._judged_weights()
-        judged = {"real": batch["anime"], "fake": fake, "gray": batch["anime_gray"], "smooth": batch["smooth_gray"]}
+        judged = {"real": batch["anime"], "fake": fake, "gray": batch["anime_gray"]}
+        judged["smooth"] = batch[self.smooth_entry]
         pictures = {name: self._seen(picture) for name, picture in judged.items() if weights[name]}
         advance_power_iterations(self.discriminator)
         with tf.GradientTape() as tape:
@@ -241,14 +256,8 @@ class Recipe:
 
     def start_from(self, generator: keras.Model) -> None:
         """Draws what a checkpoint's generator does; the experiment must have an init. Raises ValueError if it cannot."""
-        mine = [weight.shape for weight in self.generator.trainable_weights]
-        if generator.name != self.generator.name or mine != [weight.shape for weight in generator.trainable_weights]:
-            raise ValueError(
-                f"init: the checkpoint holds a {generator.name} of other sizes than {self.experiment.generator}"
-            )
-        for model in (self.generator, self.averaged):
-            if model:
-                unfold(generator, model)
+        for model in filter(None, (self.generator, self.averaged)):
+            unfold(generator, model)
 
     def advice(self, terms: Mapping[str, float]) -> str | None:
         """A discriminator that tells every drawing from anime teaches nothing more."""
