@@ -1,7 +1,9 @@
 """What every recipe trains with: devices, precision, Adam, averaged weights, noise, and the state that resuming needs.
 
 A recipe (train/recipes/) builds its networks inside `Engine.scope`, makes its steps with `Engine.shared` and calls the rest
-from within them. The engine knows no recipe's networks or losses.
+from within them. One that has work for the host in the midst of a step makes the part before it with `Engine.apart` and has
+it done by `Engine.on_host`; how long the devices waited for that, the loop writes down. The engine knows no recipe's networks
+or losses.
 """
 
 import contextlib
