@@ -2,8 +2,8 @@
 
 A recipe (train/recipes/) builds its networks inside `Engine.scope`, makes its steps with `Engine.shared` and calls the rest
 from within them. One that has work for the host in the midst of a step makes the part before it with `Engine.apart` and has
-it done by `Engine.on_host`; how long the devices waited for it, the loop writes down. The engine knows no recipe's networks or
-losses.
+it done by `Engine.on_host`; the loop writes down how long the devices waited for it. The engine knows no recipe's networks
+or losses.
 """
 
 import contextlib
