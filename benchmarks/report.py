@@ -43,7 +43,7 @@ PHOTO_SIDE, MAX_PHOTOS, MAX_COURSE = 512, 3, 12
 """Longest side of a drawn photo, as `train.evaluate` measures; how many photos and how many checkpoints of a course."""
 WIDTH, DPI = 8.3, 200
 """Inches and dots an inch: README's width at twice its pixels."""
-NOT_LOSSES = ("seconds", "data_wait")
+NOT_LOSSES = ("seconds", "data_wait", "host_wait")
 REACH = 5
 """Rows of the history on either side over which curves are smoothed."""
 MAX_SETTINGS, MAX_ON_SHEET = 5, 3

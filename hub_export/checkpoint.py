@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 STOCK_CLASSES = {
     *("Functional", "InputLayer", "Conv2D", "DepthwiseConv2D", "GroupNormalization", "LeakyReLU", "Activation", "Add"),
     *("UpSampling2D", "AveragePooling2D", "Pad", "Subtract", "Multiply", "Split", "Clip", "DTypePolicy", "__keras_tensor__"),
+    *("BatchNormalization", "Softmax", "Cast", "Mean", "Var", "Sqrt", "Sum", "Divide"),
     *("HeNormal", "GlorotUniform", "TruncatedNormal", "RandomNormal", "Zeros", "Ones"),
     *("Conv2DTranspose", "Cropping2D"),
 }

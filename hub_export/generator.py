@@ -1,17 +1,18 @@
-"""Generators: v1 (AnimeGAN), v2 (AnimeGANv2), CycleGAN's and lite (ours), built from stock Keras layers only.
+"""Generators: v1 (AnimeGAN), v2 (AnimeGANv2), v3 (AnimeGANv3's main tail), CycleGAN's and lite (ours), stock layers only.
 
 All are fully convolutional, take `(B, H, W, 3) float32 [-1, 1] RGB` with H and W multiples of `GeneratorConfig.stride`
 (see `pixels.pad` for other sizes) and return the same shape and range.
 
-Reference: Chen et al. 2019, "AnimeGAN: a novel lightweight GAN for photo animation"; AnimeGANv2 (2020); Zhu et al. 2017,
-"Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", section 7.2, and junyanz/CycleGAN.
+Reference: Chen et al. 2019, "AnimeGAN: a novel lightweight GAN for photo animation"; AnimeGANv2 (2020); Liu et al. 2024, "A
+Novel Double-Tail Generative Adversarial Network for Fast Photo Animation" (AnimeGANv3); Zhu et al. 2017, "Unpaired
+Image-to-Image Translation using Cycle-Consistent Adversarial Networks", section 7.2, and junyanz/CycleGAN.
 Differences from the references: bilinear resizing uses half-pixel centres (TF1 did not), and v2's layer norm has
 epsilon 1e-5 (TF1: 1e-12).
 """
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,10 @@ import keras
 from hub_export.architecture import GeneratorConfig
 from hub_export.pixels import GRAY_WEIGHTS
 
+V3_SCALES = ("full", "half", "quarter", "eighth")
+"""The layers of v3 whose output at H, H/2, H/4 and H/8 every tail starts from."""
+MEMORIES = 128
+"""Rows of the memory that v3's external attention looks into."""
 SHIFT_REACH = 4
 """Over how many pixels, about, kept colours can be shifted at the least."""
 
@@ -30,6 +35,8 @@ class Layers:
 
     conv2d: Callable[..., Any]
     group_norm: Callable[..., Any]
+    recall: Callable[[Any, int], Any] = lambda memory, filters: keras.layers.Conv2D(filters, 1, use_bias=False)
+    """What v3 reads out of a memory, given the layer that looks into it; see `_attention`."""
 
 
 STOCK = Layers(keras.layers.Conv2D, functools.partial(keras.layers.GroupNormalization, dtype="float32"))
@@ -73,14 +80,16 @@ class _Blocks:
         return keras.layers.DepthwiseConv2D(3, stride, use_bias=use_bias, depthwise_initializer=start)(x)
 
     def norm(self, x: Any, epsilon: float = 1e-5) -> Any:
+        if self.norm_kind == "lade":
+            return lade(x, self.conv(x, x.shape[-1], 1), self.layers.group_norm)
         groups = {"instance": -1, "layer": 1}[self.norm_kind]
         return self.layers.group_norm(groups, epsilon=epsilon)(x)
 
-    def activate(self, x: Any) -> Any:
-        return keras.layers.LeakyReLU(negative_slope=0.2)(x)
+    def activate(self, x: Any, name: str | None = None) -> Any:
+        return keras.layers.LeakyReLU(negative_slope=0.2, name=name)(x)
 
-    def conv_norm(self, x: Any, filters: int, kernel: int = 3, stride: int = 1) -> Any:
-        return self.activate(self.norm(self.conv(x, filters, kernel, stride)))
+    def conv_norm(self, x: Any, filters: int, kernel: int = 3, stride: int = 1, name: str | None = None) -> Any:
+        return self.activate(self.norm(self.conv(x, filters, kernel, stride)), name)
 
     def separable(self, x: Any, filters: int, stride: int = 1) -> Any:
         """Depthwise 3x3, pointwise 1x1, then one norm with contrib's default epsilon."""
@@ -149,6 +158,61 @@ def _v2(photo: Any, c: int, layers: Layers) -> Any:
     x = b.conv_norm(b.conv_norm(_upsample(x), 2 * c), 2 * c)  # (B, H, W, 2c)
     x = b.conv_norm(x, c, 7)
     return b.conv(x, 3, 1)
+
+
+def lade(x: Any, adapted: Any, group_norm: Callable[..., Any]) -> Any:
+    """Linearly adaptive denormalisation: x normalised over its picture, then given the deviation and mean of another.
+
+    Args:
+        x: (B, H, W, C).
+        adapted: a 1x1 convolution of x, (B, H, W, C), whose moments over H and W it gets.
+        group_norm: the class that normalises.
+    """
+    adapted = keras.ops.cast(adapted, "float32")
+    mean = keras.ops.mean(adapted, axis=(1, 2), keepdims=True)
+    deviation = keras.ops.sqrt(keras.ops.add(keras.ops.var(adapted, axis=(1, 2), keepdims=True), 1e-5))
+    normalised = group_norm(-1, epsilon=1e-5, center=False, scale=False)(x)
+    return keras.ops.add(keras.ops.multiply(normalised, deviation), mean)
+
+
+def _attention(b: _Blocks, x: Any) -> Any:
+    """External attention: every position asks a memory of MEMORIES rows that was learnt, and all of them share its rows.
+
+    The softmax of a row runs over all positions of the picture. The reference reads out with the memory's transpose M' and a
+    1x1 convolution W after it; both are linear, so here `Layers.recall` is one convolution by M'W.
+    """
+    memory = b.layers.conv2d(MEMORIES, 1, use_bias=False, kernel_initializer=b.initializer())
+    shares = keras.layers.Softmax(axis=(1, 2), dtype="float32")(memory(b.conv(x, x.shape[-1], 1)))
+    shares = keras.ops.divide(shares, keras.ops.add(keras.ops.sum(shares, axis=-1, keepdims=True), 1e-9))
+    recalled = b.layers.recall(memory, x.shape[-1])(shares)
+    recalled = keras.layers.BatchNormalization(momentum=0.999, epsilon=1e-3, dtype="float32")(recalled)
+    return b.activate(keras.layers.Add()([x, recalled]))
+
+
+def v3_tail(scales: Sequence[Any], layers: Layers) -> Any:
+    """One of AnimeGANv3's two tails, before its tanh, from what V3_SCALES name: (B, H, W, 3)."""
+    b = _Blocks(layers, "lade", keras.initializers.GlorotUniform)
+    full, half, quarter, eighth = scales
+    x = _attention(b, eighth)  # (B, H/8, W/8, 4c)
+    for skip in (quarter, half, full):
+        filters = skip.shape[-1]
+        x = keras.layers.Add()([b.conv_norm(_upsample(x), filters), skip])
+        x = b.conv_norm(x, filters)
+    return b.conv(x, 3, 7)
+
+
+def _v3(photo: Any, c: int, layers: Layers) -> Any:
+    """The main tail of AnimeGANv3. LADE's moments and the attention's softmax are taken over the whole picture.
+
+    So a picture cannot be drawn in tiles: each would get the contrast and colours that suit it alone, and seams would show.
+    """
+    b = _Blocks(layers, "lade", keras.initializers.GlorotUniform, halving=(1, 0))
+    full, half, quarter, eighth = V3_SCALES
+    scales = [b.conv_norm(photo, c, 7, name=full)]  # (B, H, W, c)
+    for filters, name in ((c, half), (2 * c, quarter), (4 * c, eighth)):
+        x = b.conv_norm(scales[-1], filters, stride=2)
+        scales.append(b.conv_norm(x, min(2 * filters, 4 * c), name=name))  # to (B, H/8, W/8, 4c)
+    return v3_tail(scales, layers)
 
 
 def _lite(photo: Any, c: int, layers: Layers) -> Any:
@@ -231,6 +295,7 @@ BODIES: dict[str, Callable[[Any, int, Layers], Any]] = {
     "v1": _v1,
     "diary": functools.partial(_v1, diary=True),
     "v2": _v2,
+    "v3": _v3,
     "lite": _lite,
     "resnet6": functools.partial(_resnet, blocks=6),
     "resnet9": functools.partial(_resnet, blocks=9),

@@ -42,6 +42,7 @@ VARIABLE_NAMES = {
     "Conv2DTranspose": "conv2d_transpose",
     "DepthwiseConv2D": "depthwise_conv2d",
     "GroupNormalization": "group_normalization",
+    "BatchNormalization": "batch_normalization",
 }
 """How Keras names the layers that have weights in the file."""
 

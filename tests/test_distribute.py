@@ -84,6 +84,36 @@ scales = [float(o.dynamic_scale.numpy()) for o in (recipe.generator_optimizer, r
 print(json.dumps({"terms": terms, "apart": apart, "moved": moved, "broken": broken, "scales": scales}))
 """
 
+V3_STEPS = """
+import json
+import numpy as np
+import tensorflow as tf
+from support.training import noise, take, tiny_v3
+from train.engine import Engine, open_strategy, state, variables_of
+from train.recipes import build_recipe
+
+if __name__ == "__main__":
+    tf.config.run_functions_eagerly(True)
+    experiment, strategy = tiny_v3(style="shinkai"), open_strategy("mirrored")
+    alone, shared = (
+        build_recipe(experiment, Engine(experiment.schedule, 0, "float32", one)) for one in (None, strategy)
+    )
+    terms = []
+    for step in range(2):
+        batch = noise(alone, step)
+        shares = lambda context: {k: v[context.replica_id_in_sync_group :][:1] for k, v in batch.items()}
+        halves = strategy.experimental_distribute_values_from_function(shares)
+        terms += [take(alone, batch, step, 1, 3), take(shared, halves, step, 1, 3)]
+    apart = [
+        name
+        for name, variable in variables_of(shared).items()
+        if not np.array_equal(*(copy.numpy() for copy in strategy.experimental_local_results(variable.value)))
+    ]
+    found, wanted = state(shared), state(alone)
+    off = {name: float(np.abs(found[name] - value).max() / (np.abs(value).max() + 1e-3)) for name, value in wanted.items()}
+    print(json.dumps({"terms": terms, "apart": apart, "off": off}))
+"""
+
 
 def words(folder: Path, *more: str, experiment: str = "smoke") -> list[str]:
     settings = [word for setting in SETTINGS[experiment] for word in ("--set", setting)]
@@ -160,6 +190,19 @@ def test_two_devices_stay_alike_in_float16_with_dropout_and_a_penalty(tmp_path: 
     assert found["apart"] == []
     assert found["broken"] == [] and found["scales"] == [0.5, 0.5], "a step that is not finite on one device is left out"
     assert {name.partition("/")[0] for name in found["moved"]} >= {"generator", "discriminator"}
+
+
+def test_two_devices_train_animeganv3_as_one_does(tmp_path: Path) -> None:
+    """With the moments of the whole batch, salt, and work on the host for each device's share."""
+    environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path), "PYTHONPATH": str(ROOT / "tests")}
+    script = [sys.executable, "-c", TWO_DEVICES + V3_STEPS]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    for alone, shared in zip(found["terms"][::2], found["terms"][1::2], strict=True):
+        assert shared == pytest.approx(alone, rel=2e-3)
+    assert found["apart"] == []
+    assert max(found["off"].values()) < 5e-3, {name: off for name, off in found["off"].items() if off >= 5e-3}
 
 
 def test_a_killed_worker_ends_the_job_and_resume_goes_on_to_the_same_end(alone: Path, tmp_path: Path) -> None:

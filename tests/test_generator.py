@@ -16,7 +16,7 @@ from hub_export.checkpoint import STOCK_CLASSES
 from hub_export.generator import BODIES, _upsample, build_generator, dtype_policy
 from hub_export.weights import VARIABLE_NAMES
 
-KINDS: list[tuple[str, Colours]] = [("v1", "drawn"), ("v2", "kept"), ("lite", "drawn"), ("lite", "kept")]
+KINDS: list[tuple[str, Colours]] = [("v1", "drawn"), ("v2", "kept"), ("v3", "drawn"), ("lite", "drawn"), ("lite", "kept")]
 KINDS += [("diary", "drawn"), ("resnet6", "drawn")]
 
 

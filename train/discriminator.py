@@ -12,7 +12,7 @@ from hub_export.generator import STOCK
 from train.layers import FastConv2D, SpectralConv2D
 from train.settings import DiscriminatorConfig
 
-PROJECTED = ("block1_conv2", "block2_conv2", "block3_conv3")
+PROJECTED = ("block1_relu2", "block2_relu2", "block3_relu3")
 """Where a projected discriminator looks: the last convolutions, after their ReLU, of VGG16's blocks at H, H/2 and H/4.
 Deeper ones would judge what is in a picture, which photos and anime differ in too and the generator must not change."""
 

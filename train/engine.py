@@ -1,13 +1,17 @@
 """What every recipe trains with: devices, precision, Adam, averaged weights, noise, and the state that resuming needs.
 
 A recipe (train/recipes/) builds its networks inside `Engine.scope`, makes its steps with `Engine.shared` and calls the rest
-from within them. The engine knows no recipe's networks or losses.
+from within them. One that has work for the host in the midst of a step makes the part before it with `Engine.apart` and has
+it done by `Engine.on_host`; the loop writes down how long the devices waited for it. The engine knows no recipe's networks
+or losses.
 """
 
 import contextlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from hub_export.generator import dtype_policy
+from train import processes
 from train.schedule import Moment, ScheduleConfig
 from train.tensors import Batch, Tensor, Terms
 from train.workers import await_workers
@@ -101,6 +106,9 @@ class Engine:
         precision: a Keras dtype policy, or "auto"; normalisation, σ, losses and optimizers are always float32.
         strategy: the devices to share every batch among; the default is one device.
         xla: compile the steps with XLA.
+
+    Attributes:
+        host_seconds: how long the last step waited for work `on_host`.
     """
 
     def __init__(
@@ -115,6 +123,7 @@ class Engine:
         self.precision = automatic_precision() if precision == "auto" else precision
         self.strategy = strategy or tf.distribute.get_strategy()
         keras.utils.set_random_seed(seed)
+        self.host_seconds = 0.0
         self._averages: list[tuple[keras.Model, keras.Model]] = []
         with self.strategy.scope():
             self._noise_seed = tf.Variable([seed, 0], dtype=tf.int64, trainable=False)
@@ -148,17 +157,60 @@ class Engine:
         self._averages.append((averaged, model))
         return averaged
 
-    def shared(self, phase: Callable[[Batch], Terms]) -> Any:
-        """A graph that runs a step on every replica's share of a batch; its terms are means over the whole batch."""
+    def shared(self, phase: Callable[..., Terms]) -> Any:
+        """A graph that runs a step on every replica's share of what it is given; its terms are means over the whole batch.
 
-        def share(batch: Batch) -> Any:
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, phase(batch))
+        It is given a batch, and whatever else graphs made by `apart` and `on_host` gave.
+        """
 
-        def step(batch: Batch) -> Terms:
-            terms = self.strategy.run(share, args=(batch,))
+        def share(*given: Any) -> Any:
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, phase(*given))
+
+        def step(*given: Any) -> Terms:
+            terms = self.strategy.run(share, args=given)
             return {name: self.strategy.experimental_local_results(value)[0] for name, value in terms.items()}
 
         return tf.function(step, jit_compile=self.xla or None, autograph=False)
+
+    def apart(self, part: Callable[[Batch], Any]) -> Any:
+        """A graph that runs a part of a step on every replica's share of a batch; each keeps the tensors that it gets."""
+        return tf.function(
+            lambda batch: self.strategy.run(part, args=(batch,)), jit_compile=self.xla or None, autograph=False
+        )
+
+    # --- between two graphs of a step ---------------------------------------------------------------------------------
+
+    def on_host(self, work: Callable[[np.ndarray], np.ndarray], pictures: Tensor) -> Callable[[], Tensor]:
+        """Starts work on every picture of what a graph made by `apart` gave, in other processes and all at once.
+
+        Args:
+            work: a function of a module that loads no TensorFlow, or a `functools.partial` of one; float32 (H, W, C) to
+                the same.
+            pictures: (B, H, W, C) on every replica.
+
+        Returns:
+            What waits for the work and gives its results in the shape of `pictures`; until it is called, the devices may do
+            something else. Only the waiting counts as `host_seconds`.
+        """
+        shares = [share.numpy() for share in self.strategy.experimental_local_results(pictures)]
+        jobs = [[processes.pool().submit(work, picture) for picture in share] for share in shares]
+
+        def results() -> Tensor:
+            started = time.perf_counter()
+            try:
+                done = [tf.constant(np.stack([job.result() for job in share])) for share in jobs]
+            except BrokenProcessPool:
+                raise RuntimeError(
+                    "a process that works on pictures beside the training was killed, perhaps for want of memory: "
+                    "free some, or lower schedule.batch; then --resume"
+                ) from None
+            self.host_seconds += time.perf_counter() - started
+            if len(done) == 1:
+                return done[0]
+            own = iter(done)
+            return self.strategy.experimental_distribute_values_from_function(lambda context: next(own))
+
+        return results
 
     # --- inside a step -----------------------------------------------------------------------------------------------
 
@@ -169,7 +221,8 @@ class Engine:
     def apply(self, tape: tf.GradientTape, loss: Tensor, optimizer: Any, model: keras.Model) -> None:
         """One optimizer step on a model's weights; `loss` is what `scale` gave within the tape."""
         variables = model.trainable_variables
-        gradients = tape.gradient(loss, variables)
+        # 0 for what no term of the loss depends on, as where a weight is 0
+        gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         if self.precision == "mixed_float16" and self.strategy.num_replicas_in_sync > 1:
             # Keras skips a step by what it finds in the first replica's own gradients: 0, or nan for all if for one
             broken = tf.add_n([tf.reduce_sum(0.0 * gradient) for gradient in gradients])
@@ -201,6 +254,7 @@ class Engine:
             The recipe's unweighted terms and its weighted sums, by name.
         """
         self._noise_seed.assign([self.seed, moment.step])
+        self.host_seconds = 0.0
         terms = recipe.step(batch, moment)
         decay = tf.constant(min(self.schedule.ema, (1 + moment.step) / (10 + moment.step)), tf.float32)
         for averaged, model in self._averages:

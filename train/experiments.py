@@ -13,7 +13,7 @@ from typing import Any
 
 from hub_export.architecture import GeneratorConfig
 from train.checks import nearest
-from train.settings import CycleGANConfig, Experiment, PairsConfig, changed, flat_settings
+from train.settings import AnimeGANv3Config, CycleGANConfig, Experiment, PairsConfig, changed, flat_settings
 
 EXPERIMENTS: dict[str, Experiment] = {}
 
@@ -99,6 +99,59 @@ _register(
         "fake_weight": 1.7,
         "gray_weight": 1.7,
         "smooth_weight": 1.0,
+    },
+)
+
+official_v3 = _register(
+    None,
+    "official-v3-hayao",
+    "What does AnimeGANv3's own recipe give in Hayao's style?",
+    generator=GeneratorConfig("v3"),
+    recipe=AnimeGANv3Config(),
+    data={"target": "regions"},
+    schedule={
+        "batch": 8,
+        "length": "100 epochs",
+        "warmup_rate": 2e-4,
+        "generator_rate": 1e-4,
+        "discriminator_rate": 1e-4,
+    },
+    precision="float32",
+)
+_register(
+    official_v3,
+    "official-v3-shinkai",
+    "What does AnimeGANv3's own recipe give in Shinkai's style?",
+    data={"style": "Shinkai"},
+    loss={
+        "style_3_weight": 2.0,
+        "style_4_weight": 28.0,
+        "region_weight": 0.8,
+        "photo_region_weight": 0.5,
+        "colour_weight": 8.0,
+        "tv_weight": 1e-4,
+        "smooth_weight": 5.0,
+        "warmup_main_weight": 0.0,
+    },
+    smoothing={"region": 100, "strength": 7.0, "window": 7, "salt": 0.1},  # a window of 6 is 7 to OpenCV
+)
+_register(
+    official_v3,
+    "official-v3-hayao-laptop",
+    "On two CPU cores: What does AnimeGANv3's own recipe give in Hayao's style?",
+    moments_decay=0.98,
+    features={"network": "hed-vgg16"},
+    loss={"pixel_weight": 20.0},
+    data={"resolution": 0, "size": 128, "augment": "crop", "holdout": 48},
+    schedule={
+        "batch": 4,
+        "warmup": "2 epochs",
+        "length": "10 epochs",
+        "epoch": "100 steps",
+        "warmup_rate": 1e-3,
+        "generator_rate": 5e-4,
+        "discriminator_rate": 5e-4,
+        "checkpoint_epochs": 2,
     },
 )
 

@@ -34,6 +34,12 @@ def build_features(config: FeatureConfig) -> keras.Model:
     return network
 
 
+def with_shallow_layers(network: keras.Model) -> keras.Model:
+    """A VGG of `build_features` with three outputs: conv2_2 at H/2, conv3_3 at H/4, and its own; all before their ReLU."""
+    shallow = [network.get_layer(name).output for name in ("block2_conv2", "block3_conv3")]
+    return keras.Model(network.input, [*shallow, network.output], name=network.name)
+
+
 def _vgg19(weights: str) -> keras.Model:
     if weights == "none":
         return _vgg([2, 2, 4, 4])
@@ -69,6 +75,8 @@ def _hed_vgg16(weights: str) -> keras.Model:
 def _vgg(convolutions: list[int], source: Callable[[str], Any] | None = None) -> keras.Model:
     """A VGG with its preprocessing in front, up to the last convolution asked for, without that one's ReLU.
 
+    A convolution and its ReLU are two layers, block1_conv2 and block1_relu2; TensorFlow computes them as one.
+
     Under a mixed policy its weights are kept in the compute dtype: nothing trains them, and they need not be cast each step.
 
     Args:
@@ -85,11 +93,11 @@ def _vgg(convolutions: list[int], source: Callable[[str], Any] | None = None) ->
         if block > 1:
             x = keras.layers.MaxPooling2D()(x)
         for index in range(1, count + 1):
-            last = (block, index) == (len(convolutions), count)
-            name, activation = f"block{block}_conv{index}", None if last else "relu"
-            filters = min(32 * 2**block, 512)
-            layers[name] = keras.layers.Conv2D(filters, 3, padding="same", activation=activation, dtype=dtype, name=name)
+            name, filters = f"block{block}_conv{index}", min(32 * 2**block, 512)
+            layers[name] = keras.layers.Conv2D(filters, 3, padding="same", dtype=dtype, name=name)
             x = layers[name](x)
+            if (block, index) != (len(convolutions), count):
+                x = keras.layers.Activation("relu", dtype=dtype, name=f"block{block}_relu{index}")(x)
     if source:
         for name, layer in layers.items():
             layer.set_weights(source(name).get_weights())

@@ -205,6 +205,35 @@ def unfold(plain: keras.Model, trained: keras.Model) -> None:
             target.match(source.get_weights()[0])
 
 
+class RecallConv2D(keras.layers.Conv2D):
+    """A 1x1 convolution by M'W: M is what another one looks into a memory by, W its own; see `generator.Layers.recall`.
+
+    Args:
+        memory: the other, a 1x1 convolution of c channels to as many as the memory has rows.
+        filters: W is (c, filters).
+    """
+
+    def __init__(self, memory: keras.layers.Conv2D, filters: int, **options: Any):
+        super().__init__(filters, 1, use_bias=False, **options)
+        self._look = lambda: tf.convert_to_tensor(memory._kernel)[0, 0]  # (c, rows); an attribute would be saved twice
+
+    def build(self, input_shape: Any) -> None:
+        super().build((*input_shape[:-1], self._look().shape[0]))
+        self.input_spec = None  # what it is given has as many channels as the memory has rows
+
+    def kernel_now(self) -> Any:
+        """M'W, float32 (1, 1, rows, filters): the kernel of a plain convolution in its place."""
+        return tf.matmul(self._look(), tf.convert_to_tensor(self._kernel)[0, 0], transpose_a=True)[None, None]
+
+    def call(self, inputs: Any) -> Any:
+        return self.convolution_op(inputs, tf.cast(self.kernel_now(), inputs.dtype))
+
+    def match(self, kernel: np.ndarray) -> None:
+        """Takes the W by which `kernel_now` is nearest to this one: equal to it where it came from the same memory."""
+        look = self._look().numpy().astype(np.float64)
+        self._kernel.assign(np.linalg.lstsq(look.T, kernel[0, 0].astype(np.float64), rcond=None)[0][None, None])
+
+
 class InstanceNormalization(keras.layers.GroupNormalization):
     """Keras' layer for groups of one channel, on a CPU.
 
@@ -215,7 +244,9 @@ class InstanceNormalization(keras.layers.GroupNormalization):
 
     def call(self, inputs: Any) -> Any:
         samples, moments = tf.split(inputs, inputs.shape[0]), tf.zeros(0)  # none are given: they are taken
-        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        channels = inputs.shape[-1]
+        gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones(channels)
+        beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros(channels)
         normalised = [
             tf.raw_ops.FusedBatchNormV3(
                 x=sample, scale=gamma, offset=beta, mean=moments, variance=moments, epsilon=self.epsilon, is_training=True

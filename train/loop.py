@@ -163,6 +163,8 @@ class Run:
                 self.step += 1
                 self.seconds += session.elapsed
                 self._check(terms)
+                if self.engine.host_seconds:
+                    session.times["host_wait"] = self.engine.host_seconds / session.elapsed
                 session.pending.append({**terms, **session.times})
                 due = self.plan.checkpoint_due(self.step, self.experiment.schedule.checkpoint_epochs)
                 if due or len(session.pending) == LOG_STEPS:
@@ -334,7 +336,8 @@ class _Session:
 
     Attributes:
         pending: the terms of the steps since the last row.
-        elapsed, times: of the last step, its seconds, and the same with the share of them that waited for data.
+        elapsed, times: of the last step, its seconds, and the same with the share of them that waited for data, and for
+            work on the host where there is any.
     """
 
     def __init__(self, run: Run):

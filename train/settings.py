@@ -164,6 +164,8 @@ class RecipeConfig:
     kind: ClassVar[str]
     phases: ClassVar[tuple[str, ...]]
     """Its phases in order: a warm-up, if it has one, and the main one."""
+    architectures: ClassVar[tuple[str, ...]] = ()
+    """The generators it can train; () for any."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,102 @@ class PairsConfig(RecipeConfig):
 
 
 @dataclass(frozen=True)
+class V3LossConfig:
+    """The weights of AnimeGANv3's terms; those of features are divided by the channels, as the reference has them.
+
+    Args:
+        content_weight: features of the support tail against the photo's.
+        style_2_weight, style_3_weight, style_4_weight: Gram matrices of centred features of conv2_2, conv3_3 and conv4_4.
+        region_weight, photo_region_weight: features against those of the drawing's own region means, and the photo's.
+        colour_weight: CIE Lab against the photo's.
+        tv_weight: total variation, of both tails.
+        adversarial_weight: gray drawings of the support tail taken for anime.
+        main_pixel_weight, main_content_weight: main tail against the support tail's drawing without texture.
+        main_adversarial_weight: drawings of the main tail taken for such.
+        real_weight, fake_weight, smooth_weight: the gray discriminator's three terms.
+        main_discriminator_weight: both of the other one's.
+        warmup_main_weight: the main tail's content term in the warm-up.
+        pixel_weight: in the warm-up, absolute difference of both tails from the photo; 0 in the reference.
+    """
+
+    content_weight: float = 0.5
+    style_2_weight: float = 0.1
+    style_3_weight: float = 5.0
+    style_4_weight: float = 25.0
+    region_weight: float = 0.2
+    photo_region_weight: float = 0.2
+    colour_weight: float = 10.0
+    tv_weight: float = 0.001
+    adversarial_weight: float = 1.0
+    main_pixel_weight: float = 50.0
+    main_content_weight: float = 0.5
+    main_adversarial_weight: float = 0.02
+    real_weight: float = 0.5
+    fake_weight: float = 1.0
+    smooth_weight: float = 2.0
+    main_discriminator_weight: float = 0.1
+    warmup_main_weight: float = 1.0
+    pixel_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choices(self, "loss.")
+        check_numbers(self, "loss.", **{entry.name: 0 for entry in dataclasses.fields(self)})
+
+
+@dataclass(frozen=True)
+class SmoothingConfig:
+    """What is made of the support tail's drawings on the host.
+
+    Args:
+        region: the fewest pixels of a region.
+        strength: of non-local means on luma, the noise's deviation, of 255.
+        window: side of the patches it compares, in pixels, odd.
+        salt: share of white pixels strewn over frames with smooth edges, so that the gray discriminator minds noise.
+    """
+
+    region: int = 50
+    strength: float = 5.0
+    window: int = 5
+    salt: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choices(self, "smoothing.")
+        check_numbers(self, "smoothing.", region=1, strength=0)
+        check_numbers(self, "smoothing.", most=21, window=1)
+        check_numbers(self, "smoothing.", most=1.0, salt=0)
+        if self.window % 2 == 0:
+            raise ValueError(f"smoothing.window must be odd, got {self.window}")
+
+
+@dataclass(frozen=True)
+class AnimeGANv3Config(RecipeConfig):
+    """AnimeGANv3.
+
+    Args:
+        discriminator_channels: output channels of the first layer of both discriminators.
+        moments_decay: of the moving moments by which the exported attention is normalised. At the reference's 0.999 they
+            need some 7,000 steps until they have forgotten where they began.
+    """
+
+    kind = "animeganv3"
+    phases = (WARM_UP, "adversarial")
+    architectures = ("v3",)
+
+    discriminator_channels: int = 32
+    moments_decay: float = 0.999
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    loss: V3LossConfig = field(default_factory=V3LossConfig)
+
+    def __post_init__(self) -> None:
+        check_choices(self, "")
+        check_numbers(self, "", most=256, discriminator_channels=1)
+        check_numbers(self, "", most=0.999999, moments_decay=0)
+        if self.features.network == "mobilenetv2":
+            raise ValueError("animeganv3 compares style in layers of a VGG: features.network must be vgg19 or hed-vgg16")
+
+
+@dataclass(frozen=True)
 class CycleGANLossConfig:
     """The weights of CycleGAN's terms, each of them the same both ways; that of the adversarial ones is 1.
 
@@ -261,7 +359,9 @@ class CycleGANConfig(RecipeConfig):
         check_numbers(self, "", most=1024, buffer=0, discriminator_channels=1)
 
 
-RECIPES: dict[str, type[RecipeConfig]] = {config.kind: config for config in (AnimeGANConfig, PairsConfig, CycleGANConfig)}
+RECIPES: dict[str, type[RecipeConfig]] = {
+    config.kind: config for config in (AnimeGANConfig, PairsConfig, AnimeGANv3Config, CycleGANConfig)
+}
 
 
 @dataclass(frozen=True)
@@ -298,6 +398,12 @@ class Experiment:
         check_numbers(self, "", most=2**31 - 1, seed=0)
         if WARM_UP not in self.recipe.phases and Duration.parse(self.schedule.warmup).count:
             raise ValueError(f'the recipe {self.recipe.kind} has no warm-up: set schedule.warmup to "0 steps"')
+        if self.recipe.architectures and self.generator.architecture not in self.recipe.architectures:
+            trained = " or ".join(self.recipe.architectures)
+            raise ValueError(
+                f"the recipe {self.recipe.kind} trains generator {trained}, not {self.generator.architecture}: "
+                f"set generator.architecture to {trained}"
+            )
 
     def plan(self, data_epoch: int) -> Plan:
         """The schedule in steps; `data_epoch` is how many the pictures' own epoch has. Raises ValueError."""

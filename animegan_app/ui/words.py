@@ -322,6 +322,8 @@ RECORDS: dict[str, str] = {
     "What does AnimeGANv2's own recipe give in Hayao's style?": "AnimeGANv2 自己的配方在宫崎骏风格下结果如何？",
     "What does AnimeGANv2's own recipe give in Paprika's style?": "AnimeGANv2 自己的配方在《红辣椒》风格下结果如何？",
     "What does AnimeGANv2's own recipe give in Shinkai's style?": "AnimeGANv2 自己的配方在新海诚风格下结果如何？",
+    "What does AnimeGANv3's own recipe give in Hayao's style?": "AnimeGANv3 自己的配方在宫崎骏风格下结果如何？",
+    "What does AnimeGANv3's own recipe give in Shinkai's style?": "AnimeGANv3 自己的配方在新海诚风格下结果如何？",
     "The diary's first run. He saw: outputs drift back to photos. Do they?": (
         "日记中的第一次训练。他看到输出逐渐退回照片。果真如此吗？"
     ),

@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from train.engine import Engine
+from train.experiments import get_experiment
 from train.recipes import build_recipe
 from train.schedule import Plan
-from train.settings import Experiment
+from train.settings import Experiment, override
 
 
 def built(experiment: Experiment, precision: str = "float32", **options: Any) -> Any:
@@ -15,4 +19,18 @@ def built(experiment: Experiment, precision: str = "float32", **options: Any) ->
 
 def take(recipe: Any, batch: Any, step: int, warmup_steps: int, total_steps: int) -> dict[str, float]:
     """Its step number `step` (from 0) of a run with so many; the terms."""
-    return recipe.engine.step(recipe, batch, Plan(1, warmup_steps, total_steps).moment(step))
+    plan = Plan(1, warmup_steps, total_steps, recipe.experiment.recipe.phases[-1])
+    return recipe.engine.step(recipe, batch, plan.moment(step))
+
+
+def noise(recipe: Any, seed: int = 0, size: int = 32) -> dict[str, Any]:
+    """A batch of two pictures of noise for every entry that the recipe reads."""
+    rng = np.random.default_rng(seed)
+    return {name: tf.constant(rng.uniform(-1, 1, (2, size, size, 3)), tf.float32) for name in sorted(recipe.entries)}
+
+
+def tiny_v3(*settings: str, style: str = "hayao") -> Experiment:
+    """AnimeGANv3 with networks and pictures as small as they can be, and random features."""
+    small = ["generator.channels=4", "discriminator_channels=4", "features.network=hed-vgg16", "features.weights=none"]
+    small += ["data.style=generated", "data.size=32", "schedule.batch=2", "smoothing.region=8"]
+    return override(get_experiment(f"official-v3-{style}"), [*small, *settings], "tiny-v3")

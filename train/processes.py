@@ -1,0 +1,33 @@
+"""Work on pictures in other processes, so that it holds neither the devices nor Python's one lock."""
+
+import functools
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+
+
+@functools.cache
+def pool() -> ProcessPoolExecutor:
+    """One process for each core that this one may use; they start with the first job, and load no TensorFlow."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    spawned = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
+    return ProcessPoolExecutor(cores, spawned, _begin)
+
+
+def _begin() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)  # there is a process for each core
+    for kind in ("SIGINT", "SIGHUP"):  # a terminal sends them to all; the run finishes its step and ends these
+        if hasattr(signal, kind):
+            signal.signal(getattr(signal, kind), signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()  # also one that was killed, whose pool can tell nobody to stop
+    os._exit(1)
