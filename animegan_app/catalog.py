@@ -9,6 +9,7 @@ from typing import Protocol
 
 from hub_export.folder import BUNDLED, FolderStore
 from hub_export.record import CheckpointError, Record
+from hub_export.release import open_runs
 from hub_export.store import HubStore, hub_sources
 
 RECOMMENDED = "cel"
@@ -135,12 +136,13 @@ def open_catalog(runs: Path | None = None, hub: Iterable[str] | None = None) -> 
     """The checkpoints that ship with the app, those of local training, and those on the Hub. Asks nothing of the network.
 
     Args:
-        runs: folder of local training; None for the environment's ANIMEGAN_RUNS, or `runs` beside app.py.
+        runs: folder of local training, or an archive of checkpoints; None for the environment's ANIMEGAN_RUNS, or `runs`
+            beside app.py.
         hub: what to offer beside `hub_sources`, see `HubStore`.
 
     Raises:
-        ValueError: one of them is no place on the Hub.
+        ValueError: one of them is no place on the Hub, or an archive is not what it should be.
     """
     runs = runs or Path(os.environ.get("ANIMEGAN_RUNS") or Path(__file__).parents[1] / "runs")
     sources = [*hub_sources(), *(hub or ())]
-    return Catalog({SHIPPED: FolderStore(BUNDLED), "local": FolderStore(runs), HUB: HubStore(sources)})
+    return Catalog({SHIPPED: FolderStore(BUNDLED), "local": FolderStore(open_runs(runs)), HUB: HubStore(sources)})

@@ -76,7 +76,7 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             aside.unlink()
-        _name(error, path)
+        _name(error, path, aside)
         raise
     _fsync(path.parent)
 
@@ -127,9 +127,9 @@ def replace_folder(aside: Path, folder: Path) -> None:
     _fsync(folder.parent)
 
 
-def _name(error: BaseException, path: Path) -> None:
-    """Tells an error its file, which those of `write` do not know."""
-    if isinstance(error, OSError) and error.filename is None:
+def _name(error: BaseException, path: Path, aside: Path | None = None) -> None:
+    """Tells an error its file, which those of `write` do not know, and of which a user knows no `aside`."""
+    if isinstance(error, OSError) and error.filename in (None, str(aside)):
         error.filename = str(path)
 
 

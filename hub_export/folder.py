@@ -54,6 +54,20 @@ def _named(record: Path) -> bool:
     return bool(NAME.fullmatch(record.parent.name) and NAME.fullmatch(record.parent.parent.name))
 
 
+def find_checkpoints(path: Path) -> list[Path]:
+    """The folder itself if it is a checkpoint, else the checkpoints in it if it is a run's, else those of all runs in it.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if (path / RECORD).is_file():
+        return [path]
+    for levels in ("[!.]*", "[!.]*/[!.]*"):
+        if found := sorted(record.parent for record in path.glob(f"{levels}/{RECORD}")):
+            return found
+    raise CheckpointError(f"{path} holds no checkpoint: give a checkpoint's folder, a run's like runs/cel, or one of runs")
+
+
 def open_bundled(reference: str) -> Path:
     """The folder of "bundled:fast-hayao@epoch-035", or of the newest checkpoint without "@...".
 

@@ -1,9 +1,10 @@
 """Zips as people have them: of Windows, in any encoding of names, encrypted, cut off, or unfolding to what no disk holds.
 
-open_zip(path, folder)   its table of contents, cleaned: names with "/", each once, nothing that cannot be read
+open_zip(path)           its table of contents, cleaned: names with "/", each once, nothing that cannot be read
 read_entry(entry)        the bytes of one file in it
 """
 
+import io
 import lzma
 import re
 import stat
@@ -17,8 +18,10 @@ from hub_export.files import os_sentence
 ENCODINGS = ("utf-8", "cp932", "gbk", "big5", "cp949", "cp437")
 """Of names without the flag for UTF-8, in the order in which they are tried; any bytes are text in the last."""
 MAXIMUM_RATIO, HARMLESS_BYTES = 100, 2**30
-"""How much more than the zip its files may be, from how much on it matters; pictures hardly get smaller in a zip."""
+"""How much more than the zip its files may be, from how much on it matters; pictures and weights hardly shrink in a zip."""
 METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 97: "WavPack", 98: "PPMd", 99: "AES"}
+ENTRY_BYTES = 512
+"""More than an entry of a table of contents takes."""
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 OTHERS = {
     b"Rar!": "a RAR archive",
@@ -34,7 +37,7 @@ UNICODE_PATH = 0x7075
 """The extra field in which some programs give a name in UTF-8 beside one in an older encoding."""
 
 
-def open_zip(path: Path, folder: str) -> zipfile.Path:
+def open_zip(path: Path, folder: str = "", most_files: int = 0) -> zipfile.Path:
     """Opens a zip and cleans its table of contents; nothing is unpacked.
 
     Of entries of one name the last counts, as for every program that unpacks. Links are left out.
@@ -42,22 +45,25 @@ def open_zip(path: Path, folder: str) -> zipfile.Path:
     Args:
         path: the zip.
         folder: the name of a folder that is looked for in it; of several possible encodings one in which it is there.
+        most_files: how many entries are read at most; 0 for any number.
 
     Raises:
         ValueError: no zip, cut off, damaged, encrypted, packed by an unknown method, with names that lead out of it, or
-            holding far more than pictures do.
+            holding too many files or far more than it should.
     """
     try:
         head, end = _ends(path)
         if end[:2] not in (b"", b"\x00\x00", b"\xff\xff"):
             raise ValueError(f"{path} is the last part of a zip in several: {UNPACK}")
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(_Table(path, most_files) if most_files else path)
     except OSError as error:
         raise ValueError(os_sentence(error, path, AGAIN)) from None
     except UnicodeDecodeError:
         raise ValueError(f"{path} has names that are no UTF-8 although it says so, or is damaged there: {UNPACK}") from None
     except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
         raise ValueError(f"{path} {_trouble(head, end, error)}") from None
+    if most_files and len(archive.infolist()) > most_files:
+        raise ValueError(f"{path} holds more than {most_files:,} files: get another")
     infos = [info for info in archive.infolist() if not stat.S_ISLNK(info.external_attr >> 16)]
     _check(path, infos)
     encoding = _encoding([_bytes(info) for info in infos if not info.flag_bits & 0x800], folder)
@@ -79,6 +85,19 @@ def read_entry(entry: zipfile.Path) -> bytes:
     except (zipfile.BadZipFile, lzma.LZMAError, EOFError, RuntimeError, ValueError, zlib.error) as error:
         cause = error
     raise ValueError(f"{entry.root.filename} is damaged at {entry.at} ({cause}): {AGAIN}")
+
+
+class _Table(io.BufferedReader):
+    """A file of which zipfile, that reads a table of contents in one go, reads none of far more than so many entries."""
+
+    def __init__(self, path: Path, most_files: int):
+        super().__init__(io.FileIO(path))
+        self._path, self._most_files = path, most_files
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size and size > ENTRY_BYTES * self._most_files + 2**16:
+            raise ValueError(f"{self._path} holds more than {self._most_files:,} files: get another")
+        return super().read(size)
 
 
 def _ends(path: Path) -> tuple[bytes, bytes]:
@@ -103,7 +122,7 @@ def _trouble(head: bytes, end: bytes, error: Exception) -> str:
             return f"is {kind}: {UNPACK}"
     if head[257:262] == b"ustar":
         return f"is a tar archive: {UNPACK}"
-    return "is neither a folder nor a zip: pass --data a folder or zip in AnimeGAN's layout"
+    return "is neither a folder nor a zip: name one of them"
 
 
 def _check(path: Path, infos: list[zipfile.ZipInfo]) -> None:
@@ -118,9 +137,7 @@ def _check(path: Path, infos: list[zipfile.ZipInfo]) -> None:
     if packed > size:
         raise ValueError(f"{path} says that it holds {packed:,} packed bytes, but has {size:,}: {AGAIN}")
     if unpacked > max(HARMLESS_BYTES, MAXIMUM_RATIO * size):
-        raise ValueError(
-            f"{path} would unfold from {size:,} to {unpacked:,} bytes, as no pictures do: it is a zip bomb, get another"
-        )
+        raise ValueError(f"{path} would unfold from {size:,} to {unpacked:,} bytes: it is a zip bomb, get another")
 
 
 def _bytes(info: zipfile.ZipInfo) -> bytes:

@@ -70,7 +70,7 @@ def test_a_disk_that_takes_no_more(layout: Path, tmp_path: Path) -> None:
     with limited(resource.RLIMIT_FSIZE, 20_000):
         with pytest.raises(
             ValueError,
-            match=r"cannot prepare pictures in .*cache: the file is larger than this system allows: raise the limit.*, or choose another --cache",
+            match=r"cache: the file is larger than this system allows: raise .*, or choose another --cache",
         ):
             open_data(CONFIG, source, cache)
     assert_nothing_half(cache, source)
