@@ -37,8 +37,8 @@ class Offer:
     """One checkpoint on offer.
 
     Args:
-        source: name of its store, which tells a bundled "fast-hayao" from a local one.
-        name: what its store calls its experiment: "fast-hayao", or a repo, "you/animegan-hayao".
+        source: name of its store, which tells a bundled "cel" from a local one.
+        name: what its store calls its experiment: "cel", or a repo, "you/animegan-hayao".
         record: what it says about itself.
     """
 
@@ -48,12 +48,12 @@ class Offer:
 
     @property
     def experiment(self) -> str:
-        """Identity of its experiment, e.g. "bundled/fast-hayao" or "hub/you/animegan-hayao"."""
+        """Identity of its experiment, e.g. "bundled/cel" or "hub/you/animegan-hayao"."""
         return f"{self.source}/{self.name}"
 
     @property
     def key(self) -> str:
-        """Identity among all offers, e.g. "bundled/fast-hayao/epoch-060"."""
+        """Identity among all offers, e.g. "bundled/cel/epoch-006"."""
         return f"{self.experiment}/{self.record.checkpoint}"
 
 
@@ -70,7 +70,7 @@ class Catalog:
         return store if isinstance(store, HubStore) else None
 
     def experiments(self) -> dict[str, list[Offer]]:
-        """Undamaged checkpoints in training order by experiment, e.g. "bundled/fast-hayao".
+        """Undamaged checkpoints in training order by experiment, e.g. "bundled/cel".
 
         `RECOMMENDED` comes first, then a person's own runs, then what ships, then what is on the Hub.
         """

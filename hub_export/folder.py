@@ -12,7 +12,7 @@ BUNDLED = Path(__file__).parents[1] / "animegan_app" / "checkpoints"
 
 @dataclass(frozen=True)
 class FolderStore:
-    """Checkpoints as `ROOT/EXPERIMENT/CHECKPOINT/`, e.g. `runs/fast-hayao/epoch-060/`."""
+    """Checkpoints as `ROOT/EXPERIMENT/CHECKPOINT/`, e.g. `runs/cel/epoch-006/`."""
 
     root: Path
 
@@ -69,7 +69,7 @@ def find_checkpoints(path: Path) -> list[Path]:
 
 
 def open_bundled(reference: str) -> Path:
-    """The folder of "bundled:fast-hayao@epoch-035", or of the newest checkpoint without "@...".
+    """The folder of "bundled:cel@epoch-006", or of the newest checkpoint without "@...".
 
     Raises:
         ValueError: not such a reference.
@@ -77,7 +77,7 @@ def open_bundled(reference: str) -> Path:
     """
     name, at, checkpoint = reference.strip().removeprefix(SCHEME).partition("@")
     if not NAME.fullmatch(name) or (at and not NAME.fullmatch(checkpoint)):
-        raise ValueError(f"{reference!r} names no checkpoint that ships: write bundled:fast-hayao@epoch-035")
+        raise ValueError(f"{reference!r} names no checkpoint that ships: write bundled:cel@epoch-006")
     store = FolderStore(BUNDLED)
     records = store.checkpoints(name)
     if not records:
