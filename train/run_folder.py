@@ -55,6 +55,7 @@ class RunFolder:
 
     def __init__(self, path: Path, experiment: Experiment, resume: bool = False, chief: bool = True):
         self.path, self.experiment, self.chief = path, experiment, chief
+        self._is_new = not path.exists()
         self.history: list[dict[str, Any]] = []
         self._lock: Any = None
         self._history_is_whole = True
@@ -93,6 +94,15 @@ class RunFolder:
         if self._lock:
             self._lock.close()
             self._lock = None
+
+    def abandon(self) -> None:
+        """Lets others write; of a run that has not begun nothing is left."""
+        if self._is_new and self._lock:
+            with contextlib.suppress(OSError):
+                for name in (CONFIG, LOCK):
+                    (self.path / name).unlink()
+                self.path.rmdir()
+        self.close()
 
     def checkpoints(self) -> list[Path]:
         """The checkpoints' folders."""
