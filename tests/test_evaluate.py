@@ -300,6 +300,8 @@ def test_evaluations_go_to_their_step(tmp_path: Path) -> None:
         (["RUN", "--data", "/nowhere"], "/nowhere does not exist"),
         (["RUN", "--weights", "/nowhere"], "no file '/nowhere'"),
         (["animegan_app/checkpoints/repro-1-laptop", "--weights", "none"], "no pictures given for style Hayao"),
+        (["ARCHIVE"], "figures are written beside checkpoints, not into an archive: add --no-write"),
+        (["ARCHIVE", "--no-write"], "is empty: fetch or copy it again"),
         (["NOTHING"], "held nothing out (data.holdout is 0): train with --set data.holdout=48"),
     ],
 )
@@ -310,7 +312,11 @@ def test_errors_are_one_sentence(workplace: Path, words: list[str], message: str
         shutil.copytree(run / "epoch-001", nothing)
         text = (nothing / "checkpoint.json").read_text("utf-8")
         (nothing / "checkpoint.json").write_text(text.replace('"holdout": 6', '"holdout": 0'), "utf-8")
-    words = [{"RUN": str(run), "NOTHING": str(nothing)}.get(word, word) for word in words]
+    (workplace / "archive.zip").touch()
+    words = [
+        {"RUN": str(run), "NOTHING": str(nothing), "ARCHIVE": str(workplace / "archive.zip")}.get(word, word)
+        for word in words
+    ]
     with pytest.raises(ValueError, match=re.escape(message)) as failed:
         main(parser().parse_args([*words, "--cache", str(workplace / "cache")]))
     assert "\n" not in str(failed.value)
