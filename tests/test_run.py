@@ -3,7 +3,6 @@
 import json
 import os
 import runpy
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,8 +19,9 @@ from hub_export.record import read_record
 from support.folders import fill_layout
 from support.hub import HubServer
 from train import use_onednn
+from train.experiments import get_experiment
 from train.run import main, parser
-from train.run_folder import lock
+from train.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
@@ -174,15 +174,13 @@ def test_errors_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert sentence.startswith("train.run: ") and message in sentence and "\n" not in sentence
 
 
-def test_what_refuses_cheaply_comes_before_the_pictures(
-    smoke: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_refuses_cheaply_comes_before_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is prepared, and a run that has not begun leaves no folder."""
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
-    shutil.copytree(smoke, tmp_path / "runs" / "smoke")
-    held = lock(tmp_path / "runs" / "smoke")
-    assert "is being written by process" in stopped(monkeypatch, tmp_path, "smoke", "--precision", "float32", "--resume")
+    held = RunFolder(tmp_path / "runs" / "smoke", get_experiment("smoke"))
+    assert "is being written by process" in stopped(monkeypatch, tmp_path, "smoke", "--resume")
     held.close()
+    (held.path / "state.npz").touch()
     for words, message in {
         ("--name", "smoke"): "smoke exists: go on with --resume",
         ("--resume", "--set", "seed=1", "--name", "smoke"): "was started with other settings: seed is 0 there and 1 here",
