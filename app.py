@@ -1,4 +1,4 @@
-"""The AnimeGAN laboratory's app: python app.py [--host HOST] [--port PORT] [--runs FOLDER] [--hub NAME]...
+"""The AnimeGAN laboratory's app: python app.py [--host HOST] [--port PORT] [--runs PATH] [--hub NAME]...
 
 By itself it listens on this machine alone, and answers to no other name than this machine's own.
 
@@ -33,7 +33,13 @@ def port(text: str) -> int:
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--host", help="address to listen on (default: this machine only)")
 parser.add_argument("--port", type=port, help="port to listen on (default: the first free one from 7860)")
-parser.add_argument("--runs", type=Path, help="folder of local training (default: $ANIMEGAN_RUNS, or runs beside this file)")
+parser.add_argument(
+    "--runs",
+    type=Path,
+    metavar="PATH",
+    help="folder of local training, or an archive that hub_export.release wrote (default: $ANIMEGAN_RUNS, or runs beside "
+    "this file)",
+)
 parser.add_argument(
     "--hub",
     action="append",

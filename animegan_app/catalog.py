@@ -9,6 +9,7 @@ from typing import Protocol
 
 from hub_export.folder import BUNDLED, FolderStore
 from hub_export.record import CheckpointError, Record
+from hub_export.release import open_runs
 from hub_export.store import HubStore, hub_sources
 
 RECOMMENDED = "cel"
@@ -36,8 +37,8 @@ class Offer:
     """One checkpoint on offer.
 
     Args:
-        source: name of its store, which tells a bundled "fast-hayao" from a local one.
-        name: what its store calls its experiment: "fast-hayao", or a repo, "you/animegan-hayao".
+        source: name of its store, which tells a bundled "cel" from a local one.
+        name: what its store calls its experiment: "cel", or a repo, "you/animegan-hayao".
         record: what it says about itself.
     """
 
@@ -47,12 +48,12 @@ class Offer:
 
     @property
     def experiment(self) -> str:
-        """Identity of its experiment, e.g. "bundled/fast-hayao" or "hub/you/animegan-hayao"."""
+        """Identity of its experiment, e.g. "bundled/cel" or "hub/you/animegan-hayao"."""
         return f"{self.source}/{self.name}"
 
     @property
     def key(self) -> str:
-        """Identity among all offers, e.g. "bundled/fast-hayao/epoch-060"."""
+        """Identity among all offers, e.g. "bundled/cel/epoch-006"."""
         return f"{self.experiment}/{self.record.checkpoint}"
 
 
@@ -69,7 +70,7 @@ class Catalog:
         return store if isinstance(store, HubStore) else None
 
     def experiments(self) -> dict[str, list[Offer]]:
-        """Undamaged checkpoints in training order by experiment, e.g. "bundled/fast-hayao".
+        """Undamaged checkpoints in training order by experiment, e.g. "bundled/cel".
 
         `RECOMMENDED` comes first, then a person's own runs, then what ships, then what is on the Hub.
         """
@@ -135,12 +136,13 @@ def open_catalog(runs: Path | None = None, hub: Iterable[str] | None = None) -> 
     """The checkpoints that ship with the app, those of local training, and those on the Hub. Asks nothing of the network.
 
     Args:
-        runs: folder of local training; None for the environment's ANIMEGAN_RUNS, or `runs` beside app.py.
+        runs: folder of local training, or an archive of checkpoints; None for the environment's ANIMEGAN_RUNS, or `runs`
+            beside app.py.
         hub: what to offer beside `hub_sources`, see `HubStore`.
 
     Raises:
-        ValueError: one of them is no place on the Hub.
+        ValueError: one of them is no place on the Hub, or an archive is not what it should be.
     """
     runs = runs or Path(os.environ.get("ANIMEGAN_RUNS") or Path(__file__).parents[1] / "runs")
     sources = [*hub_sources(), *(hub or ())]
-    return Catalog({SHIPPED: FolderStore(BUNDLED), "local": FolderStore(runs), HUB: HubStore(sources)})
+    return Catalog({SHIPPED: FolderStore(BUNDLED), "local": FolderStore(open_runs(runs)), HUB: HubStore(sources)})

@@ -30,10 +30,11 @@ from animegan_app.sheet import Labelled, evenly, sheet
 from animegan_app.stylize import Stylizer, read_photo
 from hub_export import pixels
 from hub_export.files import write_aside
+from hub_export.folder import find_checkpoints
 from hub_export.metrics import Figure as Measured
 from hub_export.metrics import measurements
 from hub_export.record import CheckpointError, Record, read_record
-from train.evaluate import compared_with, find_checkpoints
+from train.evaluate import compared_with
 from train.experiments import EXPERIMENTS
 from train.settings import AnimeGANConfig, CycleGANConfig, flat_settings, from_dict
 

@@ -41,8 +41,8 @@ class GeneratorConfig:
         architecture: one of KINDS: v1 (3,956,096 parameters), v2 (2,143,552), v3 (1,027,520), lite (0.7 M), or CycleGAN's
             with six residual blocks, resnet6 (7.8 M), or nine, resnet9 (11.4 M); diary is v1 as the founding diary has it.
         channels: output channels of the first layer, all others follow; 0 means the architecture's own.
-        colours: "drawn" by the network like all else (the references), or "kept": the photo's own down to the pixel, which
-            the network can only shift over areas, so that no colour bleeds over an edge.
+        colours: "drawn" by the network, or "kept": the network's luma with the photo's chroma, which it can only shift over
+            areas of 4 pixels. No recipe trains the latter; an archived checkpoint has it.
     """
 
     architecture: str = "v2"

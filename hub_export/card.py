@@ -106,9 +106,6 @@ def _start(record: Record) -> str:
     sentences = []
     if init := record.config.get("init"):
         sentences.append(f"The generator started from `{_cell(init)}`, whose own compute is not counted here.")
-    if teachers := _teachers(record):
-        named = ", ".join(f"`{_cell(teacher)}`" for teacher in teachers)
-        sentences.append(f"It was held to what {named} draw, whose compute is not counted here.")
     network = " except the feature network named in the configuration" if "features" in record.config else ""
     return " ".join(sentences) or f"Nothing was pretrained{network}."
 
@@ -121,13 +118,6 @@ def _shares(record: Record) -> str:
         if shares
     ]
     return "\n".join(["Shares of the loss, at last:\n", *lines, "\n"]) if lines else ""
-
-
-def _teachers(record: Record) -> list[str]:
-    """Checkpoints whose drawings it was trained towards; older records name them in a setting, with commas."""
-    loss = record.config.get("loss")
-    named = loss.get("drawn_by") if isinstance(loss, dict) else None
-    return record.data.get("teachers") or (named.split(",") if isinstance(named, str) and named else [])
 
 
 def _load_it(record: Record, repo: str | None) -> str:

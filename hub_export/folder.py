@@ -12,7 +12,7 @@ BUNDLED = Path(__file__).parents[1] / "animegan_app" / "checkpoints"
 
 @dataclass(frozen=True)
 class FolderStore:
-    """Checkpoints as `ROOT/EXPERIMENT/CHECKPOINT/`, e.g. `runs/fast-hayao/epoch-060/`."""
+    """Checkpoints as `ROOT/EXPERIMENT/CHECKPOINT/`, e.g. `runs/cel/epoch-006/`."""
 
     root: Path
 
@@ -54,8 +54,22 @@ def _named(record: Path) -> bool:
     return bool(NAME.fullmatch(record.parent.name) and NAME.fullmatch(record.parent.parent.name))
 
 
+def find_checkpoints(path: Path) -> list[Path]:
+    """The folder itself if it is a checkpoint, else the checkpoints in it if it is a run's, else those of all runs in it.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if (path / RECORD).is_file():
+        return [path]
+    for levels in ("[!.]*", "[!.]*/[!.]*"):
+        if found := sorted(record.parent for record in path.glob(f"{levels}/{RECORD}")):
+            return found
+    raise CheckpointError(f"{path} holds no checkpoint: give a checkpoint's folder, a run's like runs/cel, or one of runs")
+
+
 def open_bundled(reference: str) -> Path:
-    """The folder of "bundled:fast-hayao@epoch-035", or of the newest checkpoint without "@...".
+    """The folder of "bundled:cel@epoch-006", or of the newest checkpoint without "@...".
 
     Raises:
         ValueError: not such a reference.
@@ -63,7 +77,7 @@ def open_bundled(reference: str) -> Path:
     """
     name, at, checkpoint = reference.strip().removeprefix(SCHEME).partition("@")
     if not NAME.fullmatch(name) or (at and not NAME.fullmatch(checkpoint)):
-        raise ValueError(f"{reference!r} names no checkpoint that ships: write bundled:fast-hayao@epoch-035")
+        raise ValueError(f"{reference!r} names no checkpoint that ships: write bundled:cel@epoch-006")
     store = FolderStore(BUNDLED)
     records = store.checkpoints(name)
     if not records:

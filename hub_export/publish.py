@@ -1,7 +1,7 @@
 """Puts checkpoints on the Hub: one repo per experiment, one commit and tag per checkpoint, `main` the recommended one.
 
-    python -m hub_export.publish runs/fast-hayao you/animegan-hayao
-    python -m hub_export.publish runs/fast-hayao you/animegan-hayao --epochs 20-40,60 --recommend epoch-060 --private
+    python -m hub_export.publish runs/cel you/animegan-cel
+    python -m hub_export.publish runs/cel you/animegan-cel --epochs 2-4,6 --recommend epoch-006 --private
 
 Publishing again changes nothing that is there, and goes on where it was interrupted, be it between commit and tag. Where
 the Hub asks to wait or fails in passing, it waits and goes on. What

@@ -57,8 +57,7 @@ class Data(TypedDict):
     """What it was trained on: how many pictures, where they come from, and what may be done with them.
 
     measured: how its metrics were measured; compared_with: the experiment that "change" in them is against, if not its base;
-    teachers: checkpoints whose drawings it was trained towards; losses: each term of the loss in words; shares: of every
-    weighted sum, how much each term was of it at last.
+    losses: each term of the loss in words; shares: of every weighted sum, how much each term was of it at last.
     """
 
     anime: int
@@ -67,7 +66,6 @@ class Data(TypedDict):
     terms: str
     measured: NotRequired[str]
     compared_with: NotRequired[str]
-    teachers: NotRequired[list[str]]
     losses: NotRequired[dict[str, str]]
     shares: NotRequired[dict[str, dict[str, float]]]
 
@@ -93,7 +91,7 @@ class Record:
     """What a checkpoint says about itself; `checkpoint.json` is this as JSON.
 
     Args:
-        experiment, checkpoint: names, e.g. "fast-hayao" and "epoch-060".
+        experiment, checkpoint: names, e.g. "cel" and "epoch-006".
         question: what the experiment asks, in a sentence.
         base: the experiment it derives from; `changes` maps "loss.style_weight" to [base's value, its own].
         config: the full typed experiment, nested.

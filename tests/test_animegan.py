@@ -64,7 +64,7 @@ def plain_step(recipe: Recipe, pictures: dict[str, Any]) -> None:
                 + loss.style_weight * losses.style_loss(losses.gram_matrix(recipe.features(style)), recipe.features(fake))
                 + loss.colour_weight
                 * loss.colour_count
-                * losses.colour_loss(pictures["target"], fake, loss.colour_range, loss.colour_uv)
+                * losses.colour_loss(pictures["target"], fake, loss.colour_range)
                 + loss.tv_weight * losses.total_variation_loss(fake)
                 + loss.generator_weight * losses.generator_adversarial_loss(loss.adversarial, d(fake))
             )
@@ -92,7 +92,7 @@ BALANCED |= {"real": 1, "fake": 1, "gray": 1, "smooth": 1}
 def test_step_equals_the_plain_step_gradient_by_gradient(diary: list[str]) -> None:
     """With plain gradient descent at rate 1 the change of a weight is its gradient."""
     weights = [f"loss.{term}_weight={weight}" for term, weight in BALANCED.items()]
-    experiment = tiny(*diary, "loss.colour_saturation=1", "schedule.ema=0", *weights)
+    experiment = tiny(*diary, "schedule.ema=0", *weights)
     rates = ["schedule.generator_rate=1", "schedule.discriminator_rate=1", "schedule.decay=constant"]
     recipes = [built(override(experiment, rates, "tiny")) for _ in range(2)]
     before = state(recipes[0])
@@ -162,7 +162,7 @@ def test_every_adversarial_loss_trains(kind: str) -> None:
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_keeps_float32_where_it_matters(precision: str) -> None:
-    recipe = built(tiny("spectral_norm=true", "generator.colours=kept"), precision)
+    recipe = built(tiny("spectral_norm=true"), precision)
     terms = take(recipe, batch(), 0, 0, 10)
     assert all(np.isfinite(value) for value in terms.values())
     assert {variable.dtype for variable in recipe.generator.variables + recipe.discriminator.variables} == {"float32"}
@@ -178,7 +178,7 @@ def test_mixed_precision_keeps_float32_where_it_matters(precision: str) -> None:
     [
         (["discriminator.dropout=0.3"], 0, False),
         (["loss.adversarial=dragan", "spectral_norm=true"], 0, True),
-        (["discriminator.kind=projected", "discriminator.sees=gray", "loss.gray_weight=0"], 3, True),
+        (["discriminator.kind=projected", "discriminator.input=gray", "loss.gray_weight=0"], 3, True),
     ],
     indirect=["eager"],
 )
@@ -205,7 +205,7 @@ def test_state_of_another_experiment_is_refused() -> None:
 
 
 def test_a_discriminator_that_sees_gray_pushes_no_colour() -> None:
-    recipe = built(tiny("discriminator.sees=gray", "loss.gray_weight=0"))
+    recipe = built(tiny("discriminator.input=gray", "loss.gray_weight=0"))
     fake = tf.Variable(batch()["photo"])
     with tf.GradientTape() as tape:
         logits = recipe.discriminator(recipe._seen(fake))

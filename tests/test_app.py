@@ -358,7 +358,7 @@ def test_nothing_personal_is_left_after_the_end(browser: Browser, runs: Path, tm
 
 def test_cancel_of_a_drawing_that_has_begun(page: Page, tmp_path: Path) -> None:
     Image.fromarray(scene(1500, 1500)).save(tmp_path / "large.png")
-    choose(page, "experiment", "fast-hayao · bundled")
+    choose(page, "experiment", "repro-1-laptop · bundled")
     page.locator("#longest-side label", has_text="1536").click()
     upload(page, tmp_path / "large.png")  # seconds
     expect(page.locator("#slider")).to_contain_text("Drawing 1500 × 1500 px", timeout=WAIT)

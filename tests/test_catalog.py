@@ -71,9 +71,9 @@ def test_recommended_first_then_own_runs_then_what_ships(catalog: Catalog, origi
 
 
 def test_one_name_in_two_stores_leads_to_two_folders(catalog: Catalog, original: Path, tmp_path: Path) -> None:
-    folders = {source: add(original, tmp_path / source, "fast-hayao", 1) for source in ("bundled", "local")}
+    folders = {source: add(original, tmp_path / source, "mine", 1) for source in ("bundled", "local")}
     for source, folder in folders.items():
-        assert catalog.fetch(catalog.find(f"{source}/fast-hayao/epoch-001")) == folder
+        assert catalog.fetch(catalog.find(f"{source}/mine/epoch-001")) == folder
 
 
 def test_a_training_in_progress_appears(catalog: Catalog, original: Path, tmp_path: Path) -> None:

@@ -212,7 +212,8 @@ def test_cancel_keeps_what_is_drawn(page: Page, tmp_path: Path) -> None:
     Image.fromarray(scene(1500, 1500)).save(tmp_path / "large.png")
     compare(page, tmp_path / "large.png")
     page.locator("#compare-longest-side label", has_text="1536").click()
-    slow = [f"fast-hayao {path.name} · bundled" for path in sorted((BUNDLED / "fast-hayao").iterdir())]  # seconds each
+    bundled = sorted((BUNDLED / "repro-projected-laptop").iterdir())
+    slow = [f"repro-projected-laptop {path.name} · bundled" for path in bundled]  # seconds each
     pick(page, "chosen", "first epoch-001 · local runs", *slow)
     page.locator("#fill").click()
     expect(page.locator("#grid .thumbnail-item")).to_have_count(2, timeout=WAIT)
@@ -290,8 +291,10 @@ def test_a_card_in_markdown_and_nothing_else() -> None:
     assert "href='https://example.org/a'" in text and "href='javascript" not in text
 
 
-def test_what_is_compared_unasked() -> None:
-    catalog = Catalog({SHIPPED: FolderStore(BUNDLED)})
+def test_what_is_compared_unasked(tmp_path: Path) -> None:
+    for number in range(HANDFUL + 2):
+        tiny_checkpoint(tmp_path / f"run-{number}" / "epoch-001", metrics={"content": 0.01 * (number * 5 % 8)})
+    catalog = Catalog({SHIPPED: FolderStore(BUNDLED), "local": FolderStore(tmp_path)})
     keys = handful(catalog)
     distances = [catalog.find(key).record.metrics["content"] for key in keys[1:]]
     offer = catalog.default()

@@ -19,6 +19,7 @@ from PIL import Image
 from hub_export import pixels
 from hub_export.card import model_card
 from hub_export.checkpoint import load_generator, read_history, verify_files, write_record
+from hub_export.folder import BUNDLED
 from hub_export.record import Record, read_record
 from support.checkpoints import tiny_record
 from train.efficientnet import efficientnet_lite0, read_torch
@@ -38,9 +39,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_settings_of_another_version_keep_nothing_from_being_measured() -> None:
-    record = read_record(ROOT / "animegan_app/checkpoints/hayao-gpu-gray/epoch-004")
+    record = read_record(BUNDLED / "repro-1-laptop" / "epoch-010")
     told = record.config["data"]
-    assert "warm" in told, "no setting any more"
+    assert "flatten" in told, "no setting any more"
     config = _data_config(record)
     assert (config.style, config.holdout, config.redrawn) == ("Hayao", 48, 0.0)
     del told["photos"]
@@ -274,7 +275,7 @@ def test_a_second_seed_is_compared_at_that_seed() -> None:
 
 
 def test_the_report_says_how_near_the_measuring_network_is() -> None:
-    record = read_record(next((ROOT / "animegan_app" / "checkpoints" / "fast-hayao").glob("epoch-*")))
+    record = read_record(BUNDLED / "repro-1-laptop" / "epoch-010")
     config = record.config | {"features": {"network": "hed-vgg16"}}
     patch, projected = ({"discriminator": {"kind": kind}} for kind in ("patch", "projected"))
     assert _kinship(dataclasses.replace(record, config=config | patch), "vgg19") == ""
@@ -298,7 +299,9 @@ def test_evaluations_go_to_their_step(tmp_path: Path) -> None:
         (["/nowhere"], "holds no checkpoint"),
         (["RUN", "--data", "/nowhere"], "/nowhere does not exist"),
         (["RUN", "--weights", "/nowhere"], "no file '/nowhere'"),
-        (["animegan_app/checkpoints/fast-hayao", "--weights", "none"], "no pictures given for style Hayao"),
+        (["animegan_app/checkpoints/repro-1-laptop", "--weights", "none"], "no pictures given for style Hayao"),
+        (["ARCHIVE"], "figures are written beside checkpoints, not into an archive: add --no-write"),
+        (["ARCHIVE", "--no-write"], "is empty: fetch or copy it again"),
         (["NOTHING"], "held nothing out (data.holdout is 0): train with --set data.holdout=48"),
     ],
 )
@@ -309,7 +312,11 @@ def test_errors_are_one_sentence(workplace: Path, words: list[str], message: str
         shutil.copytree(run / "epoch-001", nothing)
         text = (nothing / "checkpoint.json").read_text("utf-8")
         (nothing / "checkpoint.json").write_text(text.replace('"holdout": 6', '"holdout": 0'), "utf-8")
-    words = [{"RUN": str(run), "NOTHING": str(nothing)}.get(word, word) for word in words]
+    (workplace / "archive.zip").touch()
+    words = [
+        {"RUN": str(run), "NOTHING": str(nothing), "ARCHIVE": str(workplace / "archive.zip")}.get(word, word)
+        for word in words
+    ]
     with pytest.raises(ValueError, match=re.escape(message)) as failed:
         main(parser().parse_args([*words, "--cache", str(workplace / "cache")]))
     assert "\n" not in str(failed.value)

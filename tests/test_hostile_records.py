@@ -116,12 +116,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {
         "name": "tiny",
         "init": "hub:you/x@epoch-001",
-        "loss": {"style_weight": 3.0, "drawn_by": "a,b"},
+        "loss": {"style_weight": 3.0},
         "features": {"network": "hed-vgg16"},
         "data": {"style": "Hayao", "holdout": 48},
     }
     data = {"photos": 12, "anime": 12, "source": "Ours.", "terms": "Free.", "measured": "On 8.", "compared_with": "other"}
-    save_tiny(folder, config=config, metrics=metrics, data=data | {"teachers": ["a"]})
+    save_tiny(folder, config=config, metrics=metrics, data=data)
     return folder
 
 

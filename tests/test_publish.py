@@ -423,8 +423,3 @@ def test_the_card_tells_what_a_run_started_from(run: Path) -> None:
     started = dataclasses.replace(record, config={**record.config, "init": "hub:you/animegan-hayao@epoch-060"})
     assert "started from `hub:you/animegan-hayao@epoch-060`" in model_card(started)
     assert "Nothing was pretrained" not in model_card(started)
-    taught = dataclasses.replace(
-        record, config={**record.config, "loss": {"drawn": 0.5, "drawn_by": "first/epoch-001,second"}}
-    )
-    assert "held to what `first/epoch-001`, `second` draw" in model_card(taught)
-    assert "Nothing was pretrained" not in model_card(taught)

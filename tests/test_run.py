@@ -16,9 +16,12 @@ from PIL import Image
 from hub_export.checkpoint import load_generator
 from hub_export.folder import FolderStore
 from hub_export.record import read_record
+from support.folders import fill_layout
 from support.hub import HubServer
 from train import use_onednn
+from train.experiments import get_experiment
 from train.run import main, parser
+from train.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
@@ -157,7 +160,7 @@ def test_profile_keep_and_deterministic(tmp_path: Path) -> None:
         (["official-v1", "--data", "/nowhere"], "/nowhere"),
         (["official-v1"], "--data"),
         (["smoke", "--resume"], "holds no run to resume"),
-        (["smoke", "--photos", "/tmp"], "--anime"),
+        (["smoke", "--photos", "PHOTOS"], "--anime"),
         (["smoke", "--keep", "2", "--publish", "you/x"], "before it is published"),
         (["smoke", "--keep", "-1"], "takes a number of checkpoints, got -1"),
         (["smoke", "--wait", "-1"], "takes a number of seconds, got -1"),
@@ -166,12 +169,31 @@ def test_profile_keep_and_deterministic(tmp_path: Path) -> None:
     ],
 )
 def test_errors_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str) -> None:
-    sentence = stopped(monkeypatch, tmp_path, *words)
+    photos = fill_layout(tmp_path / "layout") / "train_photo"
+    sentence = stopped(monkeypatch, tmp_path, *(str(photos) if word == "PHOTOS" else word for word in words))
     assert sentence.startswith("train.run: ") and message in sentence and "\n" not in sentence
 
 
+def test_what_refuses_cheaply_comes_before_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is prepared, and a run that has not begun leaves no folder."""
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    held = RunFolder(tmp_path / "runs" / "smoke", get_experiment("smoke"))
+    assert "is being written by process" in stopped(monkeypatch, tmp_path, "smoke", "--resume")
+    held.close()
+    (held.path / "state.npz").touch()
+    for words, message in {
+        ("--name", "smoke"): "smoke exists: go on with --resume",
+        ("--resume", "--set", "seed=1", "--name", "smoke"): "was started with other settings: seed is 0 there and 1 here",
+        ("--set", "features.weights=/nowhere", "--name", "x"): "no file '/nowhere'",
+        ("--set", "features.network=vgg19", "--set", "features.weights=/nowhere", "--name", "x"): "no file '/nowhere'",
+        ("--init", "/nowhere", "--name", "x"): "/nowhere",
+    }.items():
+        assert message in stopped(monkeypatch, tmp_path, "smoke", *words)
+    assert not (tmp_path / "cache").exists() and [path.name for path in (tmp_path / "runs").iterdir()] == ["smoke"]
+
+
 def test_an_error_is_all_that_is_said(tmp_path: Path) -> None:
-    failed = run(tmp_path, "smoke", "--photos", "/tmp")
+    failed = run(tmp_path, "smoke", "--photos", "/nowhere")
     assert failed.returncode == 1 and "train.run: " in failed.stderr and "Traceback" not in failed.stderr
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from hub_export import pixels
 from train.losses import to_gray
 from train.settings import DataConfig
+from train.tensors import Tensor
 
 ENTRIES = ("photo", "target", "anime", "anime_gray", "smooth", "smooth_gray")
 """What an element of `TrainingData.batches` can have."""
@@ -94,7 +95,7 @@ class TrainingData:
         start_step: int = 0,
         context: tf.distribute.InputContext | None = None,
         entries: Collection[str] = ENTRIES,
-        beside: Callable[[Any, Any], dict[str, Any]] | None = None,
+        beside: Callable[[Tensor, Tensor], dict[str, Tensor]] | None = None,
     ) -> tf.data.Dataset:
         """Endless batches; element k depends on `seed` and `start_step + k` alone, to the bit.
 
@@ -121,7 +122,7 @@ class TrainingData:
         frames = _order(self.anime_count, anime_order, first) if self._anime else tf.data.Dataset.range(first, end)
 
         @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and looking for it takes a second
-        def example(position: Any, photo: Any, frame: Any) -> dict[str, Any]:
+        def example(position: Tensor, photo: Tensor, frame: Tensor) -> dict[str, Tensor]:
             photo_seed, frame_seed = tf.stack([photo_geometry, position]), tf.stack([anime_geometry, position])
             found = {**self._photo(photo, photo_seed), **self._frame(frame, frame_seed)}
             if self.config.redrawn:
@@ -160,11 +161,11 @@ class TrainingData:
             found.update(np.ascontiguousarray(store.flat[::stride]).data)
         return found.digest()
 
-    def _photo(self, index: Any, seed: Any) -> dict[str, Any]:
+    def _photo(self, index: Tensor, seed: Tensor) -> dict[str, Tensor]:
         picture = self._cut(self._photos.read(index), seed, self.config.augment)
         return {"photo": pixels.to_model(picture[..., :3]), "target": pixels.to_model(picture[..., -3:])}
 
-    def _frame(self, index: Any, seed: Any) -> dict[str, Any]:
+    def _frame(self, index: Tensor, seed: Tensor) -> dict[str, Tensor]:
         if not self._anime:
             return {}
         augment = self.config.augment if self.config.augment_frames else "none"
@@ -173,11 +174,11 @@ class TrainingData:
         found = {"anime": colour, "anime_gray": to_gray(colour), "smooth": smooth, "smooth_gray": to_gray(smooth)}
         return found | {"unpainted": pixels.to_model(picture[..., 6:])} if picture.shape[-1] == 9 else found
 
-    def _redrawn(self, found: dict[str, Any], seed: Any) -> dict[str, Any]:
+    def _redrawn(self, found: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         """Photo and target, or by chance an unpainted frame with the photo's grain and some noise, and the frame."""
         chance = tf.random.stateless_uniform([3], seed + tf.constant([0, 1 << 40], tf.int64))
 
-        def frame() -> tuple[Any, Any]:
+        def frame() -> tuple[Tensor, Tensor]:
             photo = found["photo"]
             grain = photo - tf.nn.avg_pool2d(photo[None], 5, 1, "SAME")[0]
             noise = tf.random.stateless_normal(photo.shape, seed, stddev=NOISE)
@@ -187,7 +188,7 @@ class TrainingData:
         photo, target = tf.cond(chance[0] < self.config.redrawn, frame, lambda: (found["photo"], found["target"]))
         return {"photo": photo, "target": target}
 
-    def _cut(self, picture: Any, seed: Any, augment: str) -> Any:
+    def _cut(self, picture: Tensor, seed: Tensor, augment: str) -> Tensor:
         """uint8 (H, W, C) of any H and W -> float32 (size, size, C) in [0, 255], as the augmentation says."""
         size = self.config.size
         chance = tf.random.stateless_uniform([3], seed)
@@ -224,7 +225,7 @@ class _Store:
         start, size = self.starts[index], self.sizes[index]
         return np.array(self.flat[start : start + size].reshape(self.shapes[index]))
 
-    def read(self, index: Any) -> Any:
+    def read(self, index: Tensor) -> Tensor:
         """The same inside tf.data: uint8 (?, ?, channels)."""
         start, size, shape = (tf.gather(values, index) for values in (self.starts, self.sizes, self.shapes))
         return tf.ensure_shape(tf.reshape(tf.slice(self.tensor, [start], [size]), shape), (None, None, self.channels))
@@ -234,24 +235,24 @@ def _order(count: int, key: int, first: int) -> tf.data.Dataset:
     """Endless indices below `count` from position `first` on: a permutation of its own for every `count` of them."""
     epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
 
-    def permutation(epoch: Any) -> tf.data.Dataset:
+    def permutation(epoch: Tensor) -> tf.data.Dataset:
         indices = tf.range(count, dtype=tf.int64)
         return tf.data.Dataset.from_tensor_slices(tf.random.experimental.stateless_shuffle(indices, tf.stack([key, epoch])))
 
     return epochs.flat_map(permutation).skip(first % count)
 
 
-def _central_square(picture: Any) -> Any:
+def _central_square(picture: Tensor) -> Tensor:
     height, width = tf.shape(picture)[0], tf.shape(picture)[1]
     side = tf.minimum(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     return picture[top : top + side, left : left + side]
 
 
-def _resize(picture: Any, height: Any, width: Any) -> Any:
+def _resize(picture: Tensor, height: Tensor, width: Tensor) -> Tensor:
     """To float32 in [0, 255], bilinear with antialiasing; a picture of that size already is only cast."""
 
-    def resized() -> Any:
+    def resized() -> Tensor:
         values = tf.image.resize(picture, (height, width), "bilinear", antialias=True)
         return tf.clip_by_value(values, 0.0, 255.0)  # antialiasing weights sum to 1 up to rounding only
 
@@ -259,7 +260,7 @@ def _resize(picture: Any, height: Any, width: Any) -> Any:
     return tf.cond(same, lambda: tf.cast(picture, tf.float32), resized)
 
 
-def _enlarge(picture: Any, size: int) -> Any:
+def _enlarge(picture: Tensor, size: int) -> Tensor:
     """Makes the shorter side `size` where it is less: float32 in [0, 255]."""
     shape = tf.shape(picture)[:2]
     shorter = tf.reduce_min(shape)
@@ -267,7 +268,7 @@ def _enlarge(picture: Any, size: int) -> Any:
     return _resize(picture, height, width)
 
 
-def _random_window(picture: Any, size: int, chance: Any) -> Any:
+def _random_window(picture: Tensor, size: int, chance: Tensor) -> Tensor:
     room = tf.cast(tf.shape(picture)[:2] - size + 1, tf.float32)
     top, left = tf.unstack(tf.cast(chance[:2] * room, tf.int32))
     return picture[top : top + size, left : left + size]

@@ -11,6 +11,7 @@ import keras
 from hub_export.generator import STOCK
 from train.layers import FastConv2D, SpectralConv2D
 from train.settings import DiscriminatorConfig
+from train.tensors import Tensor
 
 PROJECTED = ("block1_relu2", "block2_relu2", "block3_relu3")
 """Where a projected discriminator looks: the last convolutions, after their ReLU, of VGG16's blocks at H, H/2 and H/4.
@@ -42,13 +43,13 @@ def build_discriminator(
     return keras.Model(pictures, logits, name="discriminator")
 
 
-def _patch(config: DiscriminatorConfig, pictures: Any, group_norm: Callable[..., Any]) -> Any:
-    def conv(x: Any, filters: int, stride: int) -> Any:
+def _patch(config: DiscriminatorConfig, pictures: Tensor, group_norm: Callable[..., Any]) -> Tensor:
+    def conv(x: Tensor, filters: int, stride: int) -> Tensor:
         return _conv(
             config, x, filters, stride, use_bias=False, kernel_initializer=keras.initializers.RandomNormal(stddev=0.02)
         )
 
-    def conv_norm(x: Any, filters: int) -> Any:
+    def conv_norm(x: Tensor, filters: int) -> Tensor:
         if config.dropout:
             x = keras.layers.Dropout(config.dropout)(x)
         groups = {"instance": -1, "layer": 1}[config.norm]
@@ -65,8 +66,8 @@ def _patch(config: DiscriminatorConfig, pictures: Any, group_norm: Callable[...,
 
 
 def _projected(
-    config: DiscriminatorConfig, pictures: Any, features: keras.Model | None, group_norm: Callable[..., Any]
-) -> Any:
+    config: DiscriminatorConfig, pictures: Tensor, features: keras.Model | None, group_norm: Callable[..., Any]
+) -> Tensor:
     """One small head on each of the maps of PROJECTED; all heads answer at H/4."""
     names = {layer.name for layer in features.layers} if features else set()
     if not features or not names.issuperset(PROJECTED):
@@ -83,7 +84,7 @@ def _projected(
     return keras.layers.Concatenate()(answers)
 
 
-def _conv(config: DiscriminatorConfig, x: Any, filters: int, stride: int, **options: Any) -> Any:
+def _conv(config: DiscriminatorConfig, x: Tensor, filters: int, stride: int, **options: Any) -> Tensor:
     """3x3 with one zero on every side; for stride 2 Keras' "same" pads otherwise."""
     layer = SpectralConv2D if config.spectral_norm else FastConv2D
     if stride == 1:
@@ -91,5 +92,5 @@ def _conv(config: DiscriminatorConfig, x: Any, filters: int, stride: int, **opti
     return layer(filters, 3, stride, **options)(keras.layers.ZeroPadding2D(1)(x))
 
 
-def _activate(x: Any) -> Any:
+def _activate(x: Tensor) -> Tensor:
     return keras.layers.LeakyReLU(negative_slope=0.2)(x)

@@ -1,7 +1,7 @@
 """Measures checkpoints on pictures that they were not trained on, and writes the figures beside them.
 
-    python -m train.evaluate runs/fast-hayao --data DIR                       every checkpoint of a run
-    python -m train.evaluate runs/fast-hayao/epoch-015 --data DIR --no-write  one; only prints
+    python -m train.evaluate runs/cel --data DIR                       every checkpoint of a run
+    python -m train.evaluate runs/cel/epoch-006 --data DIR --no-write  one; only prints
     python -m train.evaluate RUN --data DIR --pictures PHOTOS OUTPUTS         and another model's pictures of PHOTOS; given
                                                                               more than once, each against the first
 
@@ -32,8 +32,10 @@ from PIL import Image, UnidentifiedImageError
 
 from hub_export import checkpoint, pixels
 from hub_export.files import write_aside
+from hub_export.folder import find_checkpoints
 from hub_export.metrics import flat_changes, flat_ends, measurements, same_scale
-from hub_export.record import HISTORY, MAX_HISTORY_ROWS, RECORD, Record, read_record
+from hub_export.record import HISTORY, MAX_HISTORY_ROWS, Record, read_record
+from hub_export.release import open_runs
 from train.datasets import open_data
 from train.experiments import EXPERIMENTS
 from train.measure import CONVOLUTIONS, MINIMUM_PICTURES, Draw, FeatureExtractors, HeldOut, Scores, traced
@@ -79,16 +81,6 @@ def read_pairs(photos: Path, outputs: Path, size: int) -> Iterator[tuple[np.ndar
         if output.shape != photo.shape:
             output = np.asarray(Image.fromarray(output).resize((width, height), Image.Resampling.LANCZOS))
         yield photo, output
-
-
-def find_checkpoints(path: Path) -> list[Path]:
-    """The folder itself if it is a checkpoint, else the checkpoints in it. Raises ValueError if there is none."""
-    if (path / RECORD).is_file():
-        return [path]
-    found = sorted(entry.parent for entry in path.glob(f"*/{RECORD}") if not entry.parent.name.startswith("."))
-    if not found:
-        raise ValueError(f"{path} holds no checkpoint: give a checkpoint's folder or a run's, like runs/fast-hayao")
-    return found
 
 
 def recommended(figures: Mapping[str, Mapping[str, float]]) -> str:
@@ -164,7 +156,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     raw = argparse.RawTextHelpFormatter
     p = argparse.ArgumentParser(prog="python -m train.evaluate", description=__doc__, formatter_class=raw)
-    p.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="a run's folder or a checkpoint's")
+    p.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="a run's folder or a checkpoint's, or an archive")
     p.add_argument("--data", metavar="PATH", help="the pictures it was trained with, as for train.run")
     p.add_argument("--photos", metavar="DIR", help="a folder of photos, with --anime")
     p.add_argument("--anime", metavar="DIR", help="a folder of anime frames, with --photos")
@@ -180,7 +172,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Runs the command. Raises ValueError with a sentence for the user."""
-    folders = [folder for path in arguments.paths for folder in find_checkpoints(path)]
+    archives = [path for path in arguments.paths if path.is_file()]
+    if archives and arguments.write:
+        raise ValueError(f"{archives[0]}: figures are written beside checkpoints, not into an archive: add --no-write")
+    folders = [folder for path in arguments.paths for folder in find_checkpoints(open_runs(path))]
     source = Source.of(arguments.data, arguments.photos, arguments.anime)
     if arguments.size < pixels.MINIMUM_SIDE:
         raise ValueError(f"--size must be at least {pixels.MINIMUM_SIDE}, got {arguments.size}")

@@ -318,7 +318,7 @@ _register(
     "repro-projected-laptop",
     "The diary suspected a too strong discriminator. Ours was too weak: does one on frozen features draw anime?",
     cost="18 min, 2 cores",
-    discriminator={"kind": "projected", "channels": 128, "sees": "gray"},
+    discriminator={"kind": "projected", "channels": 128, "input": "gray"},
     loss={"gray_weight": 0.0},
     schedule={"discriminator_rate": 1e-3},
 )

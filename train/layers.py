@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from hub_export.generator import STOCK
+from train.tensors import Tensor
 
 FAST_KERNELS = ((3, 3), (5, 5), (7, 7))
 """Square, odd, and larger than one pixel."""
@@ -19,11 +20,11 @@ FEWEST_CHANNELS = 16
 
 
 @tf.custom_gradient
-def convolve(pictures: Any, kernel: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any]]]:
+def convolve(pictures: Tensor, kernel: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
     """`tf.nn.conv2d` of stride 1 without padding, whose gradient for the kernel is made of matrix products.
 
-    TensorFlow's own reaches a third of a CPU's peak there, the products two thirds. With every picture's rows laid end to
-    end, what a kernel's column sees of a picture is the same long list of pixels, shifted: no pixel is gathered.
+    TensorFlow's own reaches a third of a CPU's peak there, the products two thirds. All rows of all pictures are one list of
+    pixels; each tap of the kernel then reads a shifted slice of it, and no pixel is copied.
 
     Args:
         pictures: (B, H, W, C), static shape.
@@ -35,7 +36,7 @@ def convolve(pictures: Any, kernel: Any) -> tuple[Any, Callable[[Any], tuple[Any
 
     scope = backward_scope()
 
-    def gradients(upstream: Any) -> tuple[Any, Any]:
+    def gradients(upstream: Tensor) -> tuple[Tensor, Tensor]:
         with tf.name_scope(scope):
             back = tf.nn.conv2d_transpose(upstream, kernel, pictures.shape, 1, "VALID")
             return back, kernel_gradient(pictures, upstream, kernel.shape[0])
@@ -44,11 +45,11 @@ def convolve(pictures: Any, kernel: Any) -> tuple[Any, Callable[[Any], tuple[Any
 
 
 def backward_scope() -> str:
-    """Names an own gradient's operations as TensorFlow names its own, so that traces and counts tell whose they are."""
+    """The name scope that TensorFlow gives gradients, so that profiles and FLOP counts attribute ours to the right layer."""
     return "/".join(["gradient_tape", *filter(None, [tf.get_current_name_scope()]), ""])
 
 
-def kernel_gradient(pictures: Any, upstream: Any, size: int) -> Any:
+def kernel_gradient(pictures: Tensor, upstream: Tensor, size: int) -> Tensor:
     """The gradient (k, k, C, K) of a convolution of stride 1 without padding.
 
     Args:
@@ -80,7 +81,7 @@ class FastConv2D(keras.layers.Conv2D):
     Without dilation and groups, which nothing here has.
     """
 
-    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         fast = self.strides == (1, 1) and self.kernel_size in FAST_KERNELS
         fast = fast and min(inputs.shape[-1], self.filters) >= FEWEST_CHANNELS
         if not fast or inputs.dtype != tf.float32 or None in inputs.shape or tf.config.list_physical_devices("GPU"):
@@ -98,16 +99,16 @@ class SpectralConv2D(FastConv2D):
     `advance_power_iteration`, and not by a call: the discriminator sees several batches a step and all see one kernel.
     `keras.layers.SpectralNormalization` instead overwrites the kernel at every training call and stops gradients at σ.
 
-    A kernel so divided has the norm 1. Where training starts from a plain one of another norm, `scale` multiplies by that.
+    The divided kernel has the norm 1. Where training starts from a plain kernel, `scale` multiplies by that one's norm.
     """
 
-    scale: Any = None
+    scale: tf.Variable | None = None
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Any:
-        """Weights stay float32 inside `call` under mixed precision, as σ is computed from them."""
+        """Under mixed precision weights stay float32 inside `call`, since σ is computed from them."""
         return super().add_weight(*args, autocast=False, **kwargs)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         super().build(input_shape)
         self.u = self.add_weight(
             shape=(self.filters,),
@@ -117,17 +118,17 @@ class SpectralConv2D(FastConv2D):
             name="u",
         )
 
-    def _iterate(self) -> tuple[Any, Any]:
+    def _iterate(self) -> tuple[Tensor, Tensor]:
         """One power iteration on the (k·k·in, out) matrix: returns u (out,) and v (k·k·in,), both constant, float32."""
         matrix = tf.stop_gradient(self._matrix())
         v = tf.math.l2_normalize(tf.linalg.matvec(matrix, tf.convert_to_tensor(self.u)))
         u = tf.math.l2_normalize(tf.linalg.matvec(matrix, v, transpose_a=True))
         return u, v
 
-    def _matrix(self) -> Any:
+    def _matrix(self) -> Tensor:
         return tf.reshape(tf.convert_to_tensor(self._kernel), (-1, self.filters))
 
-    def normalised_kernel(self) -> Any:
+    def normalised_kernel(self) -> Tensor:
         """kernel/σ, float32, same shape as the kernel."""
         u, v = self._iterate()
         sigma = tf.reduce_sum(v * tf.linalg.matvec(self._matrix(), u))
@@ -136,6 +137,7 @@ class SpectralConv2D(FastConv2D):
 
     def match(self, kernel: np.ndarray) -> None:
         """Takes a plain kernel such that `normalised_kernel` is that one; `scale` must be a variable."""
+        assert self.scale is not None
         _, (sigma, *_), right = np.linalg.svd(kernel.reshape(-1, self.filters).astype(np.float64), full_matrices=False)
         self._kernel.assign(kernel)
         self.u.assign(right[0])
@@ -145,7 +147,7 @@ class SpectralConv2D(FastConv2D):
         """Moves u one power iteration on; once per training step, before the forward pass."""
         self.u.assign(self._iterate()[0])
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         outputs = self.convolution_op(inputs, tf.cast(self.normalised_kernel(), inputs.dtype))
         return outputs + tf.cast(self.bias, outputs.dtype) if self.use_bias else outputs
 
@@ -179,7 +181,7 @@ class Scales:
     """
 
     def __init__(self, *models: keras.Model):
-        self.variables: list[Any] = []
+        self.variables: list[tf.Variable] = []
         for same in zip(*(model.layers for model in models), strict=True):
             if isinstance(same[0], SpectralConv2D):
                 self.variables.append(tf.Variable(1.0, trainable=False, dtype=tf.float32))
@@ -238,11 +240,11 @@ class InstanceNormalization(keras.layers.GroupNormalization):
     """Keras' layer for groups of one channel, on a CPU.
 
     Each sample goes alone through TensorFlow's fused batch normalisation, which is oneDNN's: it reads and writes the compute
-    dtype and sums in float32, where Keras' layer makes a dozen passes in float32. Takes a static batch size. There is no
-    second derivative, as gradient penalties need.
+    dtype and sums in float32, where Keras' layer makes a dozen passes in float32. The batch size must be static. It has no
+    second derivative, which gradient penalties need.
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         samples, moments = tf.split(inputs, inputs.shape[0]), tf.zeros(0)  # none are given: they are taken
         channels = inputs.shape[-1]
         gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones(channels)
@@ -259,11 +261,11 @@ class InstanceNormalization(keras.layers.GroupNormalization):
 class LayerNormalization(keras.layers.GroupNormalization):
     """Keras' layer for one group, on a CPU, in 16 bits: twice as fast there; in float32 Keras' own is as good.
 
-    TensorFlow's fused batch normalisation of each sample alone gives the moments of its channels, from which follow its own;
-    with those given it normalises. The restrictions are those of `InstanceNormalization`.
+    TensorFlow's fused batch normalisation gives the moments of each sample's channels, from which the sample's own moments
+    follow; a second call normalises by those. The restrictions are those of `InstanceNormalization`.
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         channels = inputs.shape[-1]
         gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones(channels)
         beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros(channels)
@@ -271,12 +273,12 @@ class LayerNormalization(keras.layers.GroupNormalization):
         return tf.concat([_normalise(sample, gamma, beta, self.epsilon) for sample in samples], axis=0)
 
 
-def _normalise(sample: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+def _normalise(sample: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> Tensor:
     """Layer normalisation of one sample (1, H, W, C), static shape; gamma and beta (C,) float32."""
     pixels, none, scope = sample.shape[1] * sample.shape[2], tf.zeros(0), backward_scope()
 
     @tf.custom_gradient
-    def normalise(sample: Any, gamma: Any, beta: Any) -> tuple[Any, Callable[[Any], tuple[Any, Any, Any]]]:
+    def normalise(sample: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         own = tf.raw_ops.FusedBatchNormV3(
             x=sample, scale=gamma, offset=beta, mean=none, variance=none, epsilon=epsilon, is_training=True
         )
@@ -288,7 +290,7 @@ def _normalise(sample: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
             x=sample, scale=gamma, offset=beta, **moments, epsilon=epsilon, is_training=False
         ).y
 
-        def gradients(upstream: Any) -> tuple[Any, Any, Any]:
+        def gradients(upstream: Tensor) -> tuple[Tensor, ...]:
             with tf.name_scope(scope):
                 given = tf.raw_ops.FusedBatchNormGradV3(
                     y_backprop=upstream,
@@ -312,8 +314,8 @@ def _normalise(sample: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     return normalise(sample, gamma, beta)
 
 
-def group_norm(groups: int, **options: Any) -> Any:
-    """As `STOCK.group_norm`, with the faster layer where there is one."""
+def group_norm(groups: int, **options: Any) -> keras.Layer:
+    """`STOCK.group_norm`, or the faster layer of this module where there is one."""
     if tf.config.list_physical_devices("GPU"):
         return STOCK.group_norm(groups, **options)
     if groups == -1:

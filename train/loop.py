@@ -26,6 +26,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from hub_export import checkpoint, pixels
+from hub_export.files import os_sentence
 from hub_export.generator import build_generator
 from hub_export.record import SAMPLES, CheckpointError, Record
 from hub_export.store import resolve
@@ -33,7 +34,7 @@ from train.batches import TrainingData
 from train.engine import Engine, restore, state
 from train.experiments import changes
 from train.recipes import build_recipe
-from train.run_folder import DISK_FULL, RunFolder, unwritable
+from train.run_folder import DISK_FULL, ELSEWHERE, RunFolder
 from train.settings import to_dict
 
 LOG_STEPS = 10
@@ -78,15 +79,18 @@ class Run:
     """What is learnt in a run's folder: from its state, if it holds one, else from the beginning.
 
     Args:
-        data: opened pictures.
+        data: opened pictures, or what opens them; that is called when nothing else is left that could refuse.
         folder: where the run is, and of which experiment.
 
     Raises:
-        ValueError: the state is damaged, of other pictures, or beyond the schedule's end; the batch cannot be shared evenly.
+        ValueError: the state is damaged, of other pictures, or beyond the schedule's end; the batch cannot be shared evenly;
+            a pretrained network or the checkpoint to start from cannot be had.
     """
 
-    def __init__(self, data: TrainingData, folder: RunFolder, options: RunOptions = RunOptions()):
-        self.experiment, self.data, self.folder, self.options = folder.experiment, data, folder, options
+    def __init__(
+        self, data: TrainingData | Callable[[], TrainingData], folder: RunFolder, options: RunOptions = RunOptions()
+    ):
+        self.experiment, self.folder, self.options = folder.experiment, folder, options
         experiment, schedule = self.experiment, self.experiment.schedule
         self.strategy = options.strategy or tf.distribute.get_strategy()
         self.chief = folder.chief
@@ -95,17 +99,18 @@ class Run:
             raise ValueError(
                 f"{replicas} devices cannot share batches of {schedule.batch} evenly: set schedule.batch to a multiple"
             )
-        self.plan = experiment.plan(data.steps_per_epoch(schedule.batch))
         self.engine = Engine(schedule, experiment.seed, experiment.precision, self.strategy, options.xla)
         self.recipe = build_recipe(experiment, self.engine)
+        saved = folder.load_state()
+        if experiment.init and not saved:
+            self.recipe.start_from(checkpoint.load_generator(resolve(experiment.init)))
+        self.data = data = data() if callable(data) else data
         self.recipe.check(data)
+        self.plan = experiment.plan(data.steps_per_epoch(schedule.batch))
         self.step, self.seconds = 0, 0.0
         self._saved_step, self._pictures = -1, np.frombuffer(data.fingerprint(PICTURE_STRIDE), np.uint8)
-        saved = folder.load_state()
         if saved:
             self._restore(saved)
-        elif experiment.init:
-            self.recipe.start_from(checkpoint.load_generator(resolve(experiment.init)))
         folder.read_history(self.step)
         self._cached = self.recipe.cache_features(folder.path / "features", data) if options.cache_features else None
         self.photos = data.fixed_photos(SAMPLE_PHOTOS)
@@ -149,7 +154,9 @@ class Run:
                 f"again with --resume, which goes on from the last save ({str(error).splitlines()[0]})"
             ) from None
         except OSError as error:
-            raise TrainingStopped(f"step {self.step}: {unwritable(self.folder.path, error)}; then --resume") from None
+            raise TrainingStopped(
+                f"step {self.step}: {os_sentence(error, self.folder.path, ELSEWHERE)}; then --resume"
+            ) from None
 
     def _train(self) -> None:
         batches = iter(self.strategy.distribute_datasets_from_function(self._shares))
@@ -326,7 +333,8 @@ class Run:
                 if refusal.errno not in DISK_FULL or self._stop.is_set():
                     raise refusal from None
                 if not told:
-                    tqdm.write(f"{unwritable(self.folder.path, refusal)}. Training waits at its next save, and then goes on")
+                    why = os_sentence(refusal, self.folder.path, ELSEWHERE)
+                    tqdm.write(f"{why}. Training waits at its next save, and then goes on")
                 told = True
                 self._stop.wait(DISK_SECONDS)
 

@@ -25,12 +25,6 @@ def to_gray(picture: Tensor) -> Tensor:
     return tf.repeat(luma, 3, axis=-1)
 
 
-def saturate(picture: Tensor, factor: float) -> Tensor:
-    """(..., 3) RGB -> the same luma, its distance from gray times `factor`, clipped to [-1, 1]."""
-    gray = to_gray(picture)
-    return tf.clip_by_value(gray + factor * (picture - gray), -1.0, 1.0)
-
-
 def gradient_loss(target: Tensor, fake: Tensor) -> Tensor:
     """Mean absolute difference of the steps from pixel to pixel, down plus to the right."""
     difference = fake - target
@@ -57,18 +51,16 @@ def style_loss(anime_gram: Tensor, fake_features: Tensor) -> Tensor:
     return _l1(anime_gram, gram_matrix(fake_features))
 
 
-def colour_loss(photo: Tensor, fake: Tensor, colour_range: str = "unit", uv: str = "huber") -> Tensor:
-    """L1 on Y plus a loss on U and on V, of RGB scaled to the given range.
+def colour_loss(photo: Tensor, fake: Tensor, colour_range: str = "unit") -> Tensor:
+    """L1 on Y plus Huber with delta 1 on U and on V, of RGB scaled to the given range.
 
     Args:
         colour_range: "unit" for RGB in [0, 1] (the references), "byte" for [0, 255] (the diary).
-        uv: "huber" with delta 1 (the references), or "l1".
     """
     scale = {"unit": 1.0 / 255.0, "byte": 1.0}[colour_range]
     difference = tf.image.rgb_to_yuv(scale * (pixels.to_bytes_range(photo) - pixels.to_bytes_range(fake)))  # linear in RGB
     y, u, v = tf.unstack(tf.abs(difference), axis=-1)
-    chroma: Callable[[Tensor], Tensor] = {"huber": _huber, "l1": tf.identity}[uv]
-    return tf.reduce_mean(y) + (tf.reduce_mean(chroma(u)) + tf.reduce_mean(chroma(v)))
+    return tf.reduce_mean(y) + (tf.reduce_mean(_huber(u)) + tf.reduce_mean(_huber(v)))
 
 
 def total_variation_loss(fake: Tensor) -> Tensor:

@@ -187,6 +187,7 @@ def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from hub_export.publish import Publisher
+    from train.batches import TrainingData
     from train.datasets import open_data
     from train.engine import open_strategy
     from train.loop import Run, RunOptions
@@ -199,10 +200,9 @@ def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
         tf.config.experimental.enable_op_determinism()
     strategy = open_strategy(arguments.strategy, arguments.wait)
     source = Source.of(arguments.data, arguments.photos, arguments.anime, arguments.drawings)
+    source.check(experiment.data)
     chief = strategy.extended.should_checkpoint
     path = arguments.runs / (arguments.name or experiment.name)
-    data = open_data(experiment.data, source, arguments.cache)
-    data.terms = arguments.terms or data.terms
     folder = RunFolder(path, experiment, arguments.resume, chief)
     publisher = Publisher(arguments.publish, arguments.private, tqdm.write) if arguments.publish and chief else None
     options = RunOptions(
@@ -213,10 +213,20 @@ def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
         xla=arguments.xla,
         cache_features=arguments.cache_features,
     )
-    run = Run(data, folder, options)
-    plan = run.plan
+
+    def pictures() -> TrainingData:
+        data = open_data(experiment.data, source, arguments.cache)
+        data.terms = arguments.terms or data.terms
+        return data
+
+    try:
+        run = Run(pictures, folder, options)
+    except BaseException:
+        folder.abandon()
+        raise
+    plan, counts = run.plan, f"{run.data.photo_count} photos, {run.data.anime_count} anime frames"
     print(
-        f"{experiment.name}: {data.photo_count} photos, {data.anime_count} anime frames, {plan.warmup_steps} warm-up and "
+        f"{experiment.name}: {counts}, {plan.warmup_steps} warm-up and "
         f"{plan.total_steps - plan.warmup_steps} {plan.phase} steps in {run.engine.precision} on {run.device}"
     )
     try:

