@@ -8,47 +8,68 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-REMEDIES = {
-    errno.ENOSPC: "the disk is full: free some space",
-    errno.EFBIG: "the file is larger than this system allows: choose another disk, or raise the limit with ulimit -f",
-    errno.EDQUOT: "the disk quota is used up: free some space",
-    errno.EACCES: "access is denied: change its permissions, or choose another folder",
-    errno.EPERM: "access is denied: change its permissions, or choose another folder",
-    errno.EROFS: "the file system is read-only: choose another folder",
-    errno.ENOENT: "it is missing, or was deleted meanwhile",
-    errno.ENOTDIR: "a file is where a folder should be: choose another folder",
-    errno.EISDIR: "a folder is where a file should be: remove it",
-    errno.EEXIST: "something else is there already: choose another folder",
-    errno.ENAMETOOLONG: "its name is too long: choose a shorter one",
-    errno.EMFILE: "too many files are open: raise the limit with ulimit -n",
-    errno.ENFILE: "too many files are open: end other programs",
-    errno.EIO: "the disk fails: copy what is on it to another one",
-    errno.ESTALE: "the network drive is no longer connected",
-    errno.ETIMEDOUT: "the network drive does not answer",
+ELSEWHERE = "choose another folder"
+REMEDIES: dict[int, tuple[str, ...]] = {
+    errno.ENOSPC: ("the disk is full", "free some space"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space"),
+    errno.EFBIG: (
+        "the file is larger than this system allows",
+        "raise the limit with ulimit -f unlimited",
+        "choose another disk",
+    ),
+    errno.EACCES: ("access is denied", "change its permissions", ELSEWHERE),
+    errno.EPERM: ("access is denied", "change its permissions", ELSEWHERE),
+    errno.EROFS: ("the file system is read-only", ELSEWHERE),
+    errno.ENOENT: ("it is missing, or was deleted meanwhile",),
+    errno.ENOTDIR: ("a file is where a folder should be", ELSEWHERE),
+    errno.EISDIR: ("a folder is where a file should be", "remove it"),
+    errno.EEXIST: ("something else is there already", ELSEWHERE),
+    errno.ENAMETOOLONG: ("its name is too long", "choose a shorter one"),
+    errno.EMFILE: ("too many files are open", "raise the limit with ulimit -n 4096"),
+    errno.ENFILE: ("too many files are open", "end other programs"),
+    errno.EIO: ("the disk fails", "copy what is on it to another one"),
+    errno.ESTALE: ("the network drive is no longer connected",),
+    errno.ETIMEDOUT: ("the network drive does not answer",),
 }
+"""What the system's errors mean, and what helps."""
 
 
-def explain_os(error: OSError) -> str:
-    """What went wrong with a file and what helps, as the end of a sentence that names the file."""
-    number = error.errno
-    if number is None and (inner := re.search(r"errno = (\d+)", str(error))):  # the HDF5 library's own words
+def explain_os(error: Exception, otherwise: str = "") -> str:
+    """What went wrong with a file and what helps, as the end of a sentence that names the file.
+
+    Args:
+        error: an OSError, or an error of HDF5's or TensorFlow's that has the system's words in its own.
+        otherwise: what to do instead, such as "choose another --cache", in place of ELSEWHERE.
+    """
+    words = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", str(error), flags=re.DOTALL)  # without TensorFlow's own references
+    number = getattr(error, "errno", None)
+    if number is None and (inner := re.search(r"errno = (\d+)", words)):  # HDF5's
         number = int(inner[1])
-    return REMEDIES.get(number or 0) or error.strerror or str(error) or type(error).__name__
+    if number is None:  # TensorFlow's
+        number = next((known for known in REMEDIES if os.strerror(known).lower() in words.lower()), None)
+    plain = getattr(error, "strerror", None) or " ".join(words.split()) or type(error).__name__
+    cause, *remedies = REMEDIES.get(number or 0, (plain,))
+    if otherwise:
+        remedies = [remedy for remedy in remedies if remedy != ELSEWHERE] + [otherwise]
+    return f"{cause}: {', or '.join(remedies)}" if remedies else cause
 
 
-def os_sentence(error: OSError, path: Path | None = None) -> str:
+def os_sentence(error: Exception, path: Path | str | None = None, otherwise: str = "") -> str:
     """`explain_os` behind the file that the error names, or else behind `path`."""
-    named = error.filename2 or error.filename or path
-    return explain_os(error) if named is None or isinstance(named, int) else f"{os.fsdecode(named)}: {explain_os(error)}"
+    named = getattr(error, "filename2", None) or getattr(error, "filename", None) or path
+    told = explain_os(error, otherwise)
+    return told if named is None or isinstance(named, int) else f"{os.fsdecode(named)}: {told}"
 
 
-def write_aside(path: Path, content: bytes) -> None:
-    """Replaces a file in one step: write beside it, fsync, rename. An error leaves the old file, and no other."""
+@contextlib.contextmanager
+def replacing_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` when the block is done; an error leaves the old one, and no other."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(aside, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
@@ -58,6 +79,12 @@ def write_aside(path: Path, content: bytes) -> None:
         _name(error, path)
         raise
     _fsync(path.parent)
+
+
+def write_aside(path: Path, content: bytes) -> None:
+    """Replaces a file in one step: write beside it, fsync, rename. An error leaves the old file, and no other."""
+    with replacing_file(path) as file:
+        file.write(content)
 
 
 @contextlib.contextmanager

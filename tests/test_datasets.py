@@ -81,7 +81,7 @@ def test_a_full_disk(layout: Path, tmp_path: Path) -> None:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20k", "none", cache], capture_output=True).returncode:
         pytest.skip("not even root mounts a disk here")
     try:
-        with pytest.raises(ValueError, match="cache: No space left on device: free some space there, or choose another"):
+        with pytest.raises(ValueError, match="cache: the disk is full: free some space, or choose another --cache"):
             open_data(CONFIG, source, cache)
         subprocess.run(["mount", "-o", "remount,size=9m", cache], check=True)
         assert_nothing_half(cache, source)
@@ -93,7 +93,9 @@ def test_too_many_open_files(layout: Path, tmp_path: Path) -> None:
     listing = sources.locate(CONFIG, Source(data=str(layout)), tmp_path).photos
     assert listing is not None
     with limited(resource.RLIMIT_NOFILE, 3):
-        with pytest.raises(ValueError, match=r"100.jpg: Too many open files: allow more open files, with ulimit -n 4096"):
+        with pytest.raises(
+            ValueError, match=r"100.jpg: too many files are open: raise the limit with ulimit -n 4096, or take it out"
+        ):
             listing.pictures["100.jpg"]()
 
 
@@ -107,9 +109,7 @@ def test_a_picture_that_is_gone_when_its_turn_comes(layout: Path, tmp_path: Path
 
     with monkeypatch.context() as patch:
         patch.setattr(datasets, "locate", then_deleted)
-        with pytest.raises(
-            ValueError, match=r"^\S*003.jpg: No such file or directory: see that it is there and stays there"
-        ):
+        with pytest.raises(ValueError, match=r"^\S*003.jpg: it is missing, or was deleted meanwhile: take it out"):
             open_data(CONFIG, source, cache)
     assert_nothing_half(cache, source)
 
@@ -118,8 +118,8 @@ def test_a_picture_that_is_gone_when_its_turn_comes(layout: Path, tmp_path: Path
 def test_permissions(layout: Path, tmp_path: Path) -> None:
     source, cache = Source(data=str(layout)), tmp_path / "cache"
     for path, message in [
-        (layout / "train_photo" / "101.jpg", r"101.jpg: Permission denied: give yourself the permission, or take it out"),
-        (layout / "train_photo", r"train_photo: Permission denied: give yourself the permission"),
+        (layout / "train_photo" / "101.jpg", r"101.jpg: access is denied: change its permissions, or take it out"),
+        (layout / "train_photo", r"train_photo: access is denied: change its permissions, or choose other"),
     ]:
         mode = path.stat().st_mode
         path.chmod(0)

@@ -122,5 +122,21 @@ def test_places_where_nothing_can_be_written(tmp_path: Path, place: str, words: 
 def test_every_remedy_is_for_an_error_of_this_system() -> None:
     for number in REMEDIES:
         assert ": " in f"{os_sentence(OSError(number, os.strerror(number)), Path('x'))}"
-    assert explain_os(OSError("Can't write data (errno = 28, error message = 'No space')")) == REMEDIES[errno.ENOSPC]
+    assert (
+        explain_os(OSError("Can't write data (errno = 28, error message = 'No space')"))
+        == "the disk is full: free some space"
+    )
     assert explain_os(OSError(errno.ECHILD, "No child processes")) == "No child processes"
+
+
+def test_the_second_choice_takes_the_place_of_another_folder() -> None:
+    for number, told in {
+        errno.ENOSPC: "the disk is full: free some space, or choose another --cache",
+        errno.EACCES: "access is denied: change its permissions, or choose another --cache",
+        errno.EROFS: "the file system is read-only: choose another --cache",
+        errno.ECHILD: "No child processes: choose another --cache",
+    }.items():
+        assert explain_os(OSError(number, os.strerror(number)), "choose another --cache") == told
+    words = "{{function_node __wrapped__IteratorGetNext}} /x; No space left on device [Op:IteratorGetNext]"
+    assert os_sentence(RuntimeError(words), Path("x"), "wait") == "x: the disk is full: free some space, or wait"
+    assert os_sentence(RuntimeError("{{node a}} no such\nthing [Op:Read]"), Path("x")) == "x: no such thing"

@@ -130,7 +130,7 @@ def test_a_full_disk_is_waited_for(
     run.train()
     assert run.step == 6 and int(saved(run)["step"]) == 6 and not left[0]
     told = capsys.readouterr().out
-    assert re.search(r"x/\S+ cannot be written \(No space left on device\): free some space.*Training waits", told)
+    assert re.search(r"x/\S+: the disk is full: free some space, or choose another folder with --runs. Training waits", told)
     names = [record.checkpoint for record in FolderStore(run.folder.path.parent).checkpoints("x")]
     assert names == ["epoch-001", "step-000006"]
 
@@ -157,14 +157,16 @@ def test_a_folder_that_cannot_be_written_ends_the_run_with_its_name_and_a_remedy
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
     monkeypatch.setattr(checkpoint, "write_aside", gone)
-    with pytest.raises(TrainingStopped, match=r"x/\S+ cannot be written \(Read-only file system\): make it writable") as end:
+    with pytest.raises(
+        TrainingStopped, match=r"x/\S+: the file system is read-only: choose another folder with --runs"
+    ) as end:
         run.train()
     assert run.step <= 8 and "\n" not in str(end.value)
 
 
 def test_a_place_for_runs_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"file/x cannot be written \(Not a directory\)"):
+    with pytest.raises(ValueError, match=r"file/x: a file is where a folder should be: choose another folder with --runs"):
         RunFolder(tmp_path / "file" / "x", tiny())
 
 

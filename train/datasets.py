@@ -25,8 +25,9 @@ from absl import logging
 from PIL import Image, ImageCms, UnidentifiedImageError
 from tqdm import tqdm
 
+from hub_export.files import os_sentence
 from hub_export.pictures import TooManyScans, bounded, upright, with_end
-from train import targets, trouble
+from train import targets
 from train.batches import TrainingData
 from train.settings import DataConfig
 from train.smooth import smooth_edges
@@ -77,7 +78,7 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
     try:
         located = locate(config, source, cache)
     except OSError as error:
-        raise ValueError(trouble.sentence(error, error.filename or cache, "choose other pictures")) from None
+        raise ValueError(os_sentence(error, cache, "choose other pictures")) from None
     if located.photos and located.photos.drawings and config.target:
         raise ValueError("--drawings are the targets: leave out data.target, or leave out --drawings")
     anime = _open_set("anime", located.anime, config, cache) if located.anime else iter(())
@@ -180,7 +181,7 @@ def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> It
                 if not isinstance(error.__cause__ or error, (OSError, tf.errors.OpError)):  # TFDS raises some anew
                     raise
                 if not builder.is_prepared():  # or another process has finished the same set first
-                    failed = trouble.sentence(error, cache, "choose another --cache")
+                    failed = os_sentence(error, cache, "choose another --cache")
                     raise ValueError(f"cannot prepare pictures in {failed}") from error
             builder = _builder(cache, config)
     if not prepared:
@@ -197,7 +198,7 @@ def _builder(cache: Path, config: PictureConfig) -> AnimeganPictures:
         return AnimeganPictures(data_dir=cache, config=config)
     except Exception as error:  # nearly any kind, for what a prepared set says of itself
         folder = cache / "animegan_pictures" / config.name
-        raise ValueError(trouble.sentence(error, folder, PREPARE_AGAIN)) from error
+        raise ValueError(os_sentence(error, folder, PREPARE_AGAIN)) from error
 
 
 def _read_set(builder: AnimeganPictures) -> Iterator[np.ndarray]:
@@ -207,7 +208,7 @@ def _read_set(builder: AnimeganPictures) -> Iterator[np.ndarray]:
         examples = tfds.as_numpy(builder.as_dataset(split="train", decoders=decoders, read_config=in_order))
         yield from _parallel(_decode_example, examples)
     except (OSError, tf.errors.OpError, KeyError) as error:
-        raise ValueError(trouble.sentence(error, builder.data_dir, PREPARE_AGAIN)) from error
+        raise ValueError(os_sentence(error, builder.data_dir, PREPARE_AGAIN)) from error
 
 
 def _decode_example(example: Mapping[str, bytes]) -> np.ndarray:

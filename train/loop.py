@@ -26,6 +26,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from hub_export import checkpoint, pixels
+from hub_export.files import os_sentence
 from hub_export.generator import build_generator
 from hub_export.record import SAMPLES, CheckpointError, Record
 from hub_export.store import resolve
@@ -33,7 +34,7 @@ from train.batches import TrainingData
 from train.engine import Engine, restore, state
 from train.experiments import changes
 from train.recipes import build_recipe
-from train.run_folder import DISK_FULL, RunFolder, unwritable
+from train.run_folder import DISK_FULL, ELSEWHERE, RunFolder
 from train.settings import to_dict
 
 LOG_STEPS = 10
@@ -149,7 +150,9 @@ class Run:
                 f"again with --resume, which goes on from the last save ({str(error).splitlines()[0]})"
             ) from None
         except OSError as error:
-            raise TrainingStopped(f"step {self.step}: {unwritable(self.folder.path, error)}; then --resume") from None
+            raise TrainingStopped(
+                f"step {self.step}: {os_sentence(error, self.folder.path, ELSEWHERE)}; then --resume"
+            ) from None
 
     def _train(self) -> None:
         batches = iter(self.strategy.distribute_datasets_from_function(self._shares))
@@ -324,7 +327,8 @@ class Run:
                 if refusal.errno not in DISK_FULL or self._stop.is_set():
                     raise refusal from None
                 if not told:
-                    tqdm.write(f"{unwritable(self.folder.path, refusal)}. Training waits at its next save, and then goes on")
+                    why = os_sentence(refusal, self.folder.path, ELSEWHERE)
+                    tqdm.write(f"{why}. Training waits at its next save, and then goes on")
                 told = True
                 self._stop.wait(DISK_SECONDS)
 

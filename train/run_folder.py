@@ -28,13 +28,14 @@ import numpy as np
 
 from hub_export import checkpoint
 from hub_export.card import model_card
-from hub_export.files import replacing, write_aside
+from hub_export.files import os_sentence, replacing, write_aside
 from hub_export.metrics import yardsticks
 from hub_export.record import CARD, HISTORY, RECORD, CheckpointError, Record, read_record
 from train.schedule import WARM_UP
 from train.settings import Experiment, flat_settings, from_dict, to_dict
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+ELSEWHERE = "choose another folder with --runs"
 CONFIG, STATE, PREVIOUS, LOCK = "experiment.json", "state.npz", "state-previous.npz", ".lock"
 
 
@@ -77,7 +78,7 @@ class RunFolder:
                     rewrite(path / record.checkpoint, dataclasses.replace(record, experiment=path.name))
         except OSError as error:
             self.close()
-            raise ValueError(unwritable(path, error)) from None
+            raise ValueError(os_sentence(error, path, ELSEWHERE)) from None
         except ValueError:
             self.close()
             raise
@@ -283,19 +284,6 @@ def superseded(records: Iterable[Record], keep: int) -> list[str]:
     best = sorted(measured, key=lambda record: record.metrics[style])
     stay = {record.checkpoint for record in [*ordered[-keep:], *warmup[-1:], *best[:1]]}
     return [record.checkpoint for record in ordered if record.checkpoint not in stay]
-
-
-def unwritable(path: Path, error: OSError) -> str:
-    """A sentence for what the system says of a folder that cannot be written."""
-    place = error.filename or path
-    reason = error.strerror or str(error)
-    if error.errno in DISK_FULL:
-        remedy = "free some space, or choose another folder with --runs"
-    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        remedy = "make it writable, or choose another folder with --runs"
-    else:
-        remedy = "put it back, or choose another folder with --runs"
-    return f"{place} cannot be written ({reason}): {remedy}"
 
 
 def _parse_row(line: str) -> dict[str, Any] | None:

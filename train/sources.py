@@ -26,10 +26,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image, ImageDraw, ImageFilter
 
-from train import trouble
+from hub_export.files import os_sentence
+from hub_export.zips import open_zip, read_entry
 from train.checks import nearest
 from train.settings import DataConfig
-from train.zips import open_zip, read_entry
 
 OFFICIAL = "official"
 OFFICIAL_URL = "https://github.com/TachibanaYoshino/AnimeGAN/releases/download/dataset-1/dataset.zip"
@@ -347,7 +347,7 @@ def _read(file: Tree, size: int) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise ValueError(trouble.sentence(error, file, "take it out of the folder")) from None
+        raise ValueError(os_sentence(error, file, "take it out of the folder")) from None
 
 
 def _download_official(cache: Path) -> Path:
@@ -357,7 +357,7 @@ def _download_official(cache: Path) -> Path:
         try:
             tfds.download.DownloadManager(download_dir=folder).download(OFFICIAL_URL)
         except (OSError, tfds.download.DownloadError) as error:
-            failed = trouble.sentence(error, folder, "try again")
+            failed = os_sentence(error, folder, "try again")
             raise ValueError(f"{OFFICIAL_URL} was not downloaded to {failed}") from None
     return max(folder.glob("*.zip"))
 
@@ -378,7 +378,7 @@ def monet2photo(cache: Path) -> Iterator[np.ndarray]:
         try:
             builder.download_and_prepare()
         except (OSError, tfds.download.DownloadError) as error:
-            failed = trouble.sentence(error, cache, "choose another --cache")
+            failed = os_sentence(error, cache, "choose another --cache")
             raise ValueError(f"cycle_gan/monet2photo cannot be prepared in {failed}") from None
     return (example["image"] for example in tfds.as_numpy(builder.as_dataset(split="trainB")))
 

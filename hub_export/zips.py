@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from train.trouble import sentence
+from hub_export.files import os_sentence
 
 ENCODINGS = ("utf-8", "cp932", "gbk", "big5", "cp949", "cp437")
 """Of names without the flag for UTF-8, in the order in which they are tried; any bytes are text in the last."""
@@ -53,7 +53,7 @@ def open_zip(path: Path, folder: str) -> zipfile.Path:
             raise ValueError(f"{path} is the last part of a zip in several: {UNPACK}")
         archive = zipfile.ZipFile(path)
     except OSError as error:
-        raise ValueError(sentence(error, path, AGAIN)) from None
+        raise ValueError(os_sentence(error, path, AGAIN)) from None
     except UnicodeDecodeError:
         raise ValueError(f"{path} has names that are no UTF-8 although it says so, or is damaged there: {UNPACK}") from None
     except (zipfile.BadZipFile, NotImplementedError, struct.error) as error:
@@ -74,7 +74,7 @@ def read_entry(entry: zipfile.Path) -> bytes:
         return entry.read_bytes()
     except OSError as error:
         if error.errno is not None:
-            raise ValueError(sentence(error, str(entry.root.filename), AGAIN)) from None
+            raise ValueError(os_sentence(error, str(entry.root.filename), AGAIN)) from None
         cause: Exception = error  # bzip2's, for damaged data
     except (zipfile.BadZipFile, lzma.LZMAError, EOFError, RuntimeError, ValueError, zlib.error) as error:
         cause = error

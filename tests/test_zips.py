@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from hub_export import zips
+from hub_export.zips import open_zip
 from support.folders import fill_layout
-from train import zips
 from train.settings import DataConfig
 from train.sources import Located, Source, locate
-from train.zips import open_zip
 
 CONFIG = DataConfig(style="Hayao", resolution=0, size=64, augment="crop")
 
