@@ -25,6 +25,7 @@ from animegan_app.ui.serving import Blocks
 from animegan_app.ui.serving import launch as launch
 from animegan_app.ui.words import label, say
 from hub_export.record import CheckpointError
+from hub_export.sentences import ExplainedError
 
 CSS = """
 .gradio-container { max-width: 1180px !important; width: 100%; margin: 0 auto !important; }
@@ -152,8 +153,8 @@ def build_demo(catalog: Catalog | None = None) -> Blocks:
     def add_source(text: str | None, request: gr.Request) -> tuple[Any, ...]:
         """Adds a namespace or repo of the Hub, if it has a checkpoint, and chooses its first experiment."""
         try:
-            name = sources.add(catalog.hub, text or "", request)
-        except ValueError as error:
+            name = sources.add(catalog.hub, text or "")
+        except ExplainedError as error:
             raise parts.error(error, request) from None
         found = [offers for key, offers in catalog.experiments().items() if f"{key}/".startswith(f"{HUB}/{name}/")]
         return ("", *page_for(catalog.first(found[0]) if found else catalog.default(), request))

@@ -13,16 +13,17 @@ import gradio as gr
 from gradio.route_utils import API_PREFIX
 
 from animegan_app import sheet, uploads
-from animegan_app.catalog import Catalog, Offer
+from animegan_app.catalog import Catalog, Offer, gone
 from animegan_app.curves import differences
-from animegan_app.photos import PhotoError, Sentence
+from animegan_app.photos import PhotoError
 from animegan_app.sheet import Labelled
 from animegan_app.studio import Studio
 from animegan_app.stylize import LONGEST_SIDES
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import Stylise
-from animegan_app.ui.words import explain, label, say, tell
+from animegan_app.ui.words import label, say
 from hub_export.record import CheckpointError, Record
+from hub_export.sentences import Sentence
 
 HANDFUL = 6
 """How many checkpoints the grid shows unasked."""
@@ -122,12 +123,12 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         for number, offer in enumerate(offers):
 
             def report(done: float, doing: Sentence, number: int = number) -> None:
-                progress((number + done) / len(offers), desc=f"{number + 1}/{len(offers)} · {tell(doing, request)}")
+                progress((number + done) / len(offers), desc=f"{number + 1}/{len(offers)} · {say(doing, request)}")
 
             try:
                 drawing = await studio.draw(path, offer.key, longest_side, report)
             except CheckpointError as error:
-                problems.append(explain(error, request))
+                problems.append(say(error.sentence, request))
                 yield pictures, problems
                 continue
             except PhotoError as error:
@@ -192,7 +193,7 @@ def build(studio: Studio, stylise: Stylise, known: gr.Textbox) -> None:
         """The pictures, the scrubber, the download, and a line on how it goes."""
         offers = catalog.experiments().get(experiment or "", [])
         if not offers:
-            raise parts.error("gone", request, name=experiment)
+            raise parts.error(gone(experiment), request)
         offers = sheet.evenly(offers, MAX_CHOSEN)
         async for pictures, problems in draw_all(photo, offers, longest_side, _moment, request, progress):
             told = _told(say("drawn", request, count=max(0, len(pictures) - 1), all=len(offers)), problems)

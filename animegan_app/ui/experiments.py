@@ -19,7 +19,7 @@ from animegan_app.sheet import evenly
 from animegan_app.studio import Studio, megabytes
 from animegan_app.ui import parts
 from animegan_app.ui.stylise import Stylise, choices, duration
-from animegan_app.ui.words import explain, label, read, say
+from animegan_app.ui.words import label, recorded, say
 from hub_export.card import model_card
 from hub_export.metrics import measurements, yardsticks
 from hub_export.record import CARD, SAMPLES, CheckpointError
@@ -109,15 +109,15 @@ def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: g
         notes = []
         for name, offers in experiments.items():
             try:
-                curves[titles[name]] = with_measured(_read(catalog, offers, request), [offer.record for offer in offers])
+                curves[titles[name]] = with_measured(_read(catalog, offers), [offer.record for offer in offers])
             except CheckpointError as error:
-                notes.append(f"{titles[name]}: {explain(error, request)}")
+                notes.append(f"{titles[name]}: {say(error.sentence, request)}")
         found = list(dict.fromkeys(term for course in curves.values() for term in course.terms))
         fresh = not (drawn and drawn[0])  # no term was on offer yet; afterwards none is a choice too
         chosen = [term for term in (USUAL_TERMS if fresh else terms or ()) if term in found]
         named = {titles[name]: offers for name, offers in experiments.items()}
         ways = scales(named)
-        told = [(", ".join(names), read(text, request)) for way in ways for text, names in way.items()]
+        told = [(", ".join(names), say(recorded(text), request)) for way in ways for text, names in way.items()]
         if len(ways) > 1:
             notes.append(say("other_scales", request))
         words = {key: say(f"plane_{key}", request) for key in PLANE_WORDS}
@@ -250,7 +250,7 @@ def _overview(experiments: dict[str, list[Offer]], request: gr.Request | None) -
         measured = [offer.record for offer in offers if style in offer.record.metrics]
         best = min(measured, key=lambda record: record.metrics[style], default=None)
         generator, compute = newest.generator, newest.compute
-        question = read(newest.question, request)
+        question = say(recorded(newest.question), request)
         rows.append(
             (
                 offers[0].name,
@@ -268,11 +268,11 @@ def _overview(experiments: dict[str, list[Offer]], request: gr.Request | None) -
     return parts.table([say(key, request) for key in keys], rows)
 
 
-def _read(catalog: Catalog, offers: Sequence[Offer], request: gr.Request | None) -> Curves:
-    """The curves of the newest checkpoint that is here. Raises CheckpointError with a sentence if none is, or is damaged."""
+def _read(catalog: Catalog, offers: Sequence[Offer]) -> Curves:
+    """The curves of the newest checkpoint that is here. Raises CheckpointError if none is, or it is damaged."""
     here = [offer for offer in offers if not catalog.missing_bytes(offer)]
     if not here:
-        raise CheckpointError(say("not_here", request))
+        raise CheckpointError("its curves and samples come with a checkpoint, and none is downloaded yet: draw with one")
     return read_curves(catalog.fetch(here[-1]))
 
 
@@ -299,7 +299,7 @@ def _card(catalog: Catalog, offer: Offer, request: gr.Request | None) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_CARD)
     except OSError:
-        raise CheckpointError(f"{path} cannot be read") from None
+        raise CheckpointError("{path} cannot be read", path=path) from None
     return render_card(content.decode("utf-8", "replace"))
 
 

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from animegan_app import uploads
-from animegan_app.catalog import HUB, Offer
-from animegan_app.photos import PhotoError, Sentence
+from animegan_app.catalog import HUB, Offer, gone
+from animegan_app.photos import PhotoError
 from animegan_app.studio import Drawing, Studio, megabytes
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, blend
 from animegan_app.ui import parts
-from animegan_app.ui.words import explain, label, read, say, tell
+from animegan_app.ui.words import label, recorded, say
 from hub_export.record import WEIGHTS, CheckpointError, Record
+from hub_export.sentences import Sentence
 
 TRAIN = "python -m train.run fast-hayao"
 MOST_STRENGTH = 150
@@ -59,7 +60,7 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
             return gr.skip()
         offers = catalog.experiments().get(experiment)
         if not offers:
-            raise parts.error("gone", request, name=experiment)
+            raise parts.error(gone(experiment), request)
         return parts.renewed(parts.checkpoint_choices(offers, request), checkpoint, catalog.first(offers).key)
 
     def renew_checkpoints(experiment: str | None, checkpoint: str | None, request: gr.Request) -> Any:
@@ -99,7 +100,7 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
             raise parts.error("nothing_to_draw_with", request, command=TRAIN)
 
         def report(done: float, doing: Sentence) -> None:
-            progress(done, desc=tell(doing, request))
+            progress(done, desc=say(doing, request))
 
         try:
             path = uploads.take(photo)  # not the path in the text
@@ -221,16 +222,16 @@ def about_checkpoint(studio: Studio, offer: Offer | None, request: gr.Request | 
     record = offer.record
     data, compute = record.data, record.compute
     rows = {
-        "question": read(record.question, request),
+        "question": say(recorded(record.question), request),
         "taken_at": say("taken", request, epoch=record.epoch, phase=parts.phase(record, request), step=f"{record.step:,}"),
         "data": say(
             "pictures",
             request,
             photos=_count(data.get("photos"), request),
             anime=_count(data.get("anime"), request),
-            source=read(str(data.get("source", "")), request),
+            source=recorded(str(data.get("source", ""))),
         ),
-        "terms": read(str(data.get("terms", "")), request),
+        "terms": say(recorded(str(data.get("terms", ""))), request),
         "compute": say(
             "spent",
             request,
@@ -250,7 +251,7 @@ def about_checkpoint(studio: Studio, offer: Offer | None, request: gr.Request | 
             missing_bytes = studio.catalog.missing_bytes(offer)
             rows["to_download"] = say("first", request, size=megabytes(missing_bytes)) if missing_bytes else ""
         except CheckpointError as error:
-            rows["from"] = explain(error, request)
+            rows["from"] = say(error.sentence, request)
     items = "".join(f"<dt>{say(key, request)}</dt><dd>{html.escape(text)}</dd>" for key, text in rows.items() if text)
     title = f"<h2>{html.escape(offer.name)} {html.escape(record.checkpoint)}</h2>"
     return f"{title}<dl>{items}</dl>{_differences(record, request)}"
