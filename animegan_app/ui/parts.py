@@ -26,6 +26,20 @@ ERROR_SECONDS = 20
 JPEG_QUALITY = 95
 PHASES = ("warm-up", "adversarial")
 
+Outputs = dict[Any, Any]
+"""What an event changes: component to value or update. Of those that it may change, one that is not there stays as it is."""
+QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""How an event is answered that waits for no drawing."""
+LAST = QUICK | {"preprocess": False, "trigger_mode": "always_last"}
+"""The same with one answer at a time, so that the last choice's comes last."""
+SLOW: dict[str, Any] = {
+    "preprocess": False,
+    "concurrency_limit": QUEUE_SIZE,
+    "trigger_mode": "once",
+    "api_visibility": "private",
+}
+"""How an event is answered that waits for drawings."""
+
 NAME_EXAMPLES = """
 const examples = element.closest(".examples"), names = element.textContent.trim().split(", ");
 const name = () => examples.querySelectorAll("button").forEach((button, index) => { button.ariaLabel = names[index]; });

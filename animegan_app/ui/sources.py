@@ -3,7 +3,6 @@
 import html
 import os
 import re
-from typing import NamedTuple
 
 import gradio as gr
 
@@ -20,29 +19,22 @@ MAX_SOURCES = 50
 MAX_NOTICES = 20
 
 
-class Sources(NamedTuple):
-    """What the frame renews and listens to."""
+class Sources:
+    """The tab."""
 
-    table: gr.HTML
-    name: gr.Textbox
-    add: gr.Button
-
-
-def build(studio: Studio) -> Sources:
-    """Builds the tab."""
-    listing = gr.HTML(describe(studio, None), elem_id="listing")
-    with gr.Row(elem_id="add-row", visible=may_add(studio.catalog.hub)):
-        name = gr.Textbox(
-            placeholder=label("name_example"),
-            label=label("name_or_repo"),
-            max_lines=1,
-            max_length=200,
-            min_width=260,
-            scale=1,
-            elem_id="source",
-        )
-        button = gr.Button(label("add"), scale=0, min_width=180, elem_id="add-source")
-    return Sources(listing, name, button)
+    def __init__(self, studio: Studio):
+        self.table = gr.HTML(describe(studio, None), elem_id="listing")
+        with gr.Row(elem_id="add-row", visible=may_add(studio.catalog.hub)):
+            self.name = gr.Textbox(
+                placeholder=label("name_example"),
+                label=label("name_or_repo"),
+                max_lines=1,
+                max_length=200,
+                min_width=260,
+                scale=1,
+                elem_id="source",
+            )
+            self.add = gr.Button(label("add"), scale=0, min_width=180, elem_id="add-source")
 
 
 def describe(studio: Studio, request: gr.Request | None) -> str:
