@@ -10,6 +10,7 @@ from typing import Protocol
 from hub_export.folder import BUNDLED, FolderStore
 from hub_export.record import CheckpointError, Record
 from hub_export.release import open_runs
+from hub_export.sentences import Sentence
 from hub_export.store import HubStore, hub_sources
 
 RECOMMENDED = "cel"
@@ -27,7 +28,7 @@ class Store(Protocol):
 
     def checkpoints(self, experiment: str) -> list[Record]: ...
 
-    def problems(self) -> list[str]: ...
+    def problems(self) -> list[Sentence]: ...
 
     def fetch(self, experiment: str, checkpoint: str) -> Path: ...
 
@@ -108,7 +109,7 @@ class Catalog:
             for record in self.stores[source].checkpoints(name):
                 if record.checkpoint == checkpoint:
                     return Offer(source, name, record)
-        raise CheckpointError(f"{key} is not on offer: reload the page to see what is")
+        raise gone(key)
 
     def fetch(self, offer: Offer) -> Path:
         """The folder that holds the files of an offer, downloaded if need be. Raises CheckpointError if it cannot be had."""
@@ -127,9 +128,14 @@ class Catalog:
         """What `fetch` would download, in bytes. Raises CheckpointError if the offer is gone."""
         return self.hub.missing_bytes(offer.name, offer.record.checkpoint) if self.hub and offer.source == HUB else 0
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Sentence]:
         """One sentence for each checkpoint that is there and cannot be offered, and each place that cannot be asked."""
         return [problem for store in self.stores.values() for problem in store.problems()]
+
+
+def gone(name: object) -> CheckpointError:
+    """The answer to whoever chooses an experiment or a checkpoint that is not, or no longer, there."""
+    return CheckpointError("{name} is not on offer: reload the page to see what is", name=name)
 
 
 def open_catalog(runs: Path | None = None, hub: Iterable[str] | None = None) -> Catalog:

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from animegan_app.photos import MAX_FILE_BYTES
+from hub_export.sentences import Sentence
 
 SETTING = "ANIMEGAN_HOSTS"
 MAX_WAITING = 32
@@ -29,7 +30,7 @@ UPLOADS = {"/gradio_api/upload": MAX_FILE_BYTES + 2**16, "/gradio_api/mcp": MAX_
 """Where files come, and how many bytes at most; in a tool's call they are base64."""
 CLOSED = ("/gradio_api/process_recording", "/gradio_api/file=http", "/gradio_api/proxy=", "/gradio_api/deep_link")
 """Gradio's services that no page of this app needs: they run ffmpeg, fetch from elsewhere, or keep files."""
-TOO_LARGE = 413, "This is more than one request may bring."
+TOO_LARGE = 413, Sentence("This is more than one request may bring.")
 HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"same-origin",
@@ -52,10 +53,13 @@ class Door:
         app: the application.
         names: host names that it answers to beside those of the loopback; None for any.
         waiting: how many requests of a visitor wait in its queue.
+        say: tells a sentence to who made a request.
     """
 
-    def __init__(self, app: App, names: Iterable[str] | None, waiting: Callable[[str], int]):
-        self.app = app
+    def __init__(
+        self, app: App, names: Iterable[str] | None, waiting: Callable[[str], int], say: Callable[[Sentence, Message], str]
+    ):
+        self.app, self.say = app, say
         self.names = None if names is None else {name.lower() for name in names}
         self.waiting = waiting
         self._open: Counter[str] = Counter()
@@ -77,9 +81,12 @@ class Door:
                 message["headers"] = [*message.get("headers", ()), *new]
             await send(message)
 
+        async def refuse(status: int, sentence: Sentence) -> None:
+            await _refuse(answer, status, self.say(sentence, scope))
+
         problem = self._problem(scope)
         if problem:
-            await _refuse(answer, *problem)
+            await refuse(*problem)
             return
         who, asks = visitor(scope), scope["method"] == "POST"
         left = most = _most(scope)
@@ -92,7 +99,7 @@ class Door:
             if most > MAX_BYTES:
                 self._uploaded[who] += size
             if 0 <= left < size and not begun:
-                await _refuse(answer, *TOO_LARGE)
+                await refuse(*TOO_LARGE)
             left -= size
             return message if left >= 0 else {"type": "http.disconnect"}
 
@@ -114,16 +121,17 @@ class Door:
             self._asked[who] -= asks
             self._open, self._asked = +self._open, +self._asked  # forgets who has none
 
-    def _problem(self, scope: Message) -> tuple[int, str] | None:
+    def _problem(self, scope: Message) -> tuple[int, Sentence] | None:
         """Status and sentence, where a request is refused at once."""
         headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         if not self._is_ours(headers):
-            return 403, f"This app answers to its own names alone: {SETTING}=NAME, set where it is started, adds one."
+            english = "This app answers to its own names alone: {setting}=NAME, set where it is started, adds one."
+            return 403, Sentence(english, setting=SETTING)
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
         if path.startswith(CLOSED):
-            return 404, "There is nothing here."
+            return 404, Sentence("There is nothing here.")
         who = visitor(scope)
         length = headers.get("content-length", ["0"])[0]
         if length.isdigit() and int(length) > _most(scope):
@@ -133,9 +141,9 @@ class Door:
             self._uploaded.clear()
         too_many = scope["method"] == "POST" and self._asked[who] + self.waiting(who) >= MAX_WAITING
         if too_many or self._open[who] >= MAX_OPEN:
-            return 429, "Too many requests from here are waited for: try again in a minute."
+            return 429, Sentence("Too many requests from here are waited for: try again in a minute.")
         if self._uploaded[who] > MAX_HOURLY_BYTES and _most(scope) > MAX_BYTES:
-            return 429, "Too much was uploaded from here within an hour: try again later."
+            return 429, Sentence("Too much was uploaded from here within an hour: try again later.")
         return None
 
     def _is_ours(self, headers: dict[str, list[str]]) -> bool:

@@ -17,6 +17,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from hub_export.sentences import ExplainedError
+
 MAX_FILE_BYTES = 50 * 2**20
 """A larger file is not read; of uploads, no more is accepted either."""
 MAX_FILE_PIXELS = 80_000_000
@@ -30,27 +32,8 @@ WALL_SECONDS = 60.0
 """For a decoder that waits instead of computing, whose CPU seconds are limited in `decoding`."""
 
 
-class Sentence:
-    """What a person is told; `str` is the English, and `ui.words` knows the same in other languages.
-
-    Args:
-        english: with {names} of values.
-    """
-
-    def __init__(self, english: str, **values: object):
-        self.english = english
-        self.values = values
-
-    def __str__(self) -> str:
-        return self.english.format(**self.values)
-
-
-class PhotoError(ValueError):
-    """A picture cannot be used; its `sentence` names the cause and the remedy. Args as for `Sentence`."""
-
-    def __init__(self, english: str, **values: object):
-        self.sentence = Sentence(english, **values)
-        super().__init__(str(self.sentence))
+class PhotoError(ExplainedError):
+    """A picture cannot be used."""
 
     @classmethod
     def parse(cls, text: str) -> "PhotoError":

@@ -14,9 +14,10 @@ from queue import SimpleQueue
 import numpy as np
 
 from animegan_app.catalog import HUB, Catalog, Offer
-from animegan_app.photos import PhotoError, Sentence, read_file, read_scaled
+from animegan_app.photos import PhotoError, read_file, read_scaled
 from animegan_app.stylize import LONGEST_SIDES, Stylizer
 from hub_export.record import Record, read_record
+from hub_export.sentences import Sentence
 
 KEPT_BYTES = 256 * 2**20
 """What the drawings in memory take at most; one of 1024 × 768 pixels takes 4.7 MB."""

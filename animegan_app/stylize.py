@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from animegan_app.photos import PhotoError as PhotoError
-from animegan_app.photos import Sentence as Sentence
 from animegan_app.photos import read_photo as read_photo
 from hub_export import pixels
 from hub_export.checkpoint import load_generator

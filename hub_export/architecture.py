@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from hub_export.sentences import ExplainedError
+
 Colours = Literal["drawn", "kept"]
 
 
@@ -51,15 +53,24 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         if self.architecture not in tuple(KINDS):
-            raise ValueError(f"unknown generator {self.architecture!r}: choose one of {', '.join(KINDS)}")
+            raise ExplainedError(
+                "unknown generator {name}: choose one of {known}", name=repr(self.architecture)[:80], known=", ".join(KINDS)
+            )
         if self.colours not in get_args(Colours):
-            raise ValueError(f"colours of a generator are one of {', '.join(get_args(Colours))}, got {self.colours!r}")
+            raise ExplainedError(
+                "colours of a generator are one of {known}, got {given}",
+                known=", ".join(get_args(Colours)),
+                given=repr(self.colours)[:80],
+            )
         kind = KINDS[self.architecture]
         if self.channels == 0:
             object.__setattr__(self, "channels", kind.channels)
         if type(self.channels) is not int or not 1 <= self.channels <= kind.most_channels:
-            raise ValueError(
-                f"channels of generator {self.architecture} must be from 1 to {kind.most_channels}, got {self.channels!r}"
+            raise ExplainedError(
+                "channels of generator {name} must be from 1 to {most}, got {given}",
+                name=self.architecture,
+                most=kind.most_channels,
+                given=repr(self.channels)[:80],
             )
 
     @property

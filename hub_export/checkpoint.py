@@ -49,6 +49,7 @@ from hub_export.record import (
     read_record,
     record_text,
 )
+from hub_export.sentences import Sentence
 from hub_export.weights import assign_weights, read_weights
 
 if TYPE_CHECKING:
@@ -74,12 +75,15 @@ def verify_files(folder: Path, record: Record, names: Iterable[str] | None = Non
         path, entry = Path(folder) / name, record.files[name]
         try:
             if not path.is_file():
-                raise CheckpointError(f"{folder}: {name} is missing")
+                raise CheckpointError("{place}: {file} is missing", place=folder, file=name)
             intact = path.stat().st_size == entry["size"] and _sha256(path) == entry["sha256"]
         except OSError as error:
-            raise CheckpointError(f"{folder}: {name} cannot be read ({explain_os(error)})") from None
+            why = explain_os(error)
+            raise CheckpointError("{place}: {file} cannot be read ({why})", place=folder, file=name, why=why) from None
         if not intact:
-            raise CheckpointError(f"{folder}: {name} is damaged or was changed (its sha256 differs from the record)")
+            raise CheckpointError(
+                "{place}: {file} is damaged or was changed (its sha256 differs from the record)", place=folder, file=name
+            )
 
 
 def load_generator(folder: Path, into: "keras.Model | None" = None) -> "keras.Model":
@@ -110,13 +114,16 @@ def load_generator(folder: Path, into: "keras.Model | None" = None) -> "keras.Mo
     try:
         assign_weights(generator, read_file(folder, WEIGHTS), record.weights)
     except ValueError as error:
-        raise CheckpointError(f"{folder}: {error}") from None
+        raise CheckpointError("{place}: {fault}", place=folder, fault=Sentence.of(error)) from None
     if len(record.probe) != 3 * len(PROBE_POINTS):
-        raise CheckpointError(f"{folder}: the probe has {len(record.probe)} values, not {3 * len(PROBE_POINTS)}")
+        count, known = len(record.probe), 3 * len(PROBE_POINTS)
+        raise CheckpointError("{place}: the probe has {count} values, not {known}", place=folder, count=count, known=known)
     difference = float(np.max(np.abs(probe_values(generator) - np.asarray(record.probe))))
     if not difference <= PROBE_TOLERANCE:
         raise CheckpointError(
-            f"{folder}: the generator does not draw what its record says (probe differs by {difference:.3f})"
+            "{place}: the generator does not draw what its record says (probe differs by {difference:.3f})",
+            place=folder,
+            difference=difference,
         )
     return generator
 
@@ -129,18 +136,21 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     """
     lines = read_file(folder, HISTORY).splitlines()
     if len(lines) > MAX_HISTORY_ROWS or any(len(line) > MAX_HISTORY_ROW for line in lines):
-        raise CheckpointError(f"{folder}: {HISTORY} is longer than any training")
+        raise CheckpointError("{place}: {file} is longer than any training", place=folder, file=HISTORY)
     rows, texts = [], set[str]()
     for line in lines:
         row = _parse_json(folder, HISTORY, line)
         if not (is_kind(row.get("step"), int) and all(isinstance(x, str) or is_number(x) for x in row.values())):
-            raise CheckpointError(f"{folder}: {HISTORY} is not a list of loss terms")
+            raise CheckpointError("{place}: {file} is not a list of loss terms", place=folder, file=HISTORY)
         texts.update(row, (value for value in row.values() if isinstance(value, str)))
         if len(texts) > MAX_TEXTS:
-            raise CheckpointError(f"{folder}: {HISTORY} holds more than {MAX_TEXTS} names of terms")
+            raise CheckpointError(
+                "{place}: {file} holds more than {most} names of terms", place=folder, file=HISTORY, most=MAX_TEXTS
+            )
         rows.append(row)
     if any(map(BAD_TEXT.search, texts)):
-        raise CheckpointError(f"{folder}: {HISTORY} holds a text with characters that cannot be shown")
+        fault = Sentence("a text with characters that cannot be shown")
+        raise CheckpointError("{place}: {name} holds {fault}", place=folder, name=HISTORY, fault=fault)
     return rows
 
 
@@ -150,16 +160,17 @@ def read_samples(folder: Path) -> np.ndarray:
     try:
         content = bounded(content)
     except ValueError as error:
-        raise CheckpointError(f"{folder}: {SAMPLES} is {error}") from None
+        raise CheckpointError("{place}: {file} is {fault}", place=folder, file=SAMPLES, fault=Sentence.of(error)) from None
     try:
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
             if max(image.size) > MAX_SAMPLES_SIDE:
-                raise CheckpointError(f"{folder}: {SAMPLES} has {image.width} x {image.height} pixels")
+                size = {"width": image.width, "height": image.height}
+                raise CheckpointError("{place}: {file} has {width} x {height} pixels", place=folder, file=SAMPLES, **size)
             return np.asarray(image.convert("RGB"))
     except CheckpointError:
         raise
     except Exception:  # Pillow raises many kinds for a malformed file
-        raise CheckpointError(f"{folder}: {SAMPLES} is not a JPEG picture") from None
+        raise CheckpointError("{place}: {file} is not a JPEG picture", place=folder, file=SAMPLES) from None
 
 
 def save_checkpoint(
@@ -202,9 +213,9 @@ def save_checkpoint(
             (aside / CARD).write_text(model_card(record), "utf-8")
             record = write_record(aside, record)
     except OSError as error:
-        raise CheckpointError(f"{folder} cannot be saved: {explain_os(error)}") from error
+        raise CheckpointError("{place} cannot be saved: {why}", place=folder, why=explain_os(error)) from error
     except ValueError as error:
-        raise CheckpointError(f"{folder} cannot be saved: {error}") from None
+        raise CheckpointError("{place} cannot be saved: {why}", place=folder, why=Sentence.of(error)) from None
     finally:
         for leftover in folder.parent.glob(f".{folder.name}-*"):  # of saves that were killed
             shutil.rmtree(leftover, ignore_errors=True)
@@ -219,7 +230,7 @@ def write_record(folder: Path, record: Record) -> Record:
     """
     record = dataclasses.replace(record, files=_file_entries(folder))
     text = record_text(record)
-    parse_record(text, str(Path(folder) / RECORD))
+    parse_record(text, Path(folder) / RECORD)
     write_aside(Path(folder) / RECORD, text.encode())
     return record
 
@@ -251,7 +262,9 @@ def _check_config(folder: Path, layers: list[str]) -> None:
             own = own and str(name) in STOCK_CLASSES and item.get("registered_name") in (None, name)
             if "class_name" in item and not own:
                 named = brief(f"{module}.{name}").strip("'")
-                raise CheckpointError(f"{folder}: {CONFIG} names {named}, which is no part of a generator")
+                raise CheckpointError(
+                    "{place}: {file} names {named}, which is no part of a generator", place=folder, file=CONFIG, named=named
+                )
             pending.extend(item.values())
         elif isinstance(item, list):
             pending.extend(item)
@@ -260,16 +273,16 @@ def _check_config(folder: Path, layers: list[str]) -> None:
     except (KeyError, TypeError):
         found = []
     if config.get("class_name") != "Functional" or found != layers:
-        raise CheckpointError(f"{folder}: {CONFIG} describes another network than the record")
+        raise CheckpointError("{place}: {file} describes another network than the record", place=folder, file=CONFIG)
 
 
 def _parse_json(folder: Path, name: str, content: bytes) -> dict[str, Any]:
     try:
         values = json.loads(content.decode())
     except (ValueError, RecursionError):
-        raise CheckpointError(f"{folder}: {name} is not valid JSON") from None
+        raise CheckpointError("{place}: {file} is not valid JSON", place=folder, file=name) from None
     if not isinstance(values, dict):
-        raise CheckpointError(f"{folder}: {name} holds no JSON object")
+        raise CheckpointError("{place}: {file} holds no JSON object", place=folder, file=name)
     return values
 
 

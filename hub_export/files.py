@@ -7,8 +7,11 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import BinaryIO
+
+from hub_export.sentences import Sentence
 
 ELSEWHERE = "choose another folder"
 REMEDIES: dict[int, tuple[str, ...]] = {
@@ -36,7 +39,7 @@ REMEDIES: dict[int, tuple[str, ...]] = {
 """What the system's errors mean, and what helps."""
 
 
-def explain_os(error: Exception, otherwise: str = "") -> str:
+def explain_os(error: Exception, otherwise: str = "") -> Sentence:
     """What went wrong with a file and what helps, as the end of a sentence that names the file.
 
     Args:
@@ -50,10 +53,16 @@ def explain_os(error: Exception, otherwise: str = "") -> str:
     if number is None:  # TensorFlow's
         number = next((known for known in REMEDIES if os.strerror(known).lower() in words.lower()), None)
     plain = getattr(error, "strerror", None) or " ".join(words.split()) or type(error).__name__
-    cause, *remedies = REMEDIES.get(number or 0, (plain,))
-    if otherwise:
-        remedies = [remedy for remedy in remedies if remedy != ELSEWHERE] + [otherwise]
-    return f"{cause}: {', or '.join(remedies)}" if remedies else cause
+    known = REMEDIES.get(number or 0)
+    if known is None:
+        return Sentence("{text}", text=plain)
+    cause, *remedies = map(Sentence, known)
+    given: list[str] = [remedy for remedy in remedies if not otherwise or remedy != ELSEWHERE]
+    given += [otherwise] if otherwise else []
+    if not given:
+        return cause
+    remedy = reduce(lambda one, other: Sentence("{one}, or {other}", one=one, other=other), given)
+    return Sentence("{cause}: {remedy}", cause=cause, remedy=remedy)
 
 
 def os_sentence(error: Exception, path: Path | str | None = None, otherwise: str = "") -> str:

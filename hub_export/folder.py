@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hub_export.record import NAME, RECORD, CheckpointError, Record, read_record
+from hub_export.sentences import ExplainedError, Sentence
 
 SCHEME = "bundled:"
 BUNDLED = Path(__file__).parents[1] / "animegan_app" / "checkpoints"
@@ -24,7 +25,7 @@ class FolderStore:
         """Readable checkpoints of one experiment in training order; damaged ones are left out, see `problems`."""
         return sorted((record for record, _ in self._read(experiment) if record), key=lambda record: record.step)
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Sentence]:
         """One sentence for each checkpoint in the store that cannot be offered."""
         return [problem for experiment in self.experiments() for _, problem in self._read(experiment) if problem]
 
@@ -32,21 +33,23 @@ class FolderStore:
         """The folder of a checkpoint. Raises CheckpointError if it is not here."""
         folder = self.root / experiment / checkpoint
         if not NAME.fullmatch(experiment) or not NAME.fullmatch(checkpoint) or not (folder / RECORD).is_file():
-            raise CheckpointError(f"{self.root} has no checkpoint {experiment}/{checkpoint}")
+            name = f"{experiment}/{checkpoint}"
+            raise CheckpointError("{root} has no checkpoint {name}", root=self.root, name=name)
         return folder
 
-    def _read(self, experiment: str) -> list[tuple[Record | None, str]]:
-        found: list[tuple[Record | None, str]] = []
+    def _read(self, experiment: str) -> list[tuple[Record | None, Sentence | None]]:
+        found: list[tuple[Record | None, Sentence | None]] = []
         for path in sorted((self.root / experiment).glob(f"*/{RECORD}")):
             if not _named(path):
                 continue
             try:
                 record = read_record(path.parent)
                 if (record.experiment, record.checkpoint) != (experiment, path.parent.name):
-                    raise CheckpointError(f"{path.parent}: the record is of {record.experiment}/{record.checkpoint}")
-                found.append((record, ""))
+                    named = f"{record.experiment}/{record.checkpoint}"
+                    raise CheckpointError("{place}: the record is of {name}", place=path.parent, name=named)
+                found.append((record, None))
             except CheckpointError as error:
-                found.append((None, str(error)))
+                found.append((None, error.sentence))
         return found
 
 
@@ -77,12 +80,20 @@ def open_bundled(reference: str) -> Path:
     """
     name, at, checkpoint = reference.strip().removeprefix(SCHEME).partition("@")
     if not NAME.fullmatch(name) or (at and not NAME.fullmatch(checkpoint)):
-        raise ValueError(f"{reference!r} names no checkpoint that ships: write bundled:cel@epoch-006")
+        raise ExplainedError(
+            "{text} names no checkpoint that ships: write bundled:cel@epoch-006", text=repr(reference)
+        )
     store = FolderStore(BUNDLED)
     records = store.checkpoints(name)
     if not records:
-        raise CheckpointError(f"no experiment {name} ships: choose from {', '.join(store.experiments()) or 'none'}")
-    known = [record.checkpoint for record in records]
-    if at and checkpoint not in known:
-        raise CheckpointError(f"{name} ships without a checkpoint {checkpoint}: choose from {', '.join(known)}")
-    return store.fetch(name, checkpoint or known[-1])
+        known = ", ".join(store.experiments()) or "none"
+        raise CheckpointError("no experiment {name} ships: choose from {known}", name=name, known=known)
+    shipped = [record.checkpoint for record in records]
+    if at and checkpoint not in shipped:
+        raise CheckpointError(
+            "{name} ships without a checkpoint {checkpoint}: choose from {known}",
+            name=name,
+            checkpoint=checkpoint,
+            known=", ".join(shipped),
+        )
+    return store.fetch(name, checkpoint or shipped[-1])

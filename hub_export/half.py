@@ -22,6 +22,7 @@ from hub_export.card import model_card
 from hub_export.checkpoint import load_generator, probe_values, read_samples, write_record
 from hub_export.files import explain_os, os_sentence, replacing, write_aside
 from hub_export.record import CARD, RECORD, WEIGHTS, CheckpointError, read_record
+from hub_export.sentences import Sentence
 from hub_export.weights import assign_weights, half_weights, read_weights
 
 if TYPE_CHECKING:
@@ -51,11 +52,13 @@ def copy_in_half(source: Path, into: Path) -> tuple[Path, float]:
     try:
         assign_weights(generator, content, "float16")
     except ValueError as error:
-        raise CheckpointError(f"{source} cannot be kept in float16: {error}") from None
+        raise CheckpointError("{place} cannot be kept in float16: {why}", place=source, why=Sentence.of(error)) from None
     change = 127.5 * float(np.max(np.abs(_drawn(generator, samples, record.generator_config.stride) - before)))
     if not change <= LARGEST_CHANGE:
         raise CheckpointError(
-            f"{source} cannot be kept in float16: its picture would change by {change:.1f} of 255 levels; ship it as it is"
+            "{place} cannot be kept in float16: its picture would change by {change:.1f} of 255 levels; ship it as it is",
+            place=source,
+            change=change,
         )
     probe = [round(float(value), 6) for value in probe_values(generator)]
     record = dataclasses.replace(record, weights="float16", probe=probe)
@@ -69,7 +72,8 @@ def copy_in_half(source: Path, into: Path) -> tuple[Path, float]:
             write_aside(aside / CARD, model_card(record).encode())
             write_record(aside, record)
     except OSError as error:
-        raise CheckpointError(f"{source} cannot be copied to {folder}: {explain_os(error)}") from error
+        why = explain_os(error)
+        raise CheckpointError("{place} cannot be copied to {folder}: {why}", place=source, folder=folder, why=why) from error
     return folder, change
 
 
@@ -95,7 +99,7 @@ def main(arguments: argparse.Namespace) -> None:
             print(f"{folder}: {copied / 1e6:.1f} MB, differs by at most {change:.2f} of 255 levels", flush=True)
     print(f"together {size / 1e6:.1f} MB")
     if refusals:
-        raise CheckpointError(f"not copied: {', '.join(map(str, refusals))}")
+        raise CheckpointError("not copied: {places}", places=", ".join(map(str, refusals)))
 
 
 def parser() -> argparse.ArgumentParser:

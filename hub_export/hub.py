@@ -39,6 +39,7 @@ from huggingface_hub.utils._http import (  # private, but nothing else keeps the
 )
 
 from hub_export.files import explain_os
+from hub_export.sentences import ExplainedError, Sentence
 
 SOCKET_SECONDS = 60.0
 """How long the Hub may be silent, where a task has no limit of its own."""
@@ -79,7 +80,9 @@ def parse_reference(text: str) -> Reference:
     """Parses "hub:you/animegan-hayao@epoch-060"; "hub:" and "@..." may be left out. Raises ValueError."""
     repo, at, checkpoint = text.strip().removeprefix(REFERENCE).partition("@")
     if not REPO.fullmatch(repo) or ".." in repo or "--" in repo or (at and not NAMESPACE.fullmatch(checkpoint)):
-        raise ValueError(f"{text!r} names no checkpoint on the Hub: write hub:you/animegan-hayao@epoch-060")
+        raise ExplainedError(
+            "{text} names no checkpoint on the Hub: write hub:you/animegan-hayao@epoch-060", text=repr(text)
+        )
     return Reference(repo, checkpoint or None)
 
 
@@ -169,7 +172,7 @@ def patiently(
             seconds = _wait(_cause(error), next(waits, None))
             if seconds is None:
                 raise
-            log(f"{name} {explain(error)}; trying again in {seconds:.0f} s")
+            log(f"{explain(error, name)}; trying again in {seconds:.0f} s")
         time.sleep(seconds)
 
 
@@ -190,36 +193,24 @@ def _asked(response: httpx2.Response) -> int | None:
     return limit.reset_in_seconds if limit and limit.remaining == 0 else _parse_retry_after(response.headers)
 
 
-def explain(error: BaseException) -> str:
-    """What went wrong on the Hub, as the end of a sentence that begins with the repo's name."""
+def explain(error: BaseException, name: str) -> Sentence:
+    """What went wrong on the Hub with what has this name."""
     error = _cause(error)
     response = getattr(error, "response", None)
     if isinstance(response, httpx2.Response):
-        return _explain_answer(error, response)
+        return _explain_answer(error, response, name)
     if isinstance(error, OfflineModeIsEnabled):
-        return "was not asked: HF_HUB_OFFLINE is set"
+        return Sentence("{name} was not asked: HF_HUB_OFFLINE is set", name=name)
     if isinstance(error, UnicodeEncodeError | httpx2.LocalProtocolError):
-        return "was not asked: HF_TOKEN holds a character that no token has"
-    if isinstance(error, TimeoutError | httpx2.TimeoutException):
-        return "cannot be asked now: the Hub does not answer in time"
-    if inner := _out_of_files(error):
-        return f"cannot be asked now: {explain_os(inner)}"
-    if isinstance(error, httpx2.ProxyError):
-        return f"cannot be asked now: {NO_PASSWORD if '407' in str(error) else 'the proxy does not connect to the Hub'}"
-    if isinstance(error, httpx2.HTTPError | ConnectionError | ssl.SSLError):
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            return (
-                "cannot be asked now: the Hub's certificate is not trusted here; if a proxy puts its own in place, "
-                "name that in SSL_CERT_FILE"
-            )
-        return f"cannot be asked now: the Hub cannot be reached{_through()}"
-    if isinstance(error, FileMetadataError) or (isinstance(error, json.JSONDecodeError) and _is_page(error.doc)):
-        return f"cannot be asked now: {NOT_THE_HUB} (a web page)"
+        return Sentence("{name} was not asked: HF_TOKEN holds a character that no token has", name=name)
+    if reason := _not_reached(error):
+        return _not_now(name, reason)
     if isinstance(error, OSError) and error.errno:
-        return f"cannot be stored: {explain_os(error)}"
+        return Sentence("{name} cannot be stored: {why}", name=name, why=explain_os(error))
     if isinstance(error, OSError):
-        return "was cut off on its way"
-    return f"is answered for in a way that this program does not understand ({type(error).__name__})"
+        return Sentence("{name} was cut off on its way", name=name)
+    kind = type(error).__name__
+    return Sentence("{name} is answered for in a way that this program does not understand ({kind})", name=name, kind=kind)
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -233,37 +224,67 @@ NO_PASSWORD = "the proxy wants a user name and a password: HTTPS_PROXY=http://NA
 NOT_THE_HUB = "a proxy, a sign-in page or a wrong HF_ENDPOINT answers in place of the Hub"
 
 
-def _explain_answer(error: BaseException, response: httpx2.Response) -> str:
-    status, known = response.status_code, "authorization" in response.request.headers
+def _not_now(name: str, reason: Sentence) -> Sentence:
+    return Sentence("{name} cannot be asked now: {reason}", name=name, reason=reason)
+
+
+def _not_reached(error: BaseException) -> Sentence | None:
+    """Why there is no answer of the Hub; None if that is not what went wrong."""
+    if isinstance(error, TimeoutError | httpx2.TimeoutException):
+        return Sentence("the Hub does not answer in time")
+    if inner := _out_of_files(error):
+        return explain_os(inner)
+    if isinstance(error, httpx2.ProxyError):
+        return Sentence(NO_PASSWORD if "407" in str(error) else "the proxy does not connect to the Hub")
+    if isinstance(error, httpx2.HTTPError | ConnectionError | ssl.SSLError):
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return Sentence(
+                "the Hub's certificate is not trusted here; if a proxy puts its own in place, name that in SSL_CERT_FILE"
+            )
+        if setting := _proxy_setting():
+            return Sentence("the Hub cannot be reached through the proxy of {setting}", setting=setting)
+        return Sentence("the Hub cannot be reached")
+    if isinstance(error, FileMetadataError) or (isinstance(error, json.JSONDecodeError) and _is_page(error.doc)):
+        return Sentence(NOT_THE_HUB + " (a web page)")
+    return None
+
+
+def _explain_answer(error: BaseException, response: httpx2.Response, name: str) -> Sentence:
+    status = response.status_code
     if status == 407:
-        return f"cannot be asked now: {NO_PASSWORD}"
+        return _not_now(name, Sentence(NO_PASSWORD))
     if status == 511:
-        return "cannot be asked now: this network wants you to sign in first; open any page in a browser"
+        return _not_now(name, Sentence("this network wants you to sign in first; open any page in a browser"))
     if "html" in response.headers.get("content-type", "") or (response.is_closed and _is_page(response.text)):
-        return f"cannot be asked now: {NOT_THE_HUB} (error {status})"
-    if isinstance(error, RevisionNotFoundError):
-        return "is no longer there"
-    if isinstance(error, RemoteEntryNotFoundError):
-        return "lacks a file that every checkpoint has"
-    if isinstance(error, GatedRepoError):
-        return "is gated: accept its terms on its page" + (
-            " with the account of this HF_TOKEN" if known else ", and set HF_TOKEN of the account that did"
-        )
-    if isinstance(error, DisabledRepoError):
-        return "was disabled by the Hub"
-    if status in (401, 404) and not known:
-        return "is missing or private; set HF_TOKEN"
-    if status == 404 or isinstance(error, RepositoryNotFoundError):
-        return "is missing, or private and not for the account of this HF_TOKEN"
-    if status == 401:
-        return "cannot be asked: the Hub does not accept this HF_TOKEN; make a new one in your settings there"
-    if status == 403 and known:
-        return "may not be changed or read with this HF_TOKEN: it needs the right to, in your settings on the Hub"
-    if status == 403:
-        return "may not be changed or read without HF_TOKEN"
+        return _not_now(name, Sentence(NOT_THE_HUB + " (error {status})", status=status))
+    if english := _refusal(error, status, "authorization" in response.request.headers):
+        return Sentence(english, name=name)
     if status == 429:
-        return "cannot be asked now: the Hub says there were too many requests"
-    return f"cannot be asked now: the Hub answers with error {status}"
+        return _not_now(name, Sentence("the Hub says there were too many requests"))
+    return _not_now(name, Sentence("the Hub answers with error {status}", status=status))
+
+
+def _refusal(error: BaseException, status: int, known: bool) -> str | None:
+    """How the Hub refuses, to who is `known` by a token or not; None if it is not well itself."""
+    if isinstance(error, RevisionNotFoundError):
+        return "{name} is no longer there"
+    if isinstance(error, RemoteEntryNotFoundError):
+        return "{name} lacks a file that every checkpoint has"
+    if isinstance(error, GatedRepoError) and known:
+        return "{name} is gated: accept its terms on its page with the account of this HF_TOKEN"
+    if isinstance(error, GatedRepoError):
+        return "{name} is gated: accept its terms on its page, and set HF_TOKEN of the account that did"
+    if isinstance(error, DisabledRepoError):
+        return "{name} was disabled by the Hub"
+    if status in (401, 404) and not known:
+        return "{name} is missing or private; set HF_TOKEN"
+    if status == 404 or isinstance(error, RepositoryNotFoundError):
+        return "{name} is missing, or private and not for the account of this HF_TOKEN"
+    if status == 401:
+        return "{name} cannot be asked: the Hub does not accept this HF_TOKEN; make a new one in your settings there"
+    if status == 403 and known:
+        return "{name} may not be changed or read with this HF_TOKEN: it needs the right to, in your settings on the Hub"
+    return "{name} may not be changed or read without HF_TOKEN" if status == 403 else None
 
 
 def _out_of_files(error: BaseException) -> OSError | None:
@@ -280,13 +301,13 @@ def _is_page(text: str) -> bool:
     return text[:100].lstrip("\ufeff \r\n\t").startswith("<")
 
 
-def _through() -> str:
-    """The end of a sentence: by which setting the Hub is asked through a proxy, if it is."""
+def _proxy_setting() -> str:
+    """By which setting the Hub is asked through a proxy; "" if it is not."""
     endpoint = urlsplit(os.environ.get("HF_ENDPOINT") or constants.ENDPOINT)
     proxies = getproxies()
     scheme = next((name for name in (endpoint.scheme, "all") if name in proxies), None)
     bypassed = endpoint.hostname is None or proxy_bypass(endpoint.hostname)
-    return f" through the proxy of {scheme.upper()}_PROXY" if scheme and not bypassed else ""
+    return f"{scheme.upper()}_PROXY" if scheme and not bypassed else ""
 
 
 def _limited_client() -> httpx2.Client:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from hub_export.sentences import ExplainedError
+
 MAX_SCANNED = 2_000_000_000
 """Samples that all scans go over. The ten scans of a progressive photo of 108 megapixels, colour at half its size, make 900
 million; 1,200 empty scans of 79 megapixels, which took a minute, 95 billion."""
@@ -35,12 +37,12 @@ TURNS = {
 """By EXIF's orientation."""
 
 
-class TooManyScans(ValueError):
+class TooManyScans(ExplainedError):
     """Decoding would take too long or too much memory. Args: count: of the scans, or segments, that were looked at."""
 
     def __init__(self, count: int):
         self.count = count
-        super().__init__(f"a JPEG of {count} scans or segments or more, which only slow its reader down")
+        super().__init__("a JPEG of {count} scans or segments or more, which only slow its reader down", count=count)
 
 
 def bounded(content: bytes) -> bytes:

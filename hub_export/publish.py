@@ -90,7 +90,7 @@ def publish(
             raise PublishError(f"{repo}: someone else committed meanwhile; nothing was overwritten, publish again") from None
         if isinstance(error, OSError) and error.filename:
             raise PublishError(os_sentence(error)) from None
-        raise PublishError(f"{repo} {explain(error)}") from None
+        raise PublishError(explain(error, repo)) from None
 
 
 def published_files(folder: Path, repo: str) -> tuple[Record, dict[str, bytes | Path]]:
@@ -265,9 +265,9 @@ def _checkpoints(source: Path) -> dict[str, Path]:
         return {read_record(source).checkpoint: source}
     records = [(read_record(path.parent), path.parent) for path in source.glob(f"[!.]*/{RECORD}")]
     if not records:
-        raise CheckpointError(f"{source}: neither a run with checkpoints nor a checkpoint")
+        raise CheckpointError("{place}: neither a run with checkpoints nor a checkpoint", place=source)
     if len({record.experiment for record, _ in records}) > 1:
-        raise CheckpointError(f"{source}: holds checkpoints of several experiments")
+        raise CheckpointError("{place}: holds checkpoints of several experiments", place=source)
     return {record.checkpoint: folder for record, folder in sorted(records, key=lambda found: found[0].step)}
 
 

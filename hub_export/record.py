@@ -15,6 +15,7 @@ from typing import Annotated, Any, NotRequired, TypedDict, get_args, get_origin,
 from hub_export import pixels
 from hub_export.architecture import GeneratorConfig
 from hub_export.files import explain_os
+from hub_export.sentences import ExplainedError, Sentence
 from hub_export.weights import DATATYPES
 
 SCHEMA = 1
@@ -42,8 +43,11 @@ MAX_SAMPLES_SIDE = 4096
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
-class CheckpointError(ValueError):
-    """A checkpoint is missing, damaged or not what it claims to be; the message names it and the cause."""
+class CheckpointError(ExplainedError):
+    """A checkpoint is missing, damaged or not what it claims to be; the message names it and the cause.
+
+    The value `place` of its sentence, where that is a Path, is the checkpoint's folder or record on this machine.
+    """
 
 
 class Generator(TypedDict):
@@ -132,13 +136,14 @@ class Record:
     @property
     def generator_config(self) -> GeneratorConfig:
         """Which generator to rebuild. Raises CheckpointError if the record names none we know."""
+        place = f"{self.experiment}/{self.checkpoint}"
         known = {field.name for field in dataclasses.fields(GeneratorConfig)}
         if odd := sorted(self.generator.keys() - known):
-            raise CheckpointError(f"{self.experiment}/{self.checkpoint}: generator has an unknown setting {brief(odd[0])}")
+            raise CheckpointError("{place}: generator has an unknown setting {name}", place=place, name=brief(odd[0]))
         try:
             return GeneratorConfig(**self.generator)
         except ValueError as error:
-            raise CheckpointError(f"{self.experiment}/{self.checkpoint}: {str(error)[:200]}") from None
+            raise CheckpointError("{place}: {fault}", place=place, fault=Sentence.of(error)) from None
 
     @property
     def sha256(self) -> str:
@@ -186,77 +191,89 @@ def read_record(folder: Path) -> Record:
         CheckpointError: no record, unreadable, another schema version, or values of the wrong type.
     """
     if not os.path.lexists(Path(folder) / RECORD):
-        raise CheckpointError(f"{folder}: no checkpoint here ({RECORD} is missing)")
+        raise CheckpointError("{place}: no checkpoint here ({file} is missing)", place=folder, file=RECORD)
     try:
-        return parse_record(read_file(folder, RECORD).decode(), str(Path(folder) / RECORD))
+        return parse_record(read_file(folder, RECORD).decode(), Path(folder) / RECORD)
     except UnicodeDecodeError:
-        raise CheckpointError(f"{folder}: {RECORD} is not text") from None
+        raise CheckpointError("{place}: {file} is not text", place=folder, file=RECORD) from None
 
 
-def parse_record(text: str, origin: str) -> Record:
-    """Parses the text of a checkpoint.json; `origin` names it in errors. Raises CheckpointError."""
+def parse_record(text: str, place: Path | str) -> Record:
+    """Parses the text of a checkpoint.json; `place` names it in errors. Raises CheckpointError."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
-        raise CheckpointError(f"{origin}: not valid JSON") from None
+        raise CheckpointError("{place}: not valid JSON", place=place) from None
     if not isinstance(values, dict):
-        raise CheckpointError(f"{origin}: not a checkpoint record")
+        raise CheckpointError("{place}: not a checkpoint record", place=place)
     if values.get("schema") != SCHEMA:
         raise CheckpointError(
-            f"{origin}: schema version {brief(values.get('schema'))}, this program reads {SCHEMA}; "
-            "update the older of the two"
+            "{place}: schema version {version}, this program reads {known}; update the older of the two",
+            place=place,
+            version=brief(values.get("schema")),
+            known=SCHEMA,
         )
     values.setdefault("weights", "float32")  # records older than the choice lack it
     missing = [name for name in _KINDS if name not in values]
     if missing:
-        raise CheckpointError(f"{origin}: the record lacks {', '.join(missing)}")
+        raise CheckpointError("{place}: the record lacks {names}", place=place, names=", ".join(missing))
     for name, kind in _KINDS.items():
         if fault := _fault(values[name]):
-            raise CheckpointError(f"{origin}: {name} holds {fault}")
+            raise CheckpointError("{place}: {name} holds {fault}", place=place, name=name, fault=fault)
         if not is_kind(values[name], kind):
-            raise CheckpointError(f"{origin}: {name} has the wrong type")
+            raise CheckpointError("{place}: {name} has the wrong type", place=place, name=name)
     record = Record(**{name: values[name] for name in _KINDS})
     for name in (record.experiment, record.checkpoint):
         if not NAME.fullmatch(name):
-            raise CheckpointError(f"{origin}: {brief(name)} is not a valid name")
+            raise CheckpointError("{place}: {name} is not a valid name", place=place, name=brief(name))
     if odd := sorted(set(record.files) ^ (set(SIZE_LIMITS) - {RECORD})):
-        fault = "names" if odd[0] in record.files else "does not name"
-        raise CheckpointError(f"{origin}: the record {fault} a file {brief(odd[0])}")
+        named = odd[0] in record.files
+        told = "{place}: the record names a file {file}" if named else "{place}: the record does not name a file {file}"
+        raise CheckpointError(told, place=place, file=brief(odd[0]))
     for name, entry in record.files.items():
         if not 0 <= entry["size"] <= SIZE_LIMITS[name]:
-            raise CheckpointError(f"{origin}: {name} is larger than the limit of {SIZE_LIMITS[name]} bytes")
+            most = SIZE_LIMITS[name]
+            raise CheckpointError(
+                "{place}: {file} is larger than the limit of {most} bytes", place=place, file=name, most=most
+            )
     if record.weights not in DATATYPES:
-        raise CheckpointError(f"{origin}: weights are neither {' nor '.join(DATATYPES)}")
+        one, other = DATATYPES
+        raise CheckpointError("{place}: weights are neither {one} nor {other}", place=place, one=one, other=other)
     if any(len(values) != 2 for values in record.changes.values()):
-        raise CheckpointError(f"{origin}: changes has the wrong type")
+        raise CheckpointError("{place}: {name} has the wrong type", place=place, name="changes")
     if record.pixels != pixels.CONTRACT:
-        raise CheckpointError(f"{origin}: pixel contract {brief(record.pixels)}, this program knows {pixels.CONTRACT}")
+        raise CheckpointError(
+            "{place}: pixel contract {contract}, this program knows {known}",
+            place=place,
+            contract=brief(record.pixels),
+            known=pixels.CONTRACT,
+        )
     _ = record.generator_config  # raises
     return record
 
 
-def _fault(value: Any) -> str:
-    """What in a value from JSON nobody could show, save or compute with, as the end of a sentence; "" if nothing."""
+def _fault(value: Any) -> Sentence | None:
+    """What in a value from JSON nobody could show, save or compute with, as the end of a sentence; None if nothing."""
     pending, count = [(value, 0)], 0
     while pending:
         item, depth = pending.pop()
         count += 1
         if count > MAX_VALUES:
-            return f"more than {MAX_VALUES} values"
+            return Sentence("more than {most} values", most=MAX_VALUES)
         if depth > MAX_NESTING:
-            return f"values nested deeper than {MAX_NESTING} levels"
+            return Sentence("values nested deeper than {most} levels", most=MAX_NESTING)
         if isinstance(item, dict):
             pending += [(inner, depth + 1) for pair in item.items() for inner in pair]
         elif isinstance(item, list):
             pending += [(inner, depth + 1) for inner in item]
         elif isinstance(item, str):
             if len(item) > MAX_TEXT:
-                return f"a text of more than {MAX_TEXT} characters"
+                return Sentence("a text of more than {most} characters", most=MAX_TEXT)
             if BAD_TEXT.search(item):
-                return "a text with characters that cannot be shown"
+                return Sentence("a text with characters that cannot be shown")
         elif isinstance(item, int | float) and not abs(item) < 2**53:
-            return "a number that is not finite or too large"
-    return ""
+            return Sentence("a number that is not finite or too large")
+    return None
 
 
 def brief(value: Any) -> str:
@@ -274,7 +291,13 @@ def read_file(folder: Path, name: str) -> bytes:
     path = Path(folder) / name
     try:
         if not path.is_file() or path.stat().st_size > SIZE_LIMITS[name]:
-            raise CheckpointError(f"{folder}: {name} is no file, or larger than the limit of {SIZE_LIMITS[name]} bytes")
+            raise CheckpointError(
+                "{place}: {file} is no file, or larger than the limit of {most} bytes",
+                place=folder,
+                file=name,
+                most=SIZE_LIMITS[name],
+            )
         return path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{folder}: {name} cannot be read ({explain_os(error)})") from None
+        why = explain_os(error)
+        raise CheckpointError("{place}: {file} cannot be read ({why})", place=folder, file=name, why=why) from None

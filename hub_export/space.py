@@ -85,7 +85,7 @@ def push_space(
     except HUB_ERRORS as error:
         if isinstance(error, HfHubHTTPError) and error.response.status_code == 412:
             raise PublishError(f"{space}: someone else committed meanwhile; nothing was overwritten, try again") from None
-        raise PublishError(f"{space} {explain(error)}") from None
+        raise PublishError(explain(error, space)) from None
 
 
 def _push(space: str, files: dict[str, bytes], private: bool, log: Callable[[str], None]) -> str:

@@ -31,6 +31,7 @@ from hub_export.hub import (
     within,
 )
 from hub_export.record import RECORD, SIZE_LIMITS, CheckpointError, Record, read_record
+from hub_export.sentences import ExplainedError, Sentence
 
 CHECKPOINT = re.compile(r"(epoch|step)-[0-9]{1,9}")
 """Git tags that are checkpoints."""
@@ -40,9 +41,9 @@ START_SECONDS, SLOWEST = 30.0, 100_000
 """A fetch that takes longer than START_SECONDS + its bytes / SLOWEST is given up before FETCH_SECONDS."""
 MAX_REPOS, MAX_CHECKPOINTS, MAX_FILES = 100, 500, 1000
 """How many a namespace, a repo and a commit may have at most; more are not asked for."""
+CACHED = "{told}; showing what is cached"
 CONNECTIONS, PULLS = 8, 4
 """How many questions are asked, and how many checkpoints are downloaded, at a time."""
-CACHED = "; showing what is cached"
 constants.DOWNLOAD_CHUNK_SIZE = 2**12  # with the client's own 10 MB a slow download would end long after its time limit
 
 
@@ -61,7 +62,9 @@ def parse_source(text: str) -> str:
     """A namespace or repo from "you", "you/animegan-hayao", "hub:you/..." or its address. Raises ValueError."""
     name = re.sub(r"^(hub:|https?://[^/]+/)", "", text.strip()).rstrip("/")
     if not (NAMESPACE.fullmatch(name) or REPO.fullmatch(name)) or ".." in name or "--" in name:
-        raise ValueError(f"{text!r} is no place on the Hub: write a name like you, or a repo like you/animegan-hayao")
+        raise ExplainedError(
+            "{text} is no place on the Hub: write a name like you, or a repo like you/animegan-hayao", text=repr(text)
+        )
     return name
 
 
@@ -100,7 +103,7 @@ class HubStore:
         self.list_seconds, self.fetch_seconds = list_seconds, fetch_seconds
         self._lock = threading.Lock()
         self._repos: dict[str, _Repo] = {}
-        self._problems: list[str] = []
+        self._problems: list[Sentence] = []
         self._sources: list[str] = []
         self._background: threading.Thread | None = None
         self._pulls: dict[tuple[str, str], Future[Path]] = {}
@@ -131,11 +134,12 @@ class HubStore:
 
     def refresh(self) -> None:
         """Asks the Hub what there is, for `list_seconds` at most. Never raises: see `problems` for what went wrong."""
-        problems: list[str] = []
+        problems: list[Sentence] = []
         try:
             within(self.list_seconds, self._refresh, problems)
-        except TimeoutError as error:
-            problems.append(f"the Hub {explain(error)}; the list may be incomplete")
+        except TimeoutError:
+            slow = "the Hub cannot be asked now: the Hub does not answer in time; the list may be incomplete"
+            problems.append(Sentence(slow))
         with self._lock:
             self._problems = list(dict.fromkeys(problems))
 
@@ -172,7 +176,7 @@ class HubStore:
                 return (experiment, checkpoint) if self._verified[sha] else None
         return None
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Sentence]:
         """One sentence for each source, repo or checkpoint that the last refresh could not offer or ask about."""
         with self._lock:
             return list(self._problems)
@@ -181,8 +185,12 @@ class HubStore:
         """The commit sha of a checkpoint. Raises CheckpointError if it is not on offer."""
         known = self._repo(experiment).checkpoints
         if checkpoint not in known:
-            why = "".join(f"; {problem}" for problem in self.problems() if problem.startswith(experiment))
-            raise CheckpointError(f"{experiment} has no checkpoint {checkpoint} that is known here{why}")
+            unknown = "{name} has no checkpoint {checkpoint} that is known here"
+            told = Sentence(unknown, name=experiment, checkpoint=checkpoint)
+            for problem in self.problems():
+                if problem.startswith(experiment):
+                    told = Sentence("{told}; {problem}", told=told, problem=problem)
+            raise CheckpointError(told)
         return known[checkpoint][0]
 
     def missing_bytes(self, experiment: str, checkpoint: str) -> int:
@@ -216,15 +224,15 @@ class HubStore:
         return future
 
     def _pull(self, key: tuple[str, str], checkpoint: str, missing: int) -> None:
-        (repo, sha), future, problem = key, self._pulls[key], ""
+        (repo, sha), future, problem = key, self._pulls[key], None
         try:
             with self._slots if missing else nullcontext():
                 seconds = min(self.fetch_seconds, START_SECONDS + missing / SLOWEST)
                 folder = within(seconds, _pull, repo, checkpoint, sha, self.cache)
         except CheckpointError as error:
-            problem = f"{repo}@{checkpoint}: {error}"
+            problem = _on_hub(f"{repo}@{checkpoint}", error.sentence)
         except Exception as error:
-            problem = f"{repo}@{checkpoint} {explain(error)}"
+            problem = explain(error, f"{repo}@{checkpoint}")
         with self._lock:
             del self._pulls[key]
         if problem:
@@ -237,7 +245,7 @@ class HubStore:
         with self._lock:
             return self._repos.get(experiment, _Repo())
 
-    def _refresh(self, problems: list[str]) -> None:
+    def _refresh(self, problems: list[Sentence]) -> None:
         api = connect()
 
         def find(source: str) -> list[str]:
@@ -286,7 +294,7 @@ def _reach(api: HfApi, author: str) -> None:
     get_session().get(address, params={"author": author, "limit": 1}, headers=build_hf_headers(), timeout=time_left())
 
 
-def _ask(api: HfApi, repo: str, cache: Path, problems: list[str]) -> _Repo:
+def _ask(api: HfApi, repo: str, cache: Path, problems: list[Sentence]) -> _Repo:
     """What a repo holds now. Raises one of HUB_ERRORS if it cannot be asked; lone damaged checkpoints are problems."""
     refs = api.list_repo_refs(repo)
     tags = [(tag.name, tag.target_commit) for tag in refs.tags if CHECKPOINT.fullmatch(tag.name)][:MAX_CHECKPOINTS]
@@ -311,17 +319,21 @@ def _read_record(api: HfApi, repo: str, name: str, sha: str, cache: Path, force:
     folder = download(api, repo, sha, RECORD, cache, force).parent
     try:
         record = read_record(folder)
-    except CheckpointError as error:
-        if not force:
-            return _read_record(api, repo, name, sha, cache, force=True)
-        raise CheckpointError(_without(folder, error)) from None
+    except CheckpointError:
+        if force:
+            raise
+        return _read_record(api, repo, name, sha, cache, force=True)
     if record.checkpoint != name:
-        raise CheckpointError(f"its record is of {record.experiment}/{record.checkpoint}")
+        raise CheckpointError("its record is of {name}", name=f"{record.experiment}/{record.checkpoint}")
     return record
 
 
-def _without(folder: Path, error: CheckpointError) -> str:
-    return str(error).removeprefix(f"{folder}: ").removeprefix(f"{folder}{os.sep}")
+def _on_hub(name: str, told: Sentence) -> Sentence:
+    """What is wrong with a checkpoint, by its name on the Hub instead of its place in the cache."""
+    place = told.values.get("place")
+    if isinstance(place, Path):
+        return Sentence(told.english, **told.values | {"place": f"{name}: {RECORD}" if place.name == RECORD else name})
+    return told if told.startswith(name) else Sentence("{place}: {fault}", place=name, fault=told)
 
 
 def download(api: HfApi, repo: str, revision: str, name: str, cache: Path, force: bool = False) -> Path:
@@ -335,13 +347,13 @@ def download(api: HfApi, repo: str, revision: str, name: str, cache: Path, force
             self.received = 0
             self.update(0)
             if (total or 0) > SIZE_LIMITS[name]:
-                raise CheckpointError(f"{name} has {total} bytes, a checkpoint's may have {SIZE_LIMITS[name]}")
+                raise _too_large(name, total or 0)
 
         def update(self, n: float | None = 1) -> None:
             time_left()
             self.received += int(n or 0)
             if self.received > SIZE_LIMITS[name]:
-                raise CheckpointError(f"{name} is larger than {SIZE_LIMITS[name]} bytes")
+                raise CheckpointError("{file} is larger than {most} bytes", file=name, most=SIZE_LIMITS[name])
 
     options: Any = {"revision": revision, "cache_dir": cache, "force_download": force, "tqdm_class": Meter}
     return Path(api.hf_hub_download(repo, name, **options))
@@ -365,10 +377,11 @@ def _pull(repo: str, checkpoint: str, sha: str, cache: Path) -> Path:
             try:
                 download(api, repo, sha, name, cache, force=True)
                 verify_files(folder, record, [name])
-            except CheckpointError as error:
-                raise CheckpointError(_without(folder, error)) from None
+            except CheckpointError:
+                raise
             except HUB_ERRORS as error:
-                raise CheckpointError(f"{_without(folder, damage)}, and it {explain(error)}") from None
+                first, then = _on_hub(f"{repo}@{checkpoint}", damage.sentence), explain(error, Sentence("it"))
+                raise CheckpointError("{damage}, and {problem}", damage=first, problem=then) from None
     return folder
 
 
@@ -376,20 +389,25 @@ def _check_tree(api: HfApi, repo: str, sha: str) -> None:
     """Refuses a commit before anything is downloaded: unsafe names, files missing or too large. Others are left alone."""
     entries = list(islice(api.list_repo_tree(repo, recursive=True, revision=sha), MAX_FILES + 1))
     if len(entries) > MAX_FILES:
-        raise CheckpointError(f"holds more than {MAX_FILES} files, which no checkpoint does")
+        raise CheckpointError("holds more than {most} files, which no checkpoint does", most=MAX_FILES)
     sizes = {entry.path: entry.size for entry in entries if isinstance(entry, RepoFile)}
     for path in sizes:
         if path.startswith("/") or "\\" in path or ".." in path.split("/"):
-            raise CheckpointError(f"holds a file named {path[:80]!r}")
+            raise CheckpointError("holds a file named {name}", name=repr(path[:80]))
     for name, limit in SIZE_LIMITS.items():
         if name not in sizes:
-            raise CheckpointError(f"{name} is missing")
+            raise CheckpointError("{file} is missing", file=name)
         if sizes[name] > limit:
-            raise CheckpointError(f"{name} has {sizes[name]} bytes, a checkpoint's may have {limit}")
+            raise _too_large(name, sizes[name])
+
+
+def _too_large(name: str, size: int) -> CheckpointError:
+    most = SIZE_LIMITS[name]
+    return CheckpointError("{file} has {size} bytes, a checkpoint's may have {most}", file=name, size=size, most=most)
 
 
 def _in_parallel(
-    task: Callable[[Any], Any], items: Sequence[Any], name: Callable[[Any], str], problems: list[str]
+    task: Callable[[Any], Any], items: Sequence[Any], name: Callable[[Any], str], problems: list[Sentence]
 ) -> list[Any]:
     """Results of a task for each item, on daemon threads under this thread's time limit; failures become problems."""
     pending, results = list(reversed(items)), []
@@ -403,9 +421,10 @@ def _in_parallel(
             try:
                 results.append(task(item))
             except CheckpointError as error:
-                problems.append(f"{name(item)}: {error}")
+                problems.append(_on_hub(name(item), error.sentence))
             except HUB_ERRORS as error:
-                problems.append(f"{name(item)} {explain(error)}" + ("" if "@" in name(item) else CACHED))
+                told = explain(error, name(item))
+                problems.append(told if "@" in name(item) else Sentence(CACHED, told=told))
 
     threads = []
     for _ in range(min(CONNECTIONS, len(items))):

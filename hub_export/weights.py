@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hub_export.sentences import ExplainedError
+
 if TYPE_CHECKING:
     import keras
 
@@ -77,11 +79,13 @@ def find_arrays(content: bytes, precision: str = "float32") -> dict[str, Array]:
     try:
         arrays = dict(_Reader(content, precision).arrays())
     except (struct.error, IndexError, UnicodeDecodeError):
-        raise ValueError("the weights file is damaged") from None
+        raise ExplainedError("the weights file is damaged") from None
     in_order = sorted(arrays.items(), key=lambda item: item[1].offset)
     for (first, one), (second, other) in pairwise(in_order):
         if one.offset + one.size > other.offset:
-            raise ValueError(f"{first} and {second} share the same bytes, which a checkpoint's arrays may not")
+            raise ExplainedError(
+                "{first} and {second} share the same bytes, which a checkpoint's arrays may not", first=first, second=second
+            )
     return arrays
 
 
@@ -98,7 +102,7 @@ def _numbers(content: bytes, path: str, array: Array, precision: str) -> np.ndar
     dtype = np.dtype(precision).newbyteorder("<")
     numbers = np.frombuffer(content, dtype, math.prod(array.shape), array.offset).reshape(array.shape)
     if not np.isfinite(numbers).all():
-        raise ValueError(f"{path} holds numbers that are not finite")
+        raise ExplainedError("{path} holds numbers that are not finite", path=path)
     return numbers.astype(np.float32, copy=False)
 
 
@@ -133,10 +137,14 @@ def assign_weights(generator: "keras.Model", content: bytes, precision: str = "f
             wanted.update({f"layers/{group}/vars/{index}": variable for index, variable in enumerate(layer.weights)})
     if set(found) != set(wanted):
         odd = sorted(set(found) ^ set(wanted))[0]
-        raise ValueError(f"{odd} is {'too much' if odd in found else 'missing'} in the weights file")
+        fault = "{path} is too much in the weights file" if odd in found else "{path} is missing in the weights file"
+        raise ExplainedError(fault, path=odd)
     for path, variable in wanted.items():
         if found[path].shape != tuple(variable.shape):
-            raise ValueError(f"{path} has shape {found[path].shape}, the generator needs {tuple(variable.shape)}")
+            shape, needed = found[path].shape, tuple(variable.shape)
+            raise ExplainedError(
+                "{path} has shape {shape}, the generator needs {needed}", path=path, shape=shape, needed=needed
+            )
     numbers = {path: _numbers(content, path, array, precision) for path, array in found.items()}
     for path, variable in wanted.items():
         variable.assign(numbers[path])
@@ -155,10 +163,10 @@ class _Reader:
 
     def arrays(self) -> Iterator[tuple[str, Array]]:
         if not self.content.startswith(SUPERBLOCK):
-            raise ValueError("the weights file is not HDF5 as Keras writes it")
+            raise ExplainedError("the weights file is not HDF5 as Keras writes it")
         (base,) = self.unpack("Q", 24)
         if base:
-            raise ValueError("the weights file does not start at its beginning")
+            raise ExplainedError("the weights file does not start at its beginning")
         yield from self.walk("", self.unpack("Q", 64)[0], 0)
 
     def walk(self, path: str, address: int, depth: int) -> Iterator[tuple[str, Array]]:
@@ -171,22 +179,22 @@ class _Reader:
         names: set[str] = set()
         for name, child in self.children(path, tree, self.heap(heap), 0):
             if name in names or not name or "/" in name:
-                raise ValueError(f"{path} holds {name!r}, which is no name for one thing")
+                raise ExplainedError("{path} holds {name!r}, which is no name for one thing", path=path, name=name)
             names.add(name)
             yield from self.walk(f"{path}/{name}" if path else name, child, depth + 1)
 
     def visit(self, path: str, address: int, depth: int) -> None:
         if address in self.visited:
-            raise ValueError(f"{path} holds a link, which a checkpoint may not hold")
+            raise ExplainedError("{path} holds a link, which a checkpoint may not hold", path=path)
         self.visited.add(address)
         if len(self.visited) > MAX_OBJECTS or depth > MAX_DEPTH:
-            raise ValueError("the weights file holds too many objects")
+            raise ExplainedError("the weights file holds too many objects")
 
     def messages(self, path: str, address: int) -> dict[int, int]:
         """Offsets of an object's header messages by type."""
         version, count, _, size = self.unpack("BxHII", address)
         if version != 1 or count > MAX_MESSAGES:
-            raise ValueError(f"{path} has an object header that Keras does not write")
+            raise ExplainedError("{path} has an object header that Keras does not write", path=path)
         found: dict[int, int] = {}
         blocks = [(address + 16, size)]
         for start, length in blocks:
@@ -199,27 +207,31 @@ class _Reader:
                     blocks.append((where, length_there))
                 elif kind not in HARMLESS:
                     if kind not in (DATASPACE, DATATYPE, LAYOUT, SYMBOL_TABLE) or kind in found or flags & 2:
-                        raise ValueError(f"{path} is stored in a way that a checkpoint may not use (message {kind:#x})")
+                        raise ExplainedError(
+                            "{path} is stored in a way that a checkpoint may not use (message {kind:#x})",
+                            path=path,
+                            kind=kind,
+                        )
                     found[kind] = offset
                 offset += size
         return found
 
     def array(self, path: str, messages: dict[int, int]) -> Array:
         if set(messages) != {DATASPACE, DATATYPE, LAYOUT}:
-            raise ValueError(f"{path} is neither a group nor an array")
+            raise ExplainedError("{path} is neither a group nor an array", path=path)
         if not self.content.startswith(DATATYPES[self.precision], messages[DATATYPE]):
-            raise ValueError(f"{path} does not hold {self.precision} numbers")
+            raise ExplainedError("{path} does not hold {precision} numbers", path=path, precision=self.precision)
         version, rank = self.unpack("BB", messages[DATASPACE])
         if version != 1 or not 1 <= rank <= 4:
-            raise ValueError(f"{path} has a shape that no layer has")
+            raise ExplainedError("{path} has a shape that no layer has", path=path)
         shape = self.unpack(f"{rank}Q", messages[DATASPACE] + 8)
         version, kind = self.unpack("BB", messages[LAYOUT])
         if (version, kind) != (3, 1):
-            raise ValueError(f"{path} is compressed, chunked or stored outside the file")
+            raise ExplainedError("{path} is compressed, chunked or stored outside the file", path=path)
         start, size = self.unpack("QQ", messages[LAYOUT] + 2)
         itemsize = np.dtype(self.precision).itemsize
         if size != itemsize * math.prod(shape) or not size or start + size > len(self.content):
-            raise ValueError(f"{path} is cut off")
+            raise ExplainedError("{path} is cut off", path=path)
         return Array(shape, start, size)
 
     def heap(self, address: int) -> bytes:
@@ -238,7 +250,7 @@ class _Reader:
             for index in range(count):
                 name, header, kind = self.unpack("QQI", address + 8 + 40 * index)
                 if kind > 1:
-                    raise ValueError(f"{path} holds a link, which a checkpoint may not hold")
+                    raise ExplainedError("{path} holds a link, which a checkpoint may not hold", path=path)
                 end = heap.find(b"\0", name, name + MAX_NAME + 1)
                 if end < 0:
                     raise IndexError

@@ -41,6 +41,7 @@ from hub_export.record import (
 )
 from hub_export.weights import DATATYPES, half_weights, read_weights
 from support.checkpoints import HISTORY_ROWS, edit, edit_json, layer, reseal, save_tiny, tiny_record
+from support.language import translated
 from support.pictures import with_scans, with_segments
 
 KERNEL = "layers/conv2d_1/vars/0"
@@ -580,6 +581,7 @@ def refuses(folder: Path, harm: Callable[[Path], None]) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024, "in KiB"
     assert "tiny/epoch-001" in str(refusal.value) and len(str(refusal.value)) < 500, "says which, and briefly"
     assert not MARKER.exists()
+    translated(refusal.value)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from animegan_app.catalog import BUNDLED, SHIPPED, Catalog, FolderStore
-from animegan_app.ui.compare import HANDFUL, handful
+from animegan_app.ui.compare.grid import HANDFUL, handful
 from animegan_app.ui.experiments import render_card
 from hub_export.checkpoint import write_record
 from hub_export.record import CARD, HISTORY, read_record

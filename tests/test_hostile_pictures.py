@@ -20,6 +20,7 @@ from animegan_app.photos import PhotoError, read_file, read_photo, read_scaled
 from hub_export.checkpoint import SAMPLES, CheckpointError, read_samples
 from support.app import PAGODA, ROOT
 from support.checkpoints import tiny_checkpoint
+from support.language import translated
 from support.pictures import encode, png_header, scene
 
 pytestmark = pytest.mark.slow
@@ -114,6 +115,7 @@ def test_hostile_files_are_refused_within_seconds_and_bounded_memory(name: str) 
     with pytest.raises(PhotoError, match=sentence) as error:
         read_photo(content)
     assert str(error.value).endswith(".")
+    translated(error.value)
     assert time.monotonic() - start < 20 and time.process_time() - before < 5
     assert memory("VmHWM") < 2**30
     assert read_photo(PHOTO).shape == (427, 640, 3), "and the next one is drawn"

@@ -33,6 +33,7 @@ from hub_export.record import (
     record_text,
 )
 from support.checkpoints import reseal, save_tiny
+from support.language import translated
 from train.evaluate import compared_with, evaluation
 
 PLANE_WORDS = dict.fromkeys([*page.PLANE_WORDS, *parts.PHASES], "word")
@@ -166,6 +167,7 @@ def read(text: str) -> Record | None:
         return parse_record(text, "a stranger's")
     except CheckpointError as error:
         said = str(error)
+        translated(error)
     assert len(said.encode()) < 500 and said.isprintable(), said
     return None
 
@@ -234,14 +236,16 @@ def test_a_hostile_row_of_a_history_is_refused(tmp_path: Path, name: str) -> Non
     with pytest.raises(CheckpointError, match=HISTORY) as refusal:
         read_history(tmp_path)
     assert str(refusal.value).isprintable() and len(str(refusal.value)) < 400
+    translated(refusal.value)
 
 
 def test_a_history_of_a_million_names_is_refused_early(tmp_path: Path) -> None:
     rows = (json.dumps({"step": 1} | {f"{row}-{name}": 1 for name in range(300)}) for row in range(4000))
     (tmp_path / HISTORY).write_text("\n".join(rows))
     started = time.process_time()
-    with pytest.raises(CheckpointError, match="names of terms"):
+    with pytest.raises(CheckpointError, match="names of terms") as refusal:
         read_history(tmp_path)
+    translated(refusal.value)
     assert time.process_time() - started < 1
 
 

@@ -15,6 +15,7 @@ import pytest
 from hub_export.hub import explain
 from hub_export.store import HubStore
 from support.hub import HubServer
+from support.language import translated
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +74,7 @@ def problem(cache: Path) -> str:
     store = HubStore([REPO], cache)
     store.refresh()
     (said,) = store.problems()
+    translated(said)
     assert said.startswith(f"{REPO} ") and "secret" not in said and "hf_set" not in said
     return said.removeprefix(f"{REPO} ").removesuffix("; showing what is cached")
 
@@ -171,4 +173,5 @@ def test_a_disk_that_refuses_is_told_with_its_remedy() -> None:
         (OSError(30, "Read-only file system"), "cannot be stored: the file system is read-only: choose another folder"),
         (OSError("Can't write data (file write failed: errno = 28, error message = 'No space')"), "was cut off on its way"),
     ):
-        assert explain(error) == words
+        assert explain(error, REPO) == f"{REPO} {words}"
+        translated(explain(error, REPO))

@@ -149,7 +149,7 @@ def test_cancel_stops_waiting(browser: Browser, tiny_hub: HubServer, runs: Path,
 def test_the_page_accepts_only_so_many_sources(tmp_path: Path) -> None:
     hub = HubStore([f"you-{number}" for number in range(sources.MAX_SOURCES)], tmp_path, list_seconds=1)
     with pytest.raises(ValueError, match=f"already looks at {sources.MAX_SOURCES} places"):
-        sources.add(hub, "one-more", None)
+        sources.add(hub, "one-more")
     assert len(hub.sources) == sources.MAX_SOURCES
 
 
@@ -190,15 +190,15 @@ def test_visitors_of_a_space_add_what_its_owner_names(monkeypatch: pytest.Monkey
     monkeypatch.setenv("SPACE_ID", "you/animegan-space")
     assert not sources.may_add(hub), "not even without a token"
     with pytest.raises(ValueError, match="Nothing can be added here"):
-        sources.add(hub, "you/animegan-hayao", None)
+        sources.add(hub, "you/animegan-hayao")
     monkeypatch.setenv(sources.SETTING, "you, them/animegan-hayao")
     assert sources.may_add(hub)
     for name in ("them", "them/animegan-paprika", "you-too"):
         with pytest.raises(ValueError, match=f"{name} may not be added here, only: you, them/animegan-hayao"):
-            sources.add(hub, name, None)
+            sources.add(hub, name)
     for name in ("you", "you/animegan-hayao", "them/animegan-hayao"):
         with pytest.raises(ValueError, match="cannot be reached"):  # asked, in vain
-            sources.add(hub, name, None)
+            sources.add(hub, name)
     monkeypatch.setenv(sources.SETTING, "*")
     assert sources.addable() is None
     monkeypatch.setenv("HF_TOKEN", "hf_secret")

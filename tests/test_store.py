@@ -25,6 +25,7 @@ from hub_export.record import CARD, CONFIG, HISTORY, RECORD, SAMPLES, SIZE_LIMIT
 from hub_export.store import SETTING, HubStore, hub_sources, parse_source, resolve
 from support.checkpoints import edit_json, layer, reseal, save_tiny
 from support.hub import HubServer, Repo
+from support.language import translated
 
 REPO = "you/animegan-tiny"
 OTHER_CARD = b"---\ntags:\n- cats\n---\n"
@@ -167,8 +168,12 @@ def test_private_gated_and_missing(published: HubServer, run: Path, tmp_path: Pa
         assert any(line.startswith(name) and "is missing or private; set HF_TOKEN" in line for line in store.problems())
     gated = "them/gated@epoch-001 is gated: accept its terms on its page"
     assert f"{gated}, and set HF_TOKEN of the account that did" in store.problems()
-    with pytest.raises(CheckpointError, match=r"them/nothing has no checkpoint .*is missing or private; set HF_TOKEN"):
+    translated(*store.problems())
+    with pytest.raises(
+        CheckpointError, match=r"them/nothing has no checkpoint .*is missing or private; set HF_TOKEN"
+    ) as told:
         resolve("hub:them/nothing@epoch-001", tmp_path / "cache")
+    translated(told.value)
     monkeypatch.setenv("HF_TOKEN", published.token)
     published.repo("them/gated").granted = False
     store.refresh()
@@ -251,6 +256,7 @@ def test_a_slow_hub_does_not_keep_anyone_waiting(published: HubServer, tmp_path:
     store.refresh()
     assert 1 < time.monotonic() - started < 2.5
     assert any("the Hub does not answer in time" in problem for problem in store.problems())
+    translated(*store.problems())
     started = time.monotonic()
     assert store.refresh_in_background() is store.refresh_in_background()
     assert store.experiments() == [] and time.monotonic() - started < 0.2
@@ -310,6 +316,7 @@ def test_out_of_reach_is_told_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
         assert time.monotonic() - started < 3
     words = "cannot be asked now: the Hub cannot be reached; showing what is cached"
     assert sorted(store.problems()) == [f"you {words}", f"{REPO} {words}"]
+    translated(*store.problems())
 
 
 def test_errors_that_pass_are_sat_out(published: HubServer, store: HubStore) -> None:
@@ -336,6 +343,7 @@ def test_answers_that_make_no_sense(published: HubServer, store: HubStore, body:
     published.fail("GET .*/refs", body=body)
     store.refresh()
     assert len(store.problems()) == 1 and store.problems()[0].startswith(f"{REPO} ")
+    translated(*store.problems())
 
 
 def test_a_damaged_file_in_the_cache_is_fetched_again(published: HubServer, store: HubStore) -> None:
@@ -365,8 +373,10 @@ def check_refused(hub: HubServer, store: HubStore, words: str, tag: str = "epoch
         with pytest.raises(CheckpointError) as refusal:
             load_generator(store.fetch(REPO, tag))
         said = str(refusal.value)
+        translated(refusal.value)
     else:
         said = " ".join(store.problems())
+        translated(*store.problems())
         with pytest.raises(CheckpointError, match="has no checkpoint"):
             store.fetch(REPO, tag)
     assert f"{REPO}@{tag}" in said and words in said, said
@@ -486,6 +496,7 @@ def test_tokens_are_never_told(published: HubServer, store: HubStore, bad: Path,
         published.fail("GET .*/refs", status=status, body=echo)
         store.refresh()
         assert store.problems() and published.token not in "".join(store.problems())
+        translated(*store.problems())
     assert published.token in published.tokens and published.token not in "".join(capfd.readouterr())
 
 

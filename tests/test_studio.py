@@ -14,11 +14,12 @@ from PIL import Image
 from animegan_app import studio as module
 from animegan_app.catalog import HUB, Catalog
 from animegan_app.studio import Drawing, Studio
-from animegan_app.stylize import PhotoError, Sentence, Stylized, Stylizer, read_photo
+from animegan_app.stylize import PhotoError, Stylized, Stylizer, read_photo
 from hub_export import pixels
 from hub_export.folder import FolderStore
 from hub_export.publish import publish
 from hub_export.record import CheckpointError
+from hub_export.sentences import Sentence
 from hub_export.store import HubStore
 from support.checkpoints import tiny_checkpoint
 from support.hub import HubServer

@@ -24,6 +24,7 @@ from support.hostile_weights import (
     same_header,
     wide_tree,
 )
+from support.language import translated
 
 UNFOLDING: dict[str, tuple[Callable[[], bytes], str]] = {
     "two arrays in the same bytes": (lambda: same_bytes(2, 400), "share the same bytes"),
@@ -63,6 +64,7 @@ def test_what_unfolds_is_refused_before_it_does(name: str) -> None:
     with pytest.raises(ValueError, match=words) as refusal:
         read_weights(content)
     assert time.process_time() - started < 1 and len(str(refusal.value)) < 300
+    translated(refusal.value)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20 * 1024, "in KiB"
 
 

@@ -1,6 +1,6 @@
 """What the app says, in both its languages."""
 
-import ast
+import asyncio
 import re
 import shutil
 from collections.abc import Callable
@@ -9,58 +9,129 @@ from string import Formatter
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, expect
 
+from animegan_app import studio as studio_module
 from animegan_app import uploads
+from animegan_app.catalog import HUB, Catalog
+from animegan_app.chinese import SENTENCES
+from animegan_app.door import MAX_BYTES
+from animegan_app.photos import MAX_FILE_BYTES, PhotoError, read_photo
+from animegan_app.studio import Studio
+from animegan_app.stylize import Stylizer
 from animegan_app.ui import sources
-from animegan_app.ui.words import CHINESE, PHRASES, WORDS, explain, read
+from animegan_app.ui.words import RECORDS, WORDS, recorded, say
 from hub_export.checkpoint import load_generator, read_history
+from hub_export.files import REMEDIES
 from hub_export.folder import BUNDLED
+from hub_export.hub import explain
 from hub_export.record import HISTORY, RECORD, WEIGHTS, CheckpointError, read_record
+from hub_export.sentences import ExplainedError, Sentence
 from hub_export.store import HubStore
-from support.app import PAGODA, ROOT, WAIT, Server, choose, facts, opened, remove, upload
+from support.app import PAGODA, REPO, WAIT, Server, choose, facts, finish, opened, remove, upload
 from support.checkpoints import reseal, save_tiny
+from support.hub import HubServer
+from support.language import translated
+from support.pictures import encode, png_header
 
 CHINESE_READER: Any = SimpleNamespace(headers={"accept-language": "zh-CN"})
 
 
-def test_every_sentence_has_a_chinese_one_with_the_same_names() -> None:
-    def names(template: str) -> set[str | None]:
-        return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
-
-    found: dict[str, set[str | None]] = {}
-    elsewhere: list[str] = []
-    for path in (ROOT / "animegan_app").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Sentence", "PhotoError"):
-                match node.args:
-                    case [ast.Constant(str(english))]:
-                        found[english] = {keyword.arg for keyword in node.keywords}
-                    case _:
-                        elsewhere.append(ast.unparse(node))
-    assert elsewhere == ["Sentence(english, **values)"], "what PhotoError is given itself"
-    assert len(found) > 10 and found.keys() == CHINESE.keys()
-    for english, given in found.items():
-        assert given in (names(english), {None}) and names(CHINESE[english]) == names(english), english
-    for key, (english, chinese) in WORDS.items():
-        assert names(english) == names(chinese), key
+def chinese(told: Sentence) -> str:
+    return say(told, CHINESE_READER)
 
 
-def test_what_ships_and_what_goes_wrong_is_told_in_chinese_too() -> None:
+def names(template: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+
+
+def test_both_languages_fill_in_the_same_and_chinese_is_chinese() -> None:
+    for english, told in [*SENTENCES.items(), *RECORDS.items(), *WORDS.values()]:
+        assert names(english) == names(told), english
+    for english, told in (SENTENCES | RECORDS).items():
+        plain = re.sub(r"\{[^}]*\}", "", english)
+        assert re.search("[一-鿿]", told) or not re.search("[a-z]", plain), english
+    assert not any(map(names, RECORDS)), "a record's text is no template"
+    assert WORDS["example_names"][0].split(", ") == [path.stem for path in uploads.EXAMPLES]
+
+
+def test_a_sentence_within_another_is_told_in_the_same_language_and_strangers_text_stays() -> None:
+    inner = Sentence("{place}: {fault}", place="你/{name}", fault=Sentence("the weights file is damaged"))
+    told = Sentence("{told}; {problem}", told=inner, problem=Sentence("{text}", text="is missing or private; set HF_TOKEN"))
+    assert told == "你/{name}: the weights file is damaged; is missing or private; set HF_TOKEN" == say(told, None)
+    assert chinese(told) == "你/{name}: 权重文件已损坏；is missing or private; set HF_TOKEN"
+
+
+def test_what_ships_is_told_in_chinese_too() -> None:
     said: set[str] = set()
     for record in map(read_record, BUNDLED.glob("*/*")):
         said |= {record.question, *(str(record.data.get(name, "")) for name in ("source", "terms", "measured"))}
-    assert [text for text in said if re.search("[a-z]{3} [a-z]", read(text, CHINESE_READER))] == []
-    assert (
-        read("mine, changed: seed=1.", CHINESE_READER) == "mine，改动：seed=1."
-        and read("By me.", CHINESE_READER) == "By me."
-    )
-    for english in PHRASES:
-        assert not any(part in english for part in list(PHRASES)[: list(PHRASES).index(english)]), (
-            f"{english} comes too late"
-        )
-    assert WORDS["example_names"][0].split(", ") == [path.stem for path in uploads.EXAMPLES]
+    assert [text for text in said if re.search("[a-z]{3} [a-z]", chinese(recorded(text)))] == []
+    for text in (*said, "mine, changed: seed=1.", "{0} On two CPU cores: {question}", "On two CPU cores: By me."):
+        assert say(recorded(text), None) == text
+    question = "Is it the colour that the discriminator sees, or the style term?"
+    assert chinese(recorded(f"{question}, changed: seed=1.")) == f"{RECORDS[question]}，改动：seed=1."
+    assert chinese(recorded("By me.")) == "By me."
+
+
+PHOTOS: dict[str, Callable[[], bytes]] = {
+    "text": lambda: b"I am no picture.",
+    "HEIC": lambda: b"\0\0\0\x18ftypheic",
+    "cut off": lambda: PAGODA.read_bytes()[:20_000],
+    "too many pixels": lambda: png_header(20_000, 20_000),
+    "far too many pixels": lambda: png_header(2**30, 2**30),
+    "a strip": lambda: encode(Image.new("L", (99, 3)), "PNG"),
+    "32 bits": lambda: encode(Image.fromarray(np.full((9, 9), 1.5, np.float32)), "TIFF"),
+    "too large": lambda: b" " * (MAX_FILE_BYTES + 1),
+}
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_what_is_wrong_with_a_photo_is_told_in_chinese_too(name: str, tmp_path: Path) -> None:
+    (tmp_path / "photo").write_bytes(PHOTOS[name]())
+    with pytest.raises(PhotoError) as told:
+        read_photo(tmp_path / "photo")
+    translated(told.value)
+
+
+@pytest.mark.slow
+def test_what_a_drawing_is_doing_and_why_it_is_not_made_is_told_in_chinese_too(
+    tiny_hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", tiny_hub.endpoint)
+    store = HubStore([REPO], tmp_path / "cache")
+    store.refresh()
+    studio = Studio(Catalog({HUB: store}))
+    key = f"{HUB}/{REPO}/epoch-001"
+    said: list[Sentence] = []
+
+    def refused(path: Path = PAGODA, key: str = key, side: int = 512) -> None:
+        with pytest.raises((PhotoError, CheckpointError)) as told:
+            finish(studio.draw(path, key, side, lambda done, doing: said.append(doing)))
+        said.append(told.value.sentence)
+
+    async def crowd() -> None:
+        Image.new("L", (99, 99)).save(tmp_path / "small.png")
+        sides = zip([PAGODA, tmp_path / "small.png"] * 2, (1536, 1024, 768, 512), strict=True)
+        drawn = (studio.draw(path, key, side, lambda done, doing: said.append(doing)) for path, side in sides)
+        await asyncio.gather(*drawn)
+
+    refused(side=99), refused(tmp_path / "gone.jpg"), refused(key="gone")
+    monkeypatch.setattr(studio_module, "MAX_WAITING", 0)
+    refused()
+    monkeypatch.undo()
+    monkeypatch.setattr(studio_module, "LOOK_SECONDS", 0.001)
+    finish(crowd())
+    translated(*said)
+    for english in ("Downloading", "Waiting for 1", "Waiting for 2", "Reading", "Drawing", "Too many drawings", "longest"):
+        assert any(told.startswith(english) or english in told for told in said), english
+    with pytest.raises(PhotoError) as told:
+        Stylizer().stylize(np.zeros((5000, 5000, 3), np.uint8), tmp_path)
+    translated(told.value)
 
 
 def no_json(folder: Path) -> None:
@@ -104,8 +175,9 @@ def test_what_is_wrong_with_a_checkpoint_is_told_in_chinese_too(spoil: Callable[
     spoil(folder)
     with pytest.raises(CheckpointError) as told:
         load_generator(folder), read_history(folder)
-    chinese = explain(told.value, CHINESE_READER)
-    assert re.search("[一-鿿]", chinese) and not re.search("[a-z]{3} [a-z]{3}", chinese.replace(str(folder), "")), chinese
+    translated(told.value)
+    said = chinese(told.value.sentence).replace(str(folder), "")
+    assert re.search("[一-鿿]", said) and not re.search("[a-z]{3} [a-z]{3}", said), said
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "you@", "nobody"])
@@ -113,10 +185,30 @@ def test_what_is_wrong_with_a_place_is_told_in_chinese_too(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(ValueError, match=name) as told:
-        sources.add(HubStore([], tmp_path, list_seconds=1), name, None)
-    chinese = explain(told.value, CHINESE_READER)
-    assert re.search("[一-鿿]", chinese) and not re.search("[a-z]{3} [a-z]{3}", chinese), chinese
+    with pytest.raises(ExplainedError, match=name) as told:
+        sources.add(HubStore([], tmp_path, list_seconds=1), name)
+    translated(told.value)
+    said = chinese(told.value.sentence)
+    assert re.search("[一-鿿]", said) and not re.search("[a-z]{3} [a-z]{3}", said), said
+
+
+@pytest.mark.parametrize("number", REMEDIES)
+def test_what_a_disk_refuses_is_told_in_chinese_too(number: int) -> None:
+    told = explain(OSError(number, "words of the system"), REPO)
+    translated(told)
+    assert not re.search("[a-z]{3} [a-z]{3}", chinese(told).replace(REPO, "").replace("ulimit", "")), chinese(told)
+
+
+def test_a_refused_request_is_told_in_chinese_too(server: Server) -> None:
+    headers = {"accept-language": "zh-CN,zh;q=0.9"}
+    asked = httpx.Client(base_url=server.url, trust_env=False, headers=headers, timeout=60)
+    answers = [
+        asked.get("gradio_api/proxy=http://a.example/"),
+        asked.get("", headers={"host": "rebound.example"}),
+        asked.post("gradio_api/queue/join", content=b" " * (MAX_BYTES + 1)),
+    ]
+    assert [answer.status_code for answer in answers] == [404, 403, 413]
+    assert all(re.match("[一-鿿]", answer.json()["detail"]) for answer in answers), [answer.text for answer in answers]
 
 
 def test_chinese_for_who_reads_it(browser: Browser, server: Server, tmp_path: Path) -> None:

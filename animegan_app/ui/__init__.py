@@ -20,11 +20,18 @@ import gradio as gr
 
 from animegan_app.catalog import HUB, Catalog, Offer, open_catalog
 from animegan_app.studio import Studio
-from animegan_app.ui import compare, experiments, parts, programs, sources, stylise
+from animegan_app.ui import compare, experiments, parts
+from animegan_app.ui.compare import Compare
+from animegan_app.ui.experiments import Experiments
+from animegan_app.ui.parts import Outputs
+from animegan_app.ui.programs import Programs
 from animegan_app.ui.serving import Blocks
 from animegan_app.ui.serving import launch as launch
+from animegan_app.ui.sources import Sources, add, describe
+from animegan_app.ui.stylise import TRAIN, Stylise
 from animegan_app.ui.words import label, say
 from hub_export.record import CheckpointError
+from hub_export.sentences import ExplainedError
 
 CSS = """
 .gradio-container { max-width: 1180px !important; width: 100%; margin: 0 auto !important; }
@@ -83,125 +90,139 @@ def build_demo(catalog: Catalog | None = None) -> Blocks:
     Args:
         catalog: what to offer; None for `open_catalog()`.
     """
-    catalog = catalog or open_catalog()
-    studio = Studio(catalog)
+    with Blocks(title="AnimeGAN laboratory", css=CSS + compare.CSS + experiments.CSS) as demo:
+        Page(demo, catalog or open_catalog())
+    demo.queue(max_size=parts.QUEUE_SIZE, default_concurrency_limit=1)
+    return demo
 
-    def page_for(offer: Offer | None, request: gr.Request, link: tuple[str, str] = ("", "")) -> tuple[Any, ...]:
-        """The page with everything that is on offer now, and `offer` chosen; `link` is what is not on offer."""
-        return (
-            _stamp(catalog),
-            link,
-            _notice(offer, link, request),
-            *stylise.choices(studio, offer, request),
-            sources.describe(studio, request),
+
+class Page:
+    """The frame of the tabs: what the address asks for, what comes and goes, and what is added from the Hub.
+
+    Args:
+        demo: it is built inside of this.
+        catalog: what to offer.
+    """
+
+    def __init__(self, demo: Blocks, catalog: Catalog):
+        self.catalog, self.studio = catalog, Studio(catalog)
+        gr.HTML(label("title"), js_on_load=TITLE, elem_id="title")
+        self.notice = _notice(catalog.default(), ("", ""), None)
+        self.link = gr.State(("", ""))
+        """What the address asks for and is not on offer: an experiment and a checkpoint."""
+        self.known = gr.Textbox(visible="hidden", elem_id="known")  # a State tells of no change outside the queue
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
+            with gr.Tab(label("stylise"), id="stylise", elem_id="stylise"):
+                self.stylise = Stylise(self.studio, self.known)
+            with gr.Tab(label("compare"), id="compare", elem_id="compare"):
+                Compare(self.studio, self.stylise, self.known)
+            with gr.Tab(label("experiments"), id="experiments", elem_id="experiments") as tab:
+                Experiments(self.studio, self.stylise, tab, tabs, self.known)
+            with gr.Tab(label("sources"), id="sources", elem_id="sources"):
+                self.sources = Sources(self.studio)
+        Programs(self.studio)
+        self._wire(demo)
+
+    def _wire(self, demo: Blocks) -> None:
+        experiment, checkpoint = self.stylise.experiment, self.stylise.checkpoint
+        page: list[Any] = [self.known, self.link, self.notice, experiment, checkpoint, self.sources.table]
+        looked: list[Any] = [self.known, self.link, experiment]
+        loading = demo.load(self.opened, None, page, **parts.QUICK)
+        loading.then(self.warm_up, None, None, **parts.QUICK)
+        if self.catalog.hub:
+            asking = loading.then(self.ask_hub, None, None, **parts.QUICK)
+            asking.then(self.look, looked, page, preprocess=False, **parts.QUICK)
+        gr.on(  # whoever chooses no longer waits for what the address asked for
+            [experiment.input, checkpoint.input],
+            lambda: {self.link: ("", ""), self.notice: gr.HTML(visible=False)},
+            None,
+            [self.link, self.notice],
+            **parts.QUICK,
+        )
+        gr.Timer(LOOK_SECONDS).tick(self.look, looked, page, preprocess=False, **parts.QUICK)
+        gr.on(
+            [self.sources.add.click, self.sources.name.submit],
+            self.add_source,
+            self.sources.name,
+            [self.sources.name, *page],
+            preprocess=False,
+            show_progress_on=self.sources.name,
+            trigger_mode="once",
+            api_visibility="private",
         )
 
-    def linked(link: tuple[str, str]) -> Offer | None:
-        """The offer that an experiment and a checkpoint name; without a checkpoint, the experiment's first."""
-        offers = catalog.experiments().get(link[0], [])
-        if offers and not link[1]:
-            return catalog.first(offers)
-        return next((offer for offer in offers if offer.record.checkpoint == link[1]), None)
-
-    def opened(request: gr.Request) -> tuple[Any, ...]:
+    def opened(self, request: gr.Request) -> Outputs:
         """The page as its address asks for it, "?experiment=bundled/fast-hayao&checkpoint=epoch-015"."""
         link = request.query_params.get("experiment", ""), request.query_params.get("checkpoint", "")
-        offer = linked(link)
-        return page_for(offer, request) if offer else page_for(catalog.default(), request, link)
+        offer = self._linked(link)
+        return self._showing(offer, request) if offer else self._showing(self.catalog.default(), request, link)
 
-    def look(known: str, link: tuple[str, str], experiment: str | None, request: gr.Request) -> tuple[Any, ...]:
+    def look(self, known: str, link: tuple[str, str], experiment: str | None, request: gr.Request) -> Outputs:
         """What came or went since the page last looked; an experiment that is on offer stays chosen.
 
         While it is, nothing here is of that one alone: the answer may come after another has been chosen.
         """
-        stamp = _stamp(catalog)
+        stamp = _stamp(self.catalog)
         if stamp == known:
-            return (gr.skip(),) * len(page)
-        offer = linked(link)
+            return gr.skip()
+        offer = self._linked(link)
         if offer:
-            return page_for(offer, request)  # what the address asked for has come
-        experiments = catalog.experiments()
+            return self._showing(offer, request)  # what the address asked for has come
+        experiments = self.catalog.experiments()
         offers = experiments.get(experiment or "", [])
         if not offers:
-            return page_for(catalog.default(), request, link)
-        return (
-            stamp,
-            link,
-            _notice(offers[0], link, request),
-            gr.update(choices=parts.experiment_choices(experiments, request)),
-            gr.skip(),
-            sources.describe(studio, request),
-        )
+            return self._showing(self.catalog.default(), request, link)
+        return {
+            self.known: stamp,
+            self.link: link,
+            self.notice: _notice(offers[0], link, request),
+            self.stylise.experiment: gr.update(choices=parts.experiment_choices(experiments, request)),
+            self.sources.table: describe(self.studio, request),
+        }
 
-    def warm_up() -> None:
+    def warm_up(self) -> None:
         """Lets TensorFlow start to load behind the page, unless all there is has to be downloaded first."""
-        offer = catalog.default()
+        offer = self.catalog.default()
         try:
-            if offer and not catalog.missing_bytes(offer):
-                studio.stylizer.warm_up(catalog.fetch(offer))
+            if offer and not self.catalog.missing_bytes(offer):
+                self.studio.stylizer.warm_up(self.catalog.fetch(offer))
         except CheckpointError:
             return  # who chooses this checkpoint is told
 
-    async def ask_hub() -> None:
+    async def ask_hub(self) -> None:
         """Waits, without holding a thread, until the Hub was asked or the time for it is over."""
-        if catalog.hub and catalog.hub.sources:
-            asking = catalog.hub.refresh_in_background()
+        if self.catalog.hub and self.catalog.hub.sources:
+            asking = self.catalog.hub.refresh_in_background()
             while asking.is_alive():
                 await asyncio.sleep(0.1)
 
-    def add_source(text: str | None, request: gr.Request) -> tuple[Any, ...]:
+    def add_source(self, text: str | None, request: gr.Request) -> Outputs:
         """Adds a namespace or repo of the Hub, if it has a checkpoint, and chooses its first experiment."""
         try:
-            name = sources.add(catalog.hub, text or "", request)
-        except ValueError as error:
+            name = add(self.catalog.hub, text or "")
+        except ExplainedError as error:
             raise parts.error(error, request) from None
-        found = [offers for key, offers in catalog.experiments().items() if f"{key}/".startswith(f"{HUB}/{name}/")]
-        return ("", *page_for(catalog.first(found[0]) if found else catalog.default(), request))
+        experiments = self.catalog.experiments().items()
+        found = next((offers for key, offers in experiments if f"{key}/".startswith(f"{HUB}/{name}/")), None)
+        offer = self.catalog.first(found) if found else self.catalog.default()
+        return {self.sources.name: "", **self._showing(offer, request)}
 
-    with Blocks(title="AnimeGAN laboratory", css=CSS + compare.CSS + experiments.CSS) as demo:
-        gr.HTML(label("title"), js_on_load=TITLE, elem_id="title")
-        notice = _notice(catalog.default(), ("", ""), None)
-        link = gr.State(("", ""))
-        known = gr.Textbox(visible="hidden", elem_id="known")  # a State tells of no change outside the queue
-        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
-            with gr.Tab(label("stylise"), id="stylise", elem_id="stylise"):
-                chosen = stylise.build(studio, known)
-            with gr.Tab(label("compare"), id="compare", elem_id="compare"):
-                compare.build(studio, chosen, known)
-            with gr.Tab(label("experiments"), id="experiments", elem_id="experiments") as tab:
-                experiments.build(studio, chosen, tab, tabs, known)
-            with gr.Tab(label("sources"), id="sources", elem_id="sources"):
-                offered = sources.build(studio)
-        programs.build(studio)
+    def _linked(self, link: tuple[str, str]) -> Offer | None:
+        """The offer that an experiment and a checkpoint name; without a checkpoint, the experiment's first."""
+        offers = self.catalog.experiments().get(link[0], [])
+        if offers and not link[1]:
+            return self.catalog.first(offers)
+        return next((offer for offer in offers if offer.record.checkpoint == link[1]), None)
 
-        page = [known, link, notice, chosen.experiment, chosen.checkpoint, offered.table]
-        now: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        looked = [known, link, chosen.experiment]
-        loading = demo.load(opened, None, page, **now)
-        loading.then(warm_up, None, None, **now)
-        if catalog.hub:
-            asking = loading.then(ask_hub, None, None, **now)
-            asking.then(look, looked, page, preprocess=False, **now)
-        gr.on(  # whoever chooses no longer waits for what the address asked for
-            [chosen.experiment.input, chosen.checkpoint.input],
-            lambda: (("", ""), gr.HTML(visible=False)),
-            None,
-            [link, notice],
-            **now,
-        )
-        gr.Timer(LOOK_SECONDS).tick(look, looked, page, preprocess=False, **now)
-        gr.on(
-            [offered.add.click, offered.name.submit],
-            add_source,
-            offered.name,
-            [offered.name, *page],
-            preprocess=False,
-            show_progress_on=offered.name,
-            trigger_mode="once",
-            api_visibility="private",
-        )
-    demo.queue(max_size=parts.QUEUE_SIZE, default_concurrency_limit=1)
-    return demo
+    def _showing(self, offer: Offer | None, request: gr.Request, link: tuple[str, str] = ("", "")) -> Outputs:
+        """The page with everything that is on offer now, and `offer` chosen; `link` is what is not on offer."""
+        return {
+            self.known: _stamp(self.catalog),
+            self.link: link,
+            self.notice: _notice(offer, link, request),
+            **self.stylise.choose(offer, request),
+            self.sources.table: describe(self.studio, request),
+        }
 
 
 def _stamp(catalog: Catalog) -> str:
@@ -217,5 +238,5 @@ def _notice(offer: Offer | None, link: tuple[str, str], request: gr.Request | No
     if any(link):
         text = html.escape(say("not_on_offer", request, name=" ".join(link).strip()))
     elif offer is None:
-        text = say("no_checkpoint", request, command=stylise.TRAIN)
+        text = say("no_checkpoint", request, command=TRAIN)
     return gr.HTML(f"<p class='notice'>{text}</p>", visible=bool(text))

@@ -4,6 +4,7 @@ import html
 import json
 import re
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import gradio as gr
@@ -18,8 +19,9 @@ from animegan_app.photos import PhotoError, read_photo
 from animegan_app.sheet import evenly
 from animegan_app.studio import Studio, megabytes
 from animegan_app.ui import parts
-from animegan_app.ui.stylise import Stylise, choices, duration
-from animegan_app.ui.words import explain, label, read, say
+from animegan_app.ui.parts import Outputs
+from animegan_app.ui.stylise import Stylise, duration
+from animegan_app.ui.words import label, recorded, say
 from hub_export.card import model_card
 from hub_export.metrics import measurements, yardsticks
 from hub_export.record import CARD, SAMPLES, CheckpointError
@@ -65,180 +67,235 @@ element.addEventListener("pointerover", (event) => {
 ON_SCREEN = "(seconds, ...given) => [document.querySelector('#experiments').checkVisibility() ? seconds : 0, ...given]"
 
 
-def build(studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: gr.Textbox) -> None:
-    """Builds the tab.
+class Experiments:
+    """The tab.
 
     Args:
+        studio: what draws.
         stylise: where a checkpoint that is clicked gets chosen.
         tab: itself.
         tabs: where the first tab is then shown.
         known: changes when the catalog does.
     """
-    catalog = studio.catalog
 
-    def renew(
-        shown: list[str] | None, experiment: str | None, checkpoint: str | None, request: gr.Request
-    ) -> tuple[Any, ...]:
+    def __init__(self, studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: gr.Textbox):
+        self.catalog, self.stylise, self.tabs = studio.catalog, stylise, tabs
+        self.overview = gr.HTML(_overview(self.catalog.experiments(), None), elem_id="overview")
+        self.charts, self.one = Charts(self.catalog), OneExperiment(self.catalog)
+        chosen: list[Any] = [self.charts.shown, self.one.experiment, self.one.checkpoint]
+        gr.on([tab.select, known.change], self.renew, chosen, [self.overview, *chosen], **parts.LAST)
+        self.charts.wire(tab)
+        self.one.wire(tab)
+        target: list[Any] = [tabs, stylise.experiment, stylise.checkpoint]
+        self.one.draw.click(self.use, self.one.checkpoint, target, preprocess=False, **parts.QUICK)
+        self.charts.clicks.click(self.use_clicked, None, target, **parts.QUICK)
+
+    def renew(self, shown: list[str] | None, experiment: str | None, checkpoint: str | None, request: gr.Request) -> Outputs:
         """The table and all choices, for what is on offer now."""
+        experiments = self.catalog.experiments()
+        return {
+            self.overview: _overview(experiments, request),
+            **self.charts.renew(experiments, shown, request),
+            **self.one.renew(experiments, experiment, checkpoint, request),
+        }
+
+    def use(self, key: str | None, request: gr.Request) -> Outputs:
+        """The first tab, with this checkpoint chosen."""
+        try:
+            offer = self.catalog.find(key or "")
+        except CheckpointError as error:
+            raise parts.error(error, request) from None
+        return {self.tabs: gr.Tabs(selected="stylise"), **self.stylise.choose(offer, request)}
+
+    def use_clicked(self, event: gr.EventData, request: gr.Request) -> Outputs:
+        """`use` of the point that was clicked."""
+        return self.use(str(event.key), request)
+
+
+class Charts:
+    """Loss curves, and the plane of style and content, of several experiments."""
+
+    def __init__(self, catalog: Catalog):
+        self.catalog = catalog
         experiments = catalog.experiments()
-        names = parts.experiment_choices(experiments, request)
-        kept = [name for name in shown or [] if name in experiments] or list(experiments)[:OVERLAID]
-        one = experiment if experiment in experiments else next(iter(experiments), None)
-        offers = experiments[one] if one else []
-        return (
-            _overview(experiments, request),
-            parts.renewed(names, shown, kept),
-            parts.renewed(names, experiment, one),
-            parts.renewed(
-                parts.checkpoint_choices(offers, request), checkpoint, catalog.first(offers).key if offers else None
-            ),
+        gr.HTML(label("curves_title"))
+        self.shown = gr.Dropdown(
+            parts.experiment_choices(experiments, None),
+            value=list(experiments)[:OVERLAID],
+            multiselect=True,
+            label=label("overlaid"),
+            elem_id="overlaid",
         )
+        with gr.Row():
+            self.terms = gr.Dropdown(
+                [], multiselect=True, label=label("terms_shown"), scale=3, min_width=300, elem_id="terms"
+            )
+            words: Any = {"label": label("smoothing"), "info": label("smoothing_info")}
+            self.reach = gr.Slider(0, 20, 2, step=1, **words, min_width=240, elem_id="smoothing")
+            self.logarithmic = gr.Checkbox(True, label=label("logarithmic"), min_width=180, elem_id="logarithmic")
+        self.losses = gr.Plot(show_label=False, elem_id="losses")
+        gr.HTML(label("plane_title"))
+        with gr.HTML(html_template="@children", js_on_load=LISTEN) as self.clicks:
+            self.plane = gr.Plot(show_label=False, elem_id="plane")
+        self.notes = gr.HTML(elem_id="notes")
+
+    def wire(self, tab: gr.Tab) -> None:
+        """Says what follows from what. What is drawn is looked at again while it is on the screen."""
+        self.drawn, self.timer = gr.State(None), gr.Timer(LOOK_SECONDS, active=False)
+        settings: list[Any] = [self.shown, self.terms, self.logarithmic, self.reach, self.drawn]
+        charts: list[Any] = [self.terms, self.losses, self.plane, self.notes, self.drawn]
+        adjusted = [self.shown.change, self.terms.input, self.logarithmic.input, self.reach.release]
+        gr.on([tab.select, *adjusted], self.chart, settings, charts, **parts.LAST)
+        tab.select(lambda: {self.timer: gr.Timer(active=True)}, None, self.timer, **parts.QUICK)
+        looked = [self.timer, *settings], [self.timer, *charts]
+        self.timer.tick(self.look, *looked, js=ON_SCREEN, preprocess=False, **parts.QUICK)
+
+    def renew(self, experiments: dict[str, list[Offer]], shown: list[str] | None, request: gr.Request) -> Outputs:
+        """Which are shown, for what is on offer now."""
+        kept = [name for name in shown or [] if name in experiments] or list(experiments)[:OVERLAID]
+        return {self.shown: parts.renewed(parts.experiment_choices(experiments, request), shown, kept)}
 
     def chart(
+        self,
         shown: list[str] | None,
         terms: list[str] | None,
         logarithmic: bool,
         reach: int,
-        drawn: list[int] | None,
+        drawn: dict[str, int] | None,
         request: gr.Request,
-    ) -> tuple[Any, ...]:
-        """The choice of terms, both figures where they changed, what cannot be shown, and what is drawn now."""
-        experiments = {name: offers for name, offers in catalog.experiments().items() if name in (shown or [])}
-        titles = dict(zip(experiments, (text for text, _ in parts.experiment_choices(experiments, request)), strict=True))
-        curves: dict[str, Curves] = {}
-        notes = []
-        for name, offers in experiments.items():
-            try:
-                curves[titles[name]] = with_measured(_read(catalog, offers, request), [offer.record for offer in offers])
-            except CheckpointError as error:
-                notes.append(f"{titles[name]}: {explain(error, request)}")
+    ) -> Outputs:
+        """The choice of terms, both figures, and what cannot be shown, each where it changed; and what is drawn now.
+
+        Args:
+            drawn: a hash of what each shows already, so that what is as it was keeps its zoom.
+        """
+        named, curves, notes = self._read(shown or [], request)
         found = list(dict.fromkeys(term for course in curves.values() for term in course.terms))
-        fresh = not (drawn and drawn[0])  # no term was on offer yet; afterwards none is a choice too
+        fresh = not (drawn and drawn["terms"])  # no term was on offer yet; afterwards none is a choice too
         chosen = [term for term in (USUAL_TERMS if fresh else terms or ()) if term in found]
-        named = {titles[name]: offers for name, offers in experiments.items()}
         ways = scales(named)
-        told = [(", ".join(names), read(text, request)) for way in ways for text, names in way.items()]
+        told = [(", ".join(names), say(recorded(text), request)) for way in ways for text, names in way.items()]
+        plane = _plot(_plane(named, request))
         if len(ways) > 1:
             notes.append(say("other_scales", request))
-        words = {key: say(f"plane_{key}", request) for key in PLANE_WORDS}
-        words |= {phase: say(phase, request) for phase in parts.PHASES}
-        plane = plane_figure(named, words)
-        if not plane["data"]:
+        if plane is None:
             notes.append(say("not_measured", request))
-        losses = loss_figure(curves, chosen, logarithmic, reach, say("step", request)) if chosen else None
-        figures = [json.dumps(losses), json.dumps(plane if plane["data"] else None)]
+        losses = _plot(loss_figure(curves, chosen, logarithmic, reach, say("step", request)) if chosen else None)
         offered = gr.update(choices=found, value=chosen) if fresh or chosen != terms else gr.update(choices=found)
-        values = [offered, *map(_plot, figures), _notes(notes, told)]
-        prints = [hash(text) if text else 0 for text in (" ".join(found), *figures, json.dumps([notes, told]))]
-        if drawn:  # what is as it was stays untouched, with its zoom
-            values = [gr.skip() if new == old else value for value, new, old in zip(values, prints, drawn, strict=True)]
-        return *values, prints
+        outputs = {self.terms: offered, self.losses: losses, self.plane: plane, self.notes: _notes(notes, told)}
+        shows = {"terms": found, "losses": losses and losses.plot, "plane": plane and plane.plot, "notes": [notes, told]}
+        prints = {name: hash(str(value)) if value else 0 for name, value in shows.items()}
+        old = drawn or {}
+        changed = [prints[name] != old.get(name) for name in prints]
+        return dict(compress(outputs.items(), changed)) | {self.drawn: prints}
 
     def look(
+        self,
         seconds: float,
         shown: list[str] | None,
         terms: list[str] | None,
         logarithmic: bool,
         reach: int,
-        drawn: list[int] | None,
+        drawn: dict[str, int] | None,
         request: gr.Request,
-    ) -> tuple[Any, ...]:
+    ) -> Outputs:
         """`chart` again while it is on the screen (`seconds` is 0 where it is not) and shows what may train here."""
         if not seconds or all(name.startswith(f"{HUB}/") for name in shown or []):
-            return gr.Timer(active=False), *(gr.skip(),) * len(charts)
-        return gr.skip(), *chart(shown, terms, logarithmic, reach, drawn, request)
+            return {self.timer: gr.Timer(active=False)}
+        return self.chart(shown, terms, logarithmic, reach, drawn, request)
 
-    def list_samples(experiment: str | None, request: gr.Request) -> Any:
+    def _read(self, shown: list[str], request: gr.Request) -> tuple[dict[str, list[Offer]], dict[str, Curves], list[str]]:
+        """By title, the experiments that are shown and the curves of those that have any; and why the others have none."""
+        experiments = {name: offers for name, offers in self.catalog.experiments().items() if name in shown}
+        titles = [title for title, _ in parts.experiment_choices(experiments, request)]
+        named = dict(zip(titles, experiments.values(), strict=True))
+        curves, notes = {}, []
+        for title, offers in named.items():
+            try:
+                curves[title] = with_measured(_read(self.catalog, offers), [offer.record for offer in offers])
+            except CheckpointError as error:
+                notes.append(f"{title}: {say(error.sentence, request)}")
+        return named, curves, notes
+
+
+class OneExperiment:
+    """The fixed samples of one experiment's checkpoints, and the card of one of them."""
+
+    def __init__(self, catalog: Catalog):
+        self.catalog = catalog
+        experiments = catalog.experiments()
+        first = next(iter(experiments), None)
+        offers = experiments[first] if first else []
+        gr.HTML(label("one_title"))
+        with gr.Row():
+            self.experiment = gr.Dropdown(
+                parts.experiment_choices(experiments, None),
+                value=first,
+                label=label("experiment"),
+                min_width=260,
+                elem_id="looked-at",
+            )
+            self.checkpoint = gr.Dropdown(
+                parts.checkpoint_choices(offers, None),
+                value=self.catalog.first(offers).key if offers else None,
+                label=label("checkpoint"),
+                min_width=260,
+                elem_id="looked-at-checkpoint",
+            )
+            self.draw = gr.Button(label("draw_with"), variant="primary", scale=0, min_width=180, elem_id="draw-with")
+        gr.HTML(label("samples"))
+        self.samples = parts.gallery("samples", ["fullscreen"])
+        self.card = gr.HTML(elem_id="card")
+
+    def wire(self, tab: gr.Tab) -> None:
+        """Says what follows from what."""
+        gr.on([tab.select, self.experiment.change], self.list_samples, self.experiment, self.samples, **parts.LAST)
+        gr.on([tab.select, self.checkpoint.change], self.show_card, self.checkpoint, self.card, **parts.LAST)
+        self.experiment.input(self.choose, self.experiment, self.checkpoint, **parts.LAST)
+
+    def renew(
+        self,
+        experiments: dict[str, list[Offer]],
+        experiment: str | None,
+        checkpoint: str | None,
+        request: gr.Request,
+    ) -> Outputs:
+        """Both choices, for what is on offer now."""
+        one = experiment if experiment in experiments else next(iter(experiments), None)
+        offers = experiments[one] if one else []
+        names, choices = parts.experiment_choices(experiments, request), parts.checkpoint_choices(offers, request)
+        first = self.catalog.first(offers).key if offers else None
+        return {
+            self.experiment: parts.renewed(names, experiment, one),
+            self.checkpoint: parts.renewed(choices, checkpoint, first),
+        }
+
+    def list_samples(self, experiment: str | None, request: gr.Request) -> Any:
         """The fixed samples of an experiment's checkpoints that are here, with captions."""
         found = []
-        for offer in evenly(catalog.experiments().get(experiment or "", []), MAX_SAMPLES):
+        for offer in evenly(self.catalog.experiments().get(experiment or "", []), MAX_SAMPLES):
             try:
-                if not catalog.missing_bytes(offer):
+                if not self.catalog.missing_bytes(offer):
                     name = f"{offer.record.experiment}-{offer.record.checkpoint}-samples.jpg"
-                    path = parts.save(read_photo(catalog.fetch(offer) / SAMPLES), name)
+                    path = parts.save(read_photo(self.catalog.fetch(offer) / SAMPLES), name)
                     found.append((path, f"{offer.record.checkpoint} · {parts.phase(offer.record, request)}"))
             except (CheckpointError, PhotoError):  # who draws with it is told
                 continue
         return gr.Gallery(value=found, visible=bool(found))
 
-    def choose_experiment(experiment: str | None, request: gr.Request) -> Any:
+    def choose(self, experiment: str | None, request: gr.Request) -> Any:
         """Its checkpoints, with the one to show first chosen."""
-        offers = catalog.experiments().get(experiment or "", [])
+        offers = self.catalog.experiments().get(experiment or "", [])
         if not offers:
             return gr.Dropdown(choices=[], value=None)
-        return gr.Dropdown(choices=parts.checkpoint_choices(offers, request), value=catalog.first(offers).key)
+        return gr.Dropdown(choices=parts.checkpoint_choices(offers, request), value=self.catalog.first(offers).key)
 
-    def show_card(key: str | None, request: gr.Request) -> str:
+    def show_card(self, key: str | None, request: gr.Request) -> str:
         """HTML of a checkpoint's card or, as long as that is not here, of the card that its record makes."""
         try:
-            return _card(catalog, catalog.find(key), request) if key else ""
+            return _card(self.catalog, self.catalog.find(key), request) if key else ""
         except CheckpointError as error:
             raise parts.error(error, request) from None
-
-    def use(key: str | None, request: gr.Request) -> tuple[Any, ...]:
-        """The first tab, with this checkpoint chosen."""
-        try:
-            offer = catalog.find(key or "")
-        except CheckpointError as error:
-            raise parts.error(error, request) from None
-        return gr.Tabs(selected="stylise"), *choices(studio, offer, request)
-
-    def use_clicked(event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
-        """`use` of the point that was clicked."""
-        return use(str(event.key), request)
-
-    experiments = catalog.experiments()
-    names, first = parts.experiment_choices(experiments, None), next(iter(experiments), None)
-    offers = experiments[first] if first else []
-    overview = gr.HTML(_overview(experiments, None), elem_id="overview")
-    gr.HTML(label("curves_title"))
-    shown = gr.Dropdown(
-        names, value=list(experiments)[:OVERLAID], multiselect=True, label=label("overlaid"), elem_id="overlaid"
-    )
-    with gr.Row():
-        terms = gr.Dropdown([], multiselect=True, label=label("terms_shown"), scale=3, min_width=300, elem_id="terms")
-        reach = gr.Slider(
-            0, 20, 2, step=1, label=label("smoothing"), info=label("smoothing_info"), min_width=240, elem_id="smoothing"
-        )
-        logarithmic = gr.Checkbox(True, label=label("logarithmic"), min_width=180, elem_id="logarithmic")
-    losses = gr.Plot(show_label=False, elem_id="losses")
-    gr.HTML(label("plane_title"))
-    with gr.HTML(html_template="@children", js_on_load=LISTEN) as clicks:
-        plane = gr.Plot(show_label=False, elem_id="plane")
-    notes = gr.HTML(elem_id="notes")
-    gr.HTML(label("one_title"))
-    with gr.Row():
-        experiment = gr.Dropdown(names, value=first, label=label("experiment"), min_width=260, elem_id="looked-at")
-        checkpoint = gr.Dropdown(
-            parts.checkpoint_choices(offers, None),
-            value=catalog.first(offers).key if offers else None,
-            label=label("checkpoint"),
-            min_width=260,
-            elem_id="looked-at-checkpoint",
-        )
-        draw = gr.Button(label("draw_with"), variant="primary", scale=0, min_width=180, elem_id="draw-with")
-    gr.HTML(label("samples"))
-    samples = parts.gallery("samples", ["fullscreen"])
-    card = gr.HTML(elem_id="card")
-
-    drawn, timer = gr.State(None), gr.Timer(LOOK_SECONDS, active=False)
-    quick: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    chosen = [shown, experiment, checkpoint]
-    listed = [overview, *chosen]
-    settings = [shown, terms, logarithmic, reach, drawn]
-    charts = [terms, losses, plane, notes, drawn]
-    last: Any = quick | {"preprocess": False, "trigger_mode": "always_last"}  # one answer at a time, the last choice's last
-    gr.on([tab.select, known.change], renew, chosen, listed, **last)
-    adjusted = [shown.change, terms.input, logarithmic.input, reach.release]
-    gr.on([tab.select, *adjusted], chart, settings, charts, **last)
-    gr.on([tab.select, experiment.change], list_samples, experiment, samples, **last)
-    gr.on([tab.select, checkpoint.change], show_card, checkpoint, card, **last)
-    experiment.input(choose_experiment, experiment, checkpoint, **last)
-    tab.select(lambda: gr.Timer(active=True), None, timer, **quick)
-    timer.tick(look, [timer, *settings], [timer, *charts], js=ON_SCREEN, preprocess=False, **quick)
-    target = [tabs, stylise.experiment, stylise.checkpoint]
-    draw.click(use, checkpoint, target, preprocess=False, **quick)
-    clicks.click(use_clicked, None, target, **quick)
 
 
 def _overview(experiments: dict[str, list[Offer]], request: gr.Request | None) -> str:
@@ -250,7 +307,7 @@ def _overview(experiments: dict[str, list[Offer]], request: gr.Request | None) -
         measured = [offer.record for offer in offers if style in offer.record.metrics]
         best = min(measured, key=lambda record: record.metrics[style], default=None)
         generator, compute = newest.generator, newest.compute
-        question = read(newest.question, request)
+        question = say(recorded(newest.question), request)
         rows.append(
             (
                 offers[0].name,
@@ -268,16 +325,24 @@ def _overview(experiments: dict[str, list[Offer]], request: gr.Request | None) -
     return parts.table([say(key, request) for key in keys], rows)
 
 
-def _read(catalog: Catalog, offers: Sequence[Offer], request: gr.Request | None) -> Curves:
-    """The curves of the newest checkpoint that is here. Raises CheckpointError with a sentence if none is, or is damaged."""
+def _read(catalog: Catalog, offers: Sequence[Offer]) -> Curves:
+    """The curves of the newest checkpoint that is here. Raises CheckpointError if none is, or it is damaged."""
     here = [offer for offer in offers if not catalog.missing_bytes(offer)]
     if not here:
-        raise CheckpointError(say("not_here", request))
+        raise CheckpointError("its curves and samples come with a checkpoint, and none is downloaded yet: draw with one")
     return read_curves(catalog.fetch(here[-1]))
 
 
-def _plot(figure: str) -> PlotData | None:
-    return None if figure == "null" else PlotData(type="plotly", plot=figure)
+def _plane(named: dict[str, list[Offer]], request: gr.Request) -> dict[str, Any] | None:
+    """The plane with words for who asks; None if nothing in it was measured."""
+    words = {key: say(f"plane_{key}", request) for key in PLANE_WORDS}
+    words |= {phase: say(phase, request) for phase in parts.PHASES}
+    figure = plane_figure(named, words)
+    return figure if figure["data"] else None
+
+
+def _plot(figure: dict[str, Any] | None) -> PlotData | None:
+    return PlotData(type="plotly", plot=json.dumps(figure)) if figure else None
 
 
 def _notes(notes: list[str], told: list[tuple[str, str]]) -> str:
@@ -299,7 +364,7 @@ def _card(catalog: Catalog, offer: Offer, request: gr.Request | None) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_CARD)
     except OSError:
-        raise CheckpointError(f"{path} cannot be read") from None
+        raise CheckpointError("{path} cannot be read", path=path) from None
     return render_card(content.decode("utf-8", "replace"))
 
 

@@ -15,8 +15,9 @@ from PIL import Image
 
 from animegan_app import uploads
 from animegan_app.catalog import Offer
-from animegan_app.ui.words import explain, label, say
+from animegan_app.ui.words import label, say
 from hub_export.record import Record
+from hub_export.sentences import Sentence
 
 QUEUE_SIZE = 64
 """How many requests may wait; all of them may, for a download or for the one drawing that is made at a time. One visitor's
@@ -24,6 +25,20 @@ half of them leaves the other half to others."""
 ERROR_SECONDS = 20
 JPEG_QUALITY = 95
 PHASES = ("warm-up", "adversarial")
+
+Outputs = dict[Any, Any]
+"""What an event changes: component to value or update. Of those that it may change, one that is not there stays as it is."""
+QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""How an event is answered that waits for no drawing."""
+LAST = QUICK | {"preprocess": False, "trigger_mode": "always_last"}
+"""The same with one answer at a time, so that the last choice's comes last."""
+SLOW: dict[str, Any] = {
+    "preprocess": False,
+    "concurrency_limit": QUEUE_SIZE,
+    "trigger_mode": "once",
+    "api_visibility": "private",
+}
+"""How an event is answered that waits for drawings."""
 
 NAME_EXAMPLES = """
 const examples = element.closest(".examples"), names = element.textContent.trim().split(", ");
@@ -71,11 +86,11 @@ new MutationObserver(() => {
 
 
 def error(problem: Exception | str, request: gr.Request | None, **values: object) -> gr.Error:
-    """Tells who asks what went wrong: what was raised or, by its key and `values`, what `say` knows.
+    """Tells who asks what went wrong: what was raised, or what `say` knows by a key and values.
 
     Gradio renders messages as HTML, so names from files are escaped.
     """
-    text = say(problem, request, **values) if isinstance(problem, str) else explain(problem, request)
+    text = say(Sentence.of(problem) if isinstance(problem, Exception) else problem, request, **values)
     text = text.encode("utf-8", "replace").decode()  # a name that a program sent may be no valid text
     return gr.Error(html.escape(text), duration=ERROR_SECONDS, print_exception=False)
 

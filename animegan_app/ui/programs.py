@@ -15,10 +15,17 @@ from animegan_app.ui.stylise import MOST_STRENGTH, TRAIN, file_name
 from hub_export.record import CheckpointError
 
 
-def build(studio: Studio) -> None:
-    """Adds the endpoints /stylise and /checkpoints."""
+class Programs:
+    """The endpoints /stylise and /checkpoints. Their docstrings are what programs and models are told."""
+
+    def __init__(self, studio: Studio):
+        self.studio = studio
+        # Gradio shows every tool's caller the picture only of what is not queued; its own client queues all the same.
+        api(self.stylise, api_name="stylise", queue=False, concurrency_limit=parts.QUEUE_SIZE)
+        api(self.checkpoints, api_name="checkpoints", queue=False)
 
     async def stylise(
+        self,
         photo: FileData,
         request: gr.Request,
         checkpoint: str = "",
@@ -43,11 +50,11 @@ def build(studio: Studio) -> None:
                 raise PhotoError("strength must be from 0 to {most}.", most=MOST_STRENGTH)
             if not _is_percent(photo_colours, 100):
                 raise PhotoError("photo_colours must be from 0 to 100.")
-            offer = studio.catalog.find(checkpoint) if checkpoint else studio.catalog.default()
+            offer = self.studio.catalog.find(checkpoint) if checkpoint else self.studio.catalog.default()
             if offer is None:
                 raise parts.error("nothing_for_programs", request, command=TRAIN)
             path = uploads.take(photo)  # a dict, as Gradio hands it over
-            drawing = await studio.draw(path, offer.key, longest_side, lambda done, doing: None)
+            drawing = await self.studio.draw(path, offer.key, longest_side, lambda done, doing: None)
         except (PhotoError, CheckpointError) as error:
             raise parts.error(error, request) from None
         anime = blend(drawing.photo, drawing.anime, strength / 100, photo_colours / 100)
@@ -63,7 +70,7 @@ def build(studio: Studio) -> None:
         }
         return FileData(path=parts.save(anime, f"{name}.png")), facts
 
-    def checkpoints() -> list[dict[str, Any]]:
+    def checkpoints(self) -> list[dict[str, Any]]:
         """Lists the checkpoints that photos can be drawn with.
 
         Returns:
@@ -79,15 +86,11 @@ def build(studio: Studio) -> None:
                 "phase": offer.record.phase,
                 "epoch": offer.record.epoch,
                 "step": offer.record.step,
-                "missing_bytes": studio.catalog.missing_bytes(offer),
+                "missing_bytes": self.studio.catalog.missing_bytes(offer),
             }
-            for offers in studio.catalog.experiments().values()
+            for offers in self.studio.catalog.experiments().values()
             for offer in offers
         ]
-
-    # Gradio shows every tool's caller the picture only of what is not queued; its own client queues all the same.
-    api(stylise, api_name="stylise", queue=False, concurrency_limit=parts.QUEUE_SIZE)
-    api(checkpoints, api_name="checkpoints", queue=False)
 
 
 def _is_percent(value: object, most: int) -> bool:

@@ -12,12 +12,13 @@ from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
+from starlette.requests import HTTPConnection
 
 from animegan_app import address, uploads
 from animegan_app.door import Door, allowed, visitor
 from animegan_app.photos import MAX_FILE_BYTES, PhotoError
 from animegan_app.ui import parts
-from animegan_app.ui.words import TRANSLATIONS
+from animegan_app.ui.words import TRANSLATIONS, say
 
 KEPT_SECONDS = 3600
 """Uploads and results older than this are deleted; until then a page left open still works."""
@@ -48,7 +49,8 @@ class Blocks(gr.Blocks):
 
         @contextlib.asynccontextmanager
         async def guarded(app: Any) -> AsyncIterator[None]:
-            app.middleware_stack = Door(app.middleware_stack, names, self._waiting)  # outside of Gradio's own
+            inner, tell = app.middleware_stack, lambda sentence, scope: say(sentence, HTTPConnection(scope))
+            app.middleware_stack = Door(inner, names, self._waiting, tell)  # outside of Gradio's own
             yield
 
         ours: dict[str, Any] = {

@@ -3,14 +3,14 @@
 import html
 import os
 import re
-from typing import NamedTuple
 
 import gradio as gr
 
 from animegan_app.studio import Studio, megabytes
 from animegan_app.ui import parts
-from animegan_app.ui.words import explain, label, say
+from animegan_app.ui.words import label, say
 from hub_export.record import CheckpointError
+from hub_export.sentences import ExplainedError, Sentence
 from hub_export.store import CACHED, HubStore
 
 SETTING, ANY = "ANIMEGAN_ADD", "*"
@@ -19,29 +19,22 @@ MAX_SOURCES = 50
 MAX_NOTICES = 20
 
 
-class Sources(NamedTuple):
-    """What the frame renews and listens to."""
+class Sources:
+    """The tab."""
 
-    table: gr.HTML
-    name: gr.Textbox
-    add: gr.Button
-
-
-def build(studio: Studio) -> Sources:
-    """Builds the tab."""
-    listing = gr.HTML(describe(studio, None), elem_id="listing")
-    with gr.Row(elem_id="add-row", visible=may_add(studio.catalog.hub)):
-        name = gr.Textbox(
-            placeholder=label("name_example"),
-            label=label("name_or_repo"),
-            max_lines=1,
-            max_length=200,
-            min_width=260,
-            scale=1,
-            elem_id="source",
-        )
-        button = gr.Button(label("add"), scale=0, min_width=180, elem_id="add-source")
-    return Sources(listing, name, button)
+    def __init__(self, studio: Studio):
+        self.table = gr.HTML(describe(studio, None), elem_id="listing")
+        with gr.Row(elem_id="add-row", visible=may_add(studio.catalog.hub)):
+            self.name = gr.Textbox(
+                placeholder=label("name_example"),
+                label=label("name_or_repo"),
+                max_lines=1,
+                max_length=200,
+                min_width=260,
+                scale=1,
+                elem_id="source",
+            )
+            self.add = gr.Button(label("add"), scale=0, min_width=180, elem_id="add-source")
 
 
 def describe(studio: Studio, request: gr.Request | None) -> str:
@@ -63,7 +56,7 @@ def describe(studio: Studio, request: gr.Request | None) -> str:
     if catalog.hub and catalog.hub.sources:
         names = ", ".join(catalog.hub.sources)
         found += f"<p>{html.escape(say('looks_at', request, names=names))}</p>"
-    problems = [explain(problem, request) for problem in catalog.problems()]
+    problems = [say(problem, request) for problem in catalog.problems()]
     if problems:
         shown = problems[:MAX_NOTICES]
         if len(problems) > MAX_NOTICES:
@@ -90,21 +83,23 @@ def may_add(hub: HubStore | None) -> bool:
     return hub is not None and addable() != []
 
 
-def add(hub: HubStore | None, text: str, request: gr.Request | None) -> str:
-    """Adds a namespace or repo that has a checkpoint, and lists it. Returns its name. Raises ValueError with a sentence."""
+def add(hub: HubStore | None, text: str) -> str:
+    """Adds a namespace or repo that has a checkpoint, and lists it. Returns its name. Raises ExplainedError."""
     if hub is None or not may_add(hub):
-        raise ValueError(say("nothing_added", request))
+        raise ExplainedError("Nothing can be added here.")
     asked = HubStore([text[:200]], hub.cache, hub.list_seconds)  # so that a wrong one leaves nothing behind
     name, names = asked.sources[0], addable()
     if names is not None and not {name, name.partition("/")[0]} & set(names):
-        raise ValueError(say("not_allowed", request, name=name, names=", ".join(names)))
+        raise ExplainedError("{name} may not be added here, only: {names}", name=name, names=", ".join(names))
     if name not in hub.sources and len(hub.sources) >= MAX_SOURCES:
-        raise ValueError(say("enough_sources", request, most=MAX_SOURCES))
+        full = "The app already looks at {most} places on the Hub: restart it to choose others."
+        raise ExplainedError(full, most=MAX_SOURCES)
     asked.refresh()
     if not asked.experiments():
-        raise ValueError(next(iter(asked.problems()), say("no_source", request, name=name)).removesuffix(CACHED))
+        problem = next(iter(asked.problems()), Sentence("{name} has no checkpoint for this app", name=name))
+        raise ExplainedError(Sentence.of(problem.values["told"]) if problem.english == CACHED else problem)
     hub.add(name)
     hub.refresh()
     if not any(f"{experiment}/".startswith(f"{name}/") for experiment in hub.experiments()):
-        raise ValueError(say("slow_hub", request, name=name))
+        raise ExplainedError("{name} was added, but the Hub is slow: reload the page in a while", name=name)
     return name

@@ -2,18 +2,20 @@
 
 import html
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 
 from animegan_app import uploads
-from animegan_app.catalog import HUB, Offer
-from animegan_app.photos import PhotoError, Sentence
+from animegan_app.catalog import HUB, Catalog, Offer, gone
+from animegan_app.photos import PhotoError
 from animegan_app.studio import Drawing, Studio, megabytes
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, blend
 from animegan_app.ui import parts
-from animegan_app.ui.words import explain, label, read, say, tell
+from animegan_app.ui.parts import Outputs
+from animegan_app.ui.words import label, recorded, say
 from hub_export.record import WEIGHTS, CheckpointError, Record
+from hub_export.sentences import Sentence
 
 TRAIN = "python -m train.run fast-hayao"
 MOST_STRENGTH = 150
@@ -37,49 +39,142 @@ AGAIN = WANT.replace("side]", "side, Date.now()]")
 """The same as a change in any case."""
 
 
-class Stylise(NamedTuple):
-    """What other tabs may read or set."""
-
-    photo: gr.Image
-    experiment: gr.Dropdown
-    checkpoint: gr.Dropdown
-
-
-def build(studio: Studio, known: gr.Textbox) -> Stylise:
-    """Builds the tab.
+class Stylise:
+    """The tab. `photo`, `experiment` and `checkpoint` are there for other tabs to read and to set.
 
     Args:
+        studio: what draws.
         known: changes when the catalog does.
     """
-    catalog = studio.catalog
 
-    def list_checkpoints(experiment: str | None, checkpoint: str | None, request: gr.Request) -> Any:
+    def __init__(self, studio: Studio, known: gr.Textbox):
+        self.studio, self.catalog = studio, studio.catalog
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                self.photo = parts.photo_input("photo", 360)
+            with gr.Column(scale=3, min_width=300):
+                self._lay_out_result()
+        self._lay_out_choice()
+        self.about = gr.HTML(elem_id="about")  # filled by `describe`, in the person's language
+        self.wanted = gr.Textbox(visible="hidden", elem_id="wanted")
+        self.refused = gr.State([])
+        """What of it could not be drawn, and was told: Gradio may ask twice for the last of fast changes."""
+        self._wire_drawing()
+        self._wire_choice(known)
+
+    def _lay_out_result(self) -> None:
+        self.slider = parts.picture_slider("slider", 440, "slider", shows_title=True)
+        with gr.Row(elem_id="result"):
+            self.facts = gr.HTML(elem_id="facts")
+            self.cancel = gr.Button(label("cancel"), scale=0, min_width=120, elem_id="cancel")
+            self.again = gr.Button(label("again"), scale=0, min_width=120, visible=False, elem_id="again")
+            self.suffix = gr.Radio(
+                [("PNG", "png"), ("JPEG", "jpg")],
+                value="png",
+                label=label("format"),
+                show_label=False,
+                container=False,
+                scale=0,
+                min_width=170,
+                elem_id="format",
+            )
+            self.download = gr.DownloadButton(
+                label("download"), variant="primary", interactive=False, scale=0, min_width=150, elem_id="download"
+            )
+        with gr.Row():
+            self.strength = gr.Slider(
+                0, MOST_STRENGTH, 100, step=1, label=label("strength"), info=label("strength_info"), elem_id="strength"
+            )
+            self.photo_colours = gr.Slider(
+                0, 100, 0, step=1, label=label("photo_colours"), info=label("photo_colours_info"), elem_id="colours"
+            )
+
+    def _lay_out_choice(self) -> None:
+        with gr.Row():
+            self.experiment, self.checkpoint = _choices(self.catalog, self.catalog.default(), None)
+            self.longest_side = gr.Radio(
+                [(f"{side}", side) for side in LONGEST_SIDES],
+                value=DEFAULT_LONGEST_SIDE,
+                label=label("longest_side"),
+                min_width=260,
+                elem_id="longest-side",
+            )
+
+    def _wire_drawing(self) -> None:
+        chosen: list[Any] = [self.photo, self.checkpoint, self.longest_side]
+        gr.on([component.change for component in chosen], None, chosen, self.wanted, js=WANT, **parts.QUICK)
+        self.again.click(None, chosen, self.wanted, js=AGAIN, **parts.QUICK)
+        self.photo.clear(lambda: {self.again: gr.Button(visible=False)}, None, self.again, **parts.QUICK)
+        results = [self.slider, self.download, self.facts, self.longest_side, self.again]
+        drawn: Any = {
+            "fn": self.show,
+            "inputs": [self.wanted, self.refused, self.photo, self.strength, self.photo_colours, self.suffix],
+            "outputs": results,
+            "preprocess": False,  # Pillow reads the file in `read_photo` alone, whose errors are sentences
+            "trigger_mode": "always_last",
+            "concurrency_limit": parts.QUEUE_SIZE,
+            "api_visibility": "private",
+        }
+        drawing = self.wanted.change(**drawn, show_progress_on=self.slider)
+        # What had to be downloaded is here now.
+        drawing.success(self.describe, self.checkpoint, self.about, preprocess=False, **parts.QUICK)
+        drawing.failure(lambda: self.nothing(again=True), None, results, **parts.QUICK)
+        adjusted = [self.strength.change, self.photo_colours.change, self.suffix.change]
+        adjusting = gr.on(adjusted, **drawn, show_progress="hidden")
+        self.cancel.click(
+            lambda: {self.wanted: "", self.again: gr.Button(visible=True)},
+            None,
+            [self.wanted, self.again],
+            cancels=[drawing, adjusting],
+            **parts.QUICK,
+        )
+
+    def _wire_choice(self, known: gr.Textbox) -> None:
+        chosen: list[Any] = [self.experiment, self.checkpoint]
+        self.experiment.input(self.list_checkpoints, chosen, self.checkpoint, **parts.LAST)
+        known.change(self.renew_checkpoints, chosen, self.checkpoint, **parts.LAST)
+        gr.on([self.checkpoint.change, known.change], self.describe, self.checkpoint, self.about, **parts.LAST)
+        self.checkpoint.change(None, chosen, None, js=SHARE, **parts.QUICK)
+
+    def choose(self, offer: Offer | None, request: gr.Request | None) -> Outputs:
+        """Both dropdowns with everything on offer and `offer` chosen."""
+        experiment, checkpoint = _choices(self.catalog, offer, request)
+        return {self.experiment: experiment, self.checkpoint: checkpoint}
+
+    def list_checkpoints(self, experiment: str | None, checkpoint: str | None, request: gr.Request) -> Any:
         """The experiment's. One of them that is chosen stays: Gradio tells of a choice also where a list is just left."""
         if not experiment:
             return gr.skip()
-        offers = catalog.experiments().get(experiment)
+        offers = self.catalog.experiments().get(experiment)
         if not offers:
-            raise parts.error("gone", request, name=experiment)
-        return parts.renewed(parts.checkpoint_choices(offers, request), checkpoint, catalog.first(offers).key)
+            raise parts.error(gone(experiment), request)
+        return parts.renewed(parts.checkpoint_choices(offers, request), checkpoint, self.catalog.first(offers).key)
 
-    def renew_checkpoints(experiment: str | None, checkpoint: str | None, request: gr.Request) -> Any:
+    def renew_checkpoints(self, experiment: str | None, checkpoint: str | None, request: gr.Request) -> Any:
         """What is on offer has changed. While a new experiment's own list is under way, that is left to it: this answer
         may come when one of the list has been chosen already, and would undo that."""
         if experiment and checkpoint and not checkpoint.startswith(f"{experiment}/"):
             return gr.skip()
-        return list_checkpoints(experiment, checkpoint, request)
+        return self.list_checkpoints(experiment, checkpoint, request)
 
-    def describe(key: str | None, request: gr.Request) -> str:
+    def describe(self, key: str | None, request: gr.Request) -> str:
+        """HTML: what the chosen checkpoint is."""
         try:
-            return about_checkpoint(studio, catalog.find(key) if key else None, request)
+            return about_checkpoint(self.studio, self.catalog.find(key) if key else None, request)
         except CheckpointError as error:
             raise parts.error(error, request) from None
 
-    def nothing(again: bool) -> tuple[Any, ...]:
-        """The outputs of `show` where nothing is shown, and whether the same may be asked again."""
-        return None, gr.DownloadButton(value=None, interactive=False), "", gr.skip(), gr.Button(visible=again)
+    def nothing(self, again: bool) -> Outputs:
+        """No result, and whether the same may be asked for again."""
+        return {
+            self.slider: None,
+            self.download: gr.DownloadButton(value=None, interactive=False),
+            self.facts: "",
+            self.again: gr.Button(visible=again),
+        }
 
     async def show(
+        self,
         wanted: str,
         refused: list[str],
         photo: dict[str, Any] | None,
@@ -88,22 +183,27 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
         suffix: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
-    ) -> tuple[Any, ...]:
-        """The photo and its anime version, the same as a file, facts, what the sizes cost, and a button to ask again."""
+    ) -> Outputs:
+        """The photo and its anime version, the same as a file, facts, and what the sizes cost.
+
+        Args:
+            wanted: see `WANT`.
+            refused: what of it was told to be impossible.
+        """
         if refused != [wanted]:
             refused.clear()
         if not wanted or photo is None:
-            return nothing(photo is not None)
+            return self.nothing(again=photo is not None)
         _, checkpoint, longest_side, *_ = json.loads(wanted)
         if not checkpoint:
             raise parts.error("nothing_to_draw_with", request, command=TRAIN)
 
         def report(done: float, doing: Sentence) -> None:
-            progress(done, desc=tell(doing, request))
+            progress(done, desc=say(doing, request))
 
         try:
             path = uploads.take(photo)  # not the path in the text
-            drawing = await studio.draw(path, checkpoint, longest_side, report)
+            drawing = await self.studio.draw(path, checkpoint, longest_side, report)
         except (PhotoError, CheckpointError) as problem:
             error = parts.error(problem, request)
             error.visible = wanted not in refused
@@ -113,87 +213,22 @@ def build(studio: Studio, known: gr.Textbox) -> Stylise:
         name = file_name(path.stem, drawing.record, strength, photo_colours)
         shown = parts.save(drawing.photo, "photo.png"), parts.save(anime, f"{name}.png")
         file = shown[1] if suffix == "png" else parts.save(anime, f"{name}.{suffix}")
-        sides = gr.Radio(choices=_costs(studio, drawing, request))
-        button = gr.DownloadButton(value=file, interactive=True)
-        return shown, button, facts(drawing, request), sides, gr.Button(visible=False)
-
-    with gr.Row():
-        with gr.Column(scale=2, min_width=300):
-            photo = parts.photo_input("photo", 360)
-        with gr.Column(scale=3, min_width=300):
-            slider = parts.picture_slider("slider", 440, "slider", shows_title=True)
-            with gr.Row(elem_id="result"):
-                line = gr.HTML(elem_id="facts")
-                cancel = gr.Button(label("cancel"), scale=0, min_width=120, elem_id="cancel")
-                again = gr.Button(label("again"), scale=0, min_width=120, visible=False, elem_id="again")
-                suffix = gr.Radio(
-                    [("PNG", "png"), ("JPEG", "jpg")],
-                    value="png",
-                    label=label("format"),
-                    show_label=False,
-                    container=False,
-                    scale=0,
-                    min_width=170,
-                    elem_id="format",
-                )
-                download = gr.DownloadButton(
-                    label("download"), variant="primary", interactive=False, scale=0, min_width=150, elem_id="download"
-                )
-            with gr.Row():
-                strength = gr.Slider(
-                    0, MOST_STRENGTH, 100, step=1, label=label("strength"), info=label("strength_info"), elem_id="strength"
-                )
-                photo_colours = gr.Slider(
-                    0, 100, 0, step=1, label=label("photo_colours"), info=label("photo_colours_info"), elem_id="colours"
-                )
-    with gr.Row():
-        experiment, checkpoint = choices(studio, catalog.default(), None)
-        longest_side = gr.Radio(
-            [(f"{side}", side) for side in LONGEST_SIDES],
-            value=DEFAULT_LONGEST_SIDE,
-            label=label("longest_side"),
-            min_width=260,
-            elem_id="longest-side",
-        )
-    about = gr.HTML(elem_id="about")  # filled by `describe`, in the person's language
-
-    wanted = gr.Textbox(visible="hidden", elem_id="wanted")
-    refused = gr.State([])  # what of it could not be drawn, and was told: Gradio may ask twice for the last of fast changes
-    chosen: list[Any] = [photo, checkpoint, longest_side]
-    quick: Any = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    gr.on([component.change for component in chosen], None, chosen, wanted, js=WANT, **quick)
-    again.click(None, chosen, wanted, js=AGAIN, **quick)
-    photo.clear(lambda: gr.Button(visible=False), None, again, **quick)
-    results = [slider, download, line, longest_side, again]
-    drawn: Any = {
-        "fn": show,
-        "inputs": [wanted, refused, photo, strength, photo_colours, suffix],
-        "outputs": results,
-        "preprocess": False,  # Pillow reads the file in `read_photo` alone, whose errors are sentences
-        "trigger_mode": "always_last",
-        "concurrency_limit": parts.QUEUE_SIZE,
-        "api_visibility": "private",
-    }
-    drawing = wanted.change(**drawn, show_progress_on=slider)
-    drawing.success(describe, checkpoint, about, preprocess=False, **quick)  # what had to be downloaded is here now
-    drawing.failure(lambda: nothing(True), None, results, **quick)
-    adjusting = gr.on([strength.change, photo_colours.change, suffix.change], **drawn, show_progress="hidden")
-    cancel.click(lambda: ("", gr.Button(visible=True)), None, [wanted, again], cancels=[drawing, adjusting], **quick)
-    last: Any = quick | {"preprocess": False, "trigger_mode": "always_last"}  # one answer at a time, the last choice's last
-    experiment.input(list_checkpoints, [experiment, checkpoint], checkpoint, **last)
-    known.change(renew_checkpoints, [experiment, checkpoint], checkpoint, **last)
-    gr.on([checkpoint.change, known.change], describe, checkpoint, about, **last)
-    checkpoint.change(None, [experiment, checkpoint], None, js=SHARE, **quick)
-    return Stylise(photo, experiment, checkpoint)
+        return {
+            self.slider: shown,
+            self.download: gr.DownloadButton(value=file, interactive=True),
+            self.facts: facts(drawing, request),
+            self.longest_side: gr.Radio(choices=_costs(self.studio, drawing, request)),
+            self.again: gr.Button(visible=False),
+        }
 
 
-def choices(studio: Studio, offer: Offer | None, request: gr.Request | None) -> tuple[gr.Dropdown, gr.Dropdown]:
+def _choices(catalog: Catalog, offer: Offer | None, request: gr.Request | None) -> tuple[gr.Dropdown, gr.Dropdown]:
     """Both dropdowns with everything on offer and `offer` chosen.
 
     Without a request the page is only being built: nothing can be chosen before it is what its address asks for, as that
     answer would undo the choice.
     """
-    experiments = studio.catalog.experiments()
+    experiments = catalog.experiments()
     return (
         gr.Dropdown(
             parts.experiment_choices(experiments, request),
@@ -221,16 +256,16 @@ def about_checkpoint(studio: Studio, offer: Offer | None, request: gr.Request | 
     record = offer.record
     data, compute = record.data, record.compute
     rows = {
-        "question": read(record.question, request),
+        "question": say(recorded(record.question), request),
         "taken_at": say("taken", request, epoch=record.epoch, phase=parts.phase(record, request), step=f"{record.step:,}"),
         "data": say(
             "pictures",
             request,
             photos=_count(data.get("photos"), request),
             anime=_count(data.get("anime"), request),
-            source=read(str(data.get("source", "")), request),
+            source=recorded(str(data.get("source", ""))),
         ),
-        "terms": read(str(data.get("terms", "")), request),
+        "terms": say(recorded(str(data.get("terms", ""))), request),
         "compute": say(
             "spent",
             request,
@@ -250,7 +285,7 @@ def about_checkpoint(studio: Studio, offer: Offer | None, request: gr.Request | 
             missing_bytes = studio.catalog.missing_bytes(offer)
             rows["to_download"] = say("first", request, size=megabytes(missing_bytes)) if missing_bytes else ""
         except CheckpointError as error:
-            rows["from"] = explain(error, request)
+            rows["from"] = say(error.sentence, request)
     items = "".join(f"<dt>{say(key, request)}</dt><dd>{html.escape(text)}</dd>" for key, text in rows.items() if text)
     title = f"<h2>{html.escape(offer.name)} {html.escape(record.checkpoint)}</h2>"
     return f"{title}<dl>{items}</dl>{_differences(record, request)}"

@@ -1,15 +1,17 @@
-"""The interface's words, in English and Chinese; the browser's language decides.
+"""What the interface says, in English and Chinese; the browser's language decides.
 
-What stays as it is built goes through `label`, which the browser translates; what is made for one person through `say`, and
-a `Sentence` of the code below through `tell`. Errors of checkpoints and of the Hub are English, with phrases that `explain`
-knows in Chinese; so are records, of which `read` knows what those that ship say. Cards stay as they were published.
+There are two ways to say something: `label` for what stays on the page as it is built, which the browser translates, and
+`say` for what is told to one person. The page's own words have a key in `WORDS`. What the code below tells is a `Sentence`,
+and `CHINESE` has its Chinese by its English; so is what a record says, as `recorded` reads it. Cards stay as published.
 """
 
 from typing import Any
 
 import gradio as gr
+from starlette.requests import HTTPConnection
 
-from animegan_app.photos import PhotoError, Sentence
+from animegan_app.chinese import SENTENCES
+from hub_export.sentences import Sentence
 
 WORDS: dict[str, tuple[str, str]] = {
     # The frame
@@ -54,7 +56,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "download": ("Download", "下载"),
     "cancel": ("Cancel", "取消"),
     "again": ("Draw it", "绘制"),
-    "gone": ("{name} is not on offer: reload the page to see what is", "{name} 已不存在：请刷新页面查看现有内容"),
     "nothing_to_draw_with": (
         "There is no checkpoint to draw with: train one with {command}, then reload the page",
         "没有可用于绘制的检查点：请用 {command} 训练一个，然后刷新页面",
@@ -161,10 +162,6 @@ WORDS: dict[str, tuple[str, str]] = {
         "None of these was measured yet: python -m train.evaluate runs/NAME --data DIR does it.",
         "尚无测量结果：python -m train.evaluate runs/NAME --data DIR 可进行测量。",
     ),
-    "not_here": (
-        "its curves and samples come with a checkpoint, and none is downloaded yet: draw with one",
-        "曲线与样例随检查点下载，目前尚未下载：请先用它绘制一次",
-    ),
     "one_title": ("<h2>One experiment</h2>", "<h2>单个实验</h2>"),
     "samples": (
         "<p>The same photos at every checkpoint, and below them what it made of them.</p>",
@@ -186,135 +183,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "looks_at": ("On the Hub the app looks at: {names}", "应用在 Hub 上查看：{names}"),
     "add": ("Add", "添加"),
     "name_or_repo": ("Add a name or repo of the Hugging Face Hub", "添加 Hugging Face Hub 上的用户名或仓库"),
-    "nothing_added": ("Nothing can be added here.", "这里无法添加。"),
-    "not_allowed": (
-        "{name} may not be added here, only: {names}",
-        "这里不能添加 {name}，只能添加：{names}",
-    ),
-    "enough_sources": (
-        "The app already looks at {most} places on the Hub: restart it to choose others.",
-        "应用已在 Hub 上查看 {most} 处：请重启以选择其他来源。",
-    ),
-    "no_source": ("{name} has no checkpoint for this app", "{name} 没有可用于本应用的检查点"),
-    "slow_hub": (
-        "{name} was added, but the Hub is slow: reload the page in a while",
-        "已添加 {name}，但 Hub 响应缓慢：请稍后刷新页面",
-    ),
     "name_example": ("you, or you/animegan-hayao", "you，或 you/animegan-hayao"),
 }
 """English and Chinese by key; {names} are filled in by `say`."""
-
-CHINESE: dict[str, str] = {
-    "This file is not a picture that can be read: choose a photo saved as JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF.": (
-        "此文件不是可读取的图片：请选择 JPEG、PNG、WebP、AVIF、GIF、BMP 或 TIFF 格式的照片。"
-    ),
-    "HEIC photos cannot be read here: save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible).": (
-        "无法读取 HEIC 照片：请另存为 JPEG（iPhone：设置、相机、格式、兼容性最佳）。"
-    ),
-    "The picture file is damaged or cut off: open it in a picture viewer and save it again.": (
-        "图片文件已损坏或不完整：请用看图软件打开并重新保存。"
-    ),
-    "The picture has too many pixels: scale it down to at most {most} megapixels.": (
-        "图片像素过多：请缩小到 {most} 百万像素以内。"
-    ),
-    "The picture has {width} × {height} pixels, which is too many: scale it down to at most {most} megapixels.": (
-        "图片有 {width} × {height} 像素，过大：请缩小到 {most} 百万像素以内。"
-    ),
-    "The picture is a strip of {width} × {height} pixels: crop it to at most {most} : 1.": (
-        "图片是 {width} × {height} 像素的长条：请裁剪到 {most} : 1 以内。"
-    ),
-    "The picture has {count} scans or more, which take too long to decode: open it in a picture viewer and save it again.": (
-        "图片有 {count} 次或更多扫描，解码耗时过长：请用看图软件打开并重新保存。"
-    ),
-    "The picture takes too long to decode: open it in a picture viewer and save it again.": (
-        "图片解码耗时过长：请用看图软件打开并重新保存。"
-    ),
-    "The picture takes too much memory: open it in a picture viewer and save it again.": (
-        "图片占用内存过多：请用看图软件打开并重新保存。"
-    ),
-    "The picture cannot be decoded: open it in a picture viewer and save it again.": (
-        "图片无法解码：请用看图软件打开并重新保存。"
-    ),
-    "The file is larger than {most} MB: save the photo as JPEG.": "文件大于 {most} MB：请另存为 JPEG。",
-    "The picture has 32-bit gray values of unknown range: save it with 8 or 16 bits.": (
-        "图片是范围不明的 32 位灰度值：请保存为 8 位或 16 位。"
-    ),
-    "{width} × {height} pixels are too many to draw at once: scale the photo down.": (
-        "{width} × {height} 像素过多，无法一次绘制：请缩小照片。"
-    ),
-    "The photo is no longer here: choose it again.": "照片已不在这里：请重新选择。",
-    "Too many drawings are waited for here: try again in a minute.": "等待绘制的过多：请一分钟后再试。",
-    "The longest side must be one of {sides} pixels.": "最长边必须是以下像素值之一：{sides}。",
-    "strength must be from 0 to {most}.": "strength 必须在 0 到 {most} 之间。",
-    "photo_colours must be from 0 to 100.": "photo_colours 必须在 0 到 100 之间。",
-    "Downloading {size} from {name} on the Hugging Face Hub": "正在从 Hugging Face Hub 上的 {name} 下载 {size}",
-    "Waiting for 1 drawing before this one": "前面还有 1 幅，请稍候",
-    "Waiting for {count} drawings before this one": "前面还有 {count} 幅，请稍候",
-    "Reading the photo": "正在读取照片",
-    "Drawing {width} × {height} px": "正在绘制 {width} × {height} 像素",
-}
-"""What the code below tells, by its English; {names} are filled in by `tell`."""
-
-PHRASES: dict[str, str] = {
-    "is not on offer: reload the page to see what is": "已不存在：请刷新页面查看现有内容",
-    "that is known here": "（此处未知）",
-    "has no checkpoint": "没有检查点",
-    # The Hub
-    "is no place on the Hub: write a name like you, or a repo like you/animegan-hayao": (
-        "不是 Hub 上的位置：请写用户名（如 you）或仓库（如 you/animegan-hayao）"
-    ),
-    "names no checkpoint on the Hub: write": "不是 Hub 上的检查点：请写成",
-    "is missing or private; set HF_TOKEN": "不存在或为私有；请设置 HF_TOKEN",
-    "may not be changed or read with this HF_TOKEN": "无法用此 HF_TOKEN 读取或更改",
-    "cannot be asked now: the Hub says there were too many requests": "目前无法查询：Hub 表示请求过多",
-    "cannot be asked now: the Hub answers with error": "目前无法查询：Hub 返回错误",
-    "cannot be asked now: the Hub does not answer in time": "目前无法查询：Hub 未及时响应",
-    "cannot be asked now: the Hub cannot be reached": "目前无法查询：无法连接 Hub",
-    "was not asked: HF_HUB_OFFLINE is set": "未查询：已设置 HF_HUB_OFFLINE",
-    "cannot be stored": "无法保存",
-    "the disk is full: free some space": "磁盘已满，请清理空间",
-    "was cut off on its way": "传输中断",
-    "is no longer there": "已不存在",
-    "lacks a file that every checkpoint has": "缺少检查点必需的文件",
-    "is answered for in a way that this program does not understand": "得到了本程序无法理解的回应",
-    "; showing what is cached": "；显示缓存中的内容",
-    "; the list may be incomplete": "；列表可能不完整",
-    ", and it ": "，并且",
-    # A checkpoint's files
-    "no checkpoint here": "这里没有检查点",
-    "is damaged or was changed (its sha256 differs from the record)": "已损坏或被更改（sha256 与记录不符）",
-    "the weights file is damaged": "权重文件已损坏",
-    "the generator does not draw what its record says (probe differs by": "生成器绘制的结果与记录不符（探针相差",
-    "describes another network than the record": "描述的网络与记录不同",
-    "which is no part of a generator": "它不是生成器的一部分",
-    "is no file, or larger than the limit of": "不是文件，或超过上限",
-    "is larger than the limit of": "超过上限",
-    "a checkpoint's may have": "检查点最多允许",
-    "is larger than": "大于",
-    "cannot be read": "无法读取",
-    "is not a JPEG picture": "不是 JPEG 图片",
-    "is longer than any training": "比任何训练都长",
-    "is not a list of loss terms": "不是损失项列表",
-    "is not a valid name": "不是有效的名称",
-    "not valid JSON": "不是有效的 JSON",
-    "holds no JSON object": "不含 JSON 对象",
-    "not a checkpoint record": "不是检查点记录",
-    "update the older of the two": "请更新较旧的一方",
-    "this program reads": "本程序读取",
-    "schema version": "格式版本",
-    "pixel contract": "像素约定",
-    "this program knows": "本程序支持",
-    "the record lacks": "记录缺少",
-    "the record names a file": "记录中多出文件",
-    "the record does not name a file": "记录中没有文件",
-    "the record is of": "记录属于",
-    "its record is of": "其记录属于",
-    "has the wrong type": "类型有误",
-    "weights are neither": "权重格式不是",
-    "is missing": "缺失",
-    "is not text": "不是文本",
-}
-"""What errors of checkpoints and of the Hub say between names, by its English; what is part of another comes after it."""
 
 RECORDS: dict[str, str] = {
     # Questions of experiments
@@ -400,8 +271,8 @@ RECORDS: dict[str, str] = {
     ),
 }
 """What records say, by its English; of what strangers train, the questions alone."""
-LAPTOP, CHANGED = ("On two CPU cores: ", "在两个 CPU 核上："), (", changed: ", "，改动：")
-"""How questions begin that are asked at a laptop's budget, and what parts a run's settings from its base."""
+
+CHINESE = SENTENCES | RECORDS
 
 PREFIX = "animegan."
 """Gradio has words of its own, and keys for them."""
@@ -417,36 +288,32 @@ def label(key: str) -> Any:
     return TRANSLATIONS(PREFIX + key)
 
 
-def say(key: str, request: gr.Request | None, **values: object) -> str:
-    """Words for who asks, in the language that the browser prefers, with `values` filled in. Raises KeyError."""
-    return WORDS[key][_chinese(request)].format(**values)
+def say(what: str | Sentence, request: gr.Request | HTTPConnection | None, **values: object) -> str:
+    """Tells something to who asks, in the language that the browser prefers. Without a request, in English.
+
+    Args:
+        what: a key of `WORDS`, or a Sentence, which brings its own values.
+        values: what is filled in; a Sentence among them is translated too, all else stays as it is.
+
+    Raises:
+        KeyError: no such key.
+    """
+    if isinstance(what, Sentence):
+        english, values = what.english, what.values
+        chinese = CHINESE.get(english, english)
+    else:
+        english, chinese = WORDS[what]
+    if request is None or not request.headers.get("accept-language", "").lower().startswith("zh"):
+        return english.format(**values)
+    inner = {name: say(value, request) if isinstance(value, Sentence) else value for name, value in values.items()}
+    return chinese.format(**inner)
 
 
-def tell(sentence: Sentence, request: gr.Request | None) -> str:
-    """A sentence for who asks, in the language that the browser prefers. Raises KeyError."""
-    english = sentence.english
-    return (CHINESE[english] if _chinese(request) else english).format(**sentence.values)
-
-
-def explain(problem: Exception | str, request: gr.Request | None) -> str:
-    """What went wrong with a photo, a checkpoint or the Hub, for who asks; names and what few ever meet stay as they are."""
-    if isinstance(problem, PhotoError):
-        return tell(problem.sentence, request)
-    text = str(problem)
-    for english, chinese in PHRASES.items() if _chinese(request) else ():
-        text = text.replace(english, chinese)
-    return text
-
-
-def read(text: str, request: gr.Request | None) -> str:
-    """What a record says, for who asks; a stranger's stays as it is."""
-    if not _chinese(request):
-        return text
-    english, chinese = LAPTOP
-    whole = text.removeprefix(english)
-    found = RECORDS.get(whole) or whole.replace(*CHANGED)
-    return found if whole == text else chinese + found
-
-
-def _chinese(request: gr.Request | None) -> bool:
-    return request is not None and request.headers.get("accept-language", "").lower().startswith("zh")
+def recorded(text: str) -> Sentence:
+    """What a record says: a stranger's words stay as they are, unless they are among `RECORDS`."""
+    whole = text.removeprefix("On two CPU cores: ")
+    question, changed, settings = whole.partition(", changed: ")
+    told = Sentence(question) if question in RECORDS else Sentence("{text}", text=question)
+    if changed:
+        told = Sentence("{question}, changed: {settings}", question=told, settings=settings)
+    return told if whole == text else Sentence("On two CPU cores: {question}", question=told)
