@@ -57,6 +57,19 @@ def test_the_gradient_loss_has_the_gradient_of_finite_differences():
     assert float(tape.gradient(loss, fake)[0, 1, 2, 0]) == pytest.approx(float(numeric), rel=1e-4)
 
 
+def test_a_line_counts_more_where_the_target_has_one():
+    target = np.full((1, 24, 24, 3), 0.5, np.float32)
+    target[:, :, 12] -= 40 / 127.5
+    found = losses.line_map(tf.constant(target)).numpy()[0, 4:-4, :, 0]
+    assert (found[:, 12] == 1).all() and (found[:, [4, 9, 20]] == 0).all()
+    fake = tf.fill(target.shape, 0.5)
+    counts = 1.0 + 2.0 * losses.line_map(tf.constant(target))
+    plain, counted = (float(losses.pixel_loss(tf.constant(target), fake, count)) for count in (1.0, counts))
+    assert counted == pytest.approx(3 * plain, rel=1e-3), "all of the difference lies on the line"
+    steps = np.abs(np.diff(target, axis=2)) * counts.numpy()[:, :, 1:]
+    assert float(losses.gradient_loss(tf.constant(target), fake, counts)) == pytest.approx(steps.mean(), rel=1e-4)
+
+
 def test_a_share_of_pictures_are_frames_with_a_photos_grain():
     redrawn = 0
     for element in negatives(tiny("data.redrawn=0.5")).batches(4, seed=0).take(25).as_numpy_iterator():
@@ -140,18 +153,23 @@ def test_the_command_imitates_a_folder_of_drawings(folders: Path):
 
 
 @pytest.mark.slow
-def test_it_learns_its_targets_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path):
-    experiment = tiny("data.redrawn=0.25", "schedule.generator_rate=0.003")
+@pytest.mark.parametrize("adversarial", [0.0, 0.1])
+def test_it_learns_its_targets_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path, adversarial: float):
+    judged = ["schedule.warmup=8 steps", "schedule.warmup_rate=0.003", "discriminator.channels=8"] if adversarial else []
+    weight = f"loss.adversarial_weight={adversarial}"
+    experiment = tiny("data.redrawn=0.25", "schedule.generator_rate=0.003", weight, *judged)
     whole = Run(negatives(experiment), RunFolder(tmp_path / "tiny", experiment, resume=False))
     whole.train()
     first, *_, last = whole.folder.history
     assert last["phase"] == "imitation" and last["pixel"] < 0.75 * first["pixel"]
-    assert last["share_pixel"] + last["share_gradient"] == pytest.approx(1, abs=1e-3)
+    names = ["pixel", "gradient", *(["adversarial"] if adversarial else [])]
+    assert sum(last[f"share_{name}"] for name in names) == pytest.approx(1, abs=1e-3)
     record = checkpoint.read_record(tmp_path / "tiny" / "epoch-002")
-    assert record.data["losses"].keys() == {"pixel", "gradient", "generator"}
+    assert record.data["losses"].keys() >= {*names, "generator"}
+    assert ("d_fake" in record.data["losses"]) == bool(adversarial)
     card = (tmp_path / "tiny" / "epoch-002" / "README.md").read_text("utf-8")
-    pixel, gradient = (round(100 * record.data["shares"]["generator"][name]) for name in ("pixel", "gradient"))
-    assert f"- generator: pixel {pixel}%, gradient {gradient}%" in card and "Nothing was pretrained." in card
+    shares = ", ".join(f"{name} {round(100 * record.data['shares']['generator'][name])}%" for name in names)
+    assert f"- generator: {shares}" in card and "Nothing was pretrained." in card
 
     part = Run(negatives(experiment), RunFolder(tmp_path / "part", experiment, resume=False))
     steps = iter(range(13))

@@ -10,16 +10,18 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from app_server import PAGODA, ROOT, Server, drawn, finish
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 from PIL import Image
-from test_stylize import tiny_checkpoint
 
 from benchmarks.load import measure
 from hub_export.record import read_record
+from support.app import PAGODA, ROOT, Server, drawn, finish
+from support.checkpoints import tiny_checkpoint
+
+pytestmark = pytest.mark.slow
 
 
 def test_what_programs_may_call(server: Server, runs: Path) -> None:
@@ -59,8 +61,9 @@ def test_what_programs_may_call(server: Server, runs: Path) -> None:
 
 
 def test_the_program_in_the_docs_works(server: Server, tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "deploy.md").read_text("utf-8")
-    (code,) = re.findall(r"```python\n(from gradio_client.*?)```", text, re.DOTALL)
+    (code,) = re.findall(
+        r"```python\n(from gradio_client.*?)```", (ROOT / "docs" / "deploy.md").read_text("utf-8"), re.DOTALL
+    )
     code = code.replace("http://127.0.0.1:7860", server.url).replace("photo.jpg", str(PAGODA))
     found: dict[str, Any] = {}
     exec(code, found)

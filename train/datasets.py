@@ -1,10 +1,11 @@
 """Pictures decoded and prepared once as a TFDS set, and read into memory, from where batches.py serves them.
 
 An anime frame and its edge-smoothed version come from one decode: the smoothed picture is made from the pixels that are
-stored beside it. Likewise a photo and its target, what `targets.py` paints of it.
+stored beside it. Likewise a photo and its target, as far as `targets.py` paints it once; the rest is painted on reading.
 """
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -56,10 +57,8 @@ inner edge is blurred over."""
 
 SHAPE_TOLERANCE = 0.02
 """By how much a drawing's width to height may differ from its photo's."""
-LAYERS = ("photo", "target", "anime", "smooth", "unpainted")
+LAYERS = ("photo", "target", "anime", "smooth")
 """What an example may hold, in the order of channels in memory."""
-PAINTED = {"photo": "target", "anime": "unpainted"}
-"""What is made of either kind of picture where there is a target."""
 
 
 def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> TrainingData:
@@ -112,8 +111,8 @@ class PictureConfig(tfds.core.BuilderConfig):
 class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
     """Prepared pictures as TFRecords, with colour as JPEG (the original's bytes) or PNG.
 
-    Photos hold {"photo"}, and "target" if one is asked for; anime frames {"anime", "smooth"}, with a
-    target "unpainted" too. Pictures of the same bytes are taken once, so that none is both trained on and held out.
+    Photos hold {"photo"}, and "target", given or as far as `targets.start` paints it; anime frames {"anime", "smooth"}.
+    Pictures of the same bytes are taken once, so that none is both trained on and held out.
     `info.metadata["skipped"]` maps reasons to names of the pictures left out, `info.metadata["bars"]` names those in
     whose file there are black bars.
     """
@@ -126,7 +125,7 @@ class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
         if config.kind == "anime":
             features["smooth"] = tfds.features.Image(shape=(None, None, 3))
         if config.target or config.listing.drawings:
-            features[PAINTED[config.kind]] = tfds.features.Image(shape=(None, None, 3))
+            features["target"] = tfds.features.Image(shape=(None, None, 3))
         metadata = tfds.core.MetadataDict(skipped={}, bars=[])
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features), metadata=metadata)
 
@@ -158,7 +157,8 @@ class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
 
 def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> Iterator[np.ndarray]:
     """Builds a set unless it is there, and says what was skipped; gives its pictures as `TrainingData` takes them."""
-    depends_on = [data.resolution, data.target and targets.digest(data.target), data.cut_bars, listing.identity]
+    started = kind == "photo" and targets.digest(data.target)
+    depends_on = [data.resolution, started or "", data.cut_bars, listing.identity]
     digest = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:16]
     readable = re.sub(r"[^a-z0-9]+", "-", "-".join(Path(listing.label).parts[-2:]).lower()).strip("-")
     config = PictureConfig(
@@ -166,7 +166,7 @@ def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> It
         description=listing.label,
         kind=kind,
         resolution=data.resolution,
-        target=data.target,
+        target=data.target if started else "",
         cut_bars=data.cut_bars,
         listing=listing,
     )
@@ -189,7 +189,7 @@ def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> It
         if bars := builder.info.metadata["bars"]:
             remedy = "were cut off" if data.cut_bars else "would be learnt: cut them off with --set data.cut_bars=true"
             print(f"{kind}: black bars at the edges of {len(bars)} pictures {remedy} ({first_names(bars)})")
-    return _read_set(builder)
+    return _read_set(builder, data.target)
 
 
 def _builder(cache: Path, config: PictureConfig) -> AnimeganPictures:
@@ -200,20 +200,26 @@ def _builder(cache: Path, config: PictureConfig) -> AnimeganPictures:
         raise ValueError(trouble.sentence(error, folder, PREPARE_AGAIN)) from error
 
 
-def _read_set(builder: AnimeganPictures) -> Iterator[np.ndarray]:
+def _read_set(builder: AnimeganPictures, target: str) -> Iterator[np.ndarray]:
+    decode = functools.partial(_decode_example, target=target)
     decoders = {name: tfds.decode.SkipDecoding() for name in builder.info.features}
     in_order = tfds.ReadConfig(interleave_cycle_length=1)
     try:
         examples = tfds.as_numpy(builder.as_dataset(split="train", decoders=decoders, read_config=in_order))
-        yield from _parallel(_decode_example, examples)
+        yield from _parallel(decode, examples)
     except (OSError, tf.errors.OpError, KeyError) as error:
         raise ValueError(trouble.sentence(error, builder.data_dir, PREPARE_AGAIN)) from error
 
 
-def _decode_example(example: Mapping[str, bytes]) -> np.ndarray:
-    """All pictures of an example, which have one size, as the channels of one."""
+def _decode_example(example: Mapping[str, bytes], target: str) -> np.ndarray:
+    """All pictures of an example, which have one size, as the channels of one; what is left of the target is painted."""
     # With Pillow, as while preparing: TensorFlow's JPEG decoder gives slightly other pixels than those smoothed.
-    return np.dstack([np.asarray(Image.open(io.BytesIO(example[name]))) for name in LAYERS if name in example])
+    layers = {name: np.asarray(Image.open(io.BytesIO(example[name]))) for name in LAYERS if name in example}
+    if target and "photo" in layers:
+        layers["target"] = targets.finish(layers.get("target", layers["photo"]), layers["photo"], target)
+    elif target:
+        layers["unpainted"] = targets.unpaint(layers["anime"], target)
+    return np.dstack([*layers.values()])
 
 
 @contextlib.contextmanager
@@ -280,8 +286,7 @@ def _prepare(
     if config.kind == "anime":
         example["smooth"] = _png(Image.fromarray(smooth_edges(colour)))
     if config.target:
-        paint = targets.paint if config.kind == "photo" else targets.unpaint
-        example[PAINTED[config.kind]] = _png(Image.fromarray(paint(colour, config.target)))
+        example["target"] = _png(Image.fromarray(targets.start(colour, config.target)))
     elif drawing:
         example["target"] = _png(_fit(drawing.crop(inner) if inner and config.cut_bars else drawing, config.resolution))
     return _Prepared(example, digest, inner is not None)

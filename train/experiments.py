@@ -212,18 +212,19 @@ cel = _register(
     cost="40 min, 2 cores, shared",
     generator=GeneratorConfig("lite"),
     recipe=PairsConfig(),
+    loss={"line_weight": 2.0},
     data={
         "resolution": 0,
         "size": 160,
         "augment": "crop",
         "target": "denoise | flat | dabs | light | lines",
-        "redrawn": 0.25,
+        "redrawn": 0.3,
         "holdout": 48,
     },
     schedule={
         "batch": 8,
         "warmup": "0 steps",
-        "length": "1800 steps",
+        "length": "2400 steps",
         "epoch": "300 steps",
         "generator_rate": 1.5e-3,
         "decay": "cosine",
@@ -240,17 +241,17 @@ for _name, _question, _target in (
     (
         "background",
         "Does a target of larger dabs and few lines give the painted background of a film?",
-        "denoise | flat(0.006) | dabs(5) | light(1.6, 12, 1.5) | bloom(0.15) | lines(0.3, 1, 0.6)",
+        "denoise | flat | dabs | light(1.6, 12, 1.5) | bloom(0.15) | lines(0.3, 1, 0.6)",
     ),
     (
         "ink",
         "Do shades in steps and heavy lines give a comic?",
-        "denoise | flat(0.02) | dabs(4) | shades(5) | light(1, 6, 0) | lines(1.6, 1.8, 0.97)",
+        "denoise | flat | dabs | shades(5) | light(1, 6, 0) | lines(1.6, 1.8, 0.97)",
     ),
     (
         "sky",
         "Do full colours, cool darks and light that spills over give a luminous sky?",
-        "denoise | flat | dabs(4) | light(1.8, 16, 3) | bloom(0.55, 16) | lines(0.7, 0.9, 0.7)",
+        "denoise | flat | dabs | light(1.8, 16, 3) | bloom(0.55, 16) | lines(0.7, 0.9, 0.7)",
     ),
     (
         "evening",

@@ -188,29 +188,42 @@ class AnimeGANConfig(RecipeConfig):
 
 @dataclass(frozen=True)
 class PairsLossConfig:
-    """The weights of imitation's two terms.
+    """The weights of imitation.
 
     Args:
         pixel_weight: of the absolute difference of pixels, in [-1, 1].
         gradient_weight: of that of the steps between neighbouring pixels.
+        line_weight: how much more both count where the target has a dark line: without it a line whose place is unsure
+            fades, since its absence costs less than two halves of it.
+        adversarial_weight: of a discriminator's word (least squares) that tells targets from drawings, after the warm-up;
+            0 for none.
     """
 
     pixel_weight: float = 1.0
     gradient_weight: float = 2.0
+    line_weight: float = 0.0
+    adversarial_weight: float = 0.0
 
     def __post_init__(self) -> None:
         check_choices(self, "loss.")
-        check_numbers(self, "loss.", pixel_weight=0, gradient_weight=0)
+        weights = [entry.name for entry in dataclasses.fields(self)]
+        check_numbers(self, "loss.", **dict.fromkeys(weights, 0))
 
 
 @dataclass(frozen=True)
 class PairsConfig(RecipeConfig):
-    """Imitation of painted targets, or of drawings of the same photos."""
+    """Imitation of painted targets, or of drawings of the same photos; after a warm-up before a discriminator too."""
 
     kind = "pairs"
-    phases = ("imitation",)
+    phases = (WARM_UP, "imitation")
 
+    discriminator: DiscriminatorConfig = field(default_factory=lambda: DiscriminatorConfig(channels=32, sees="gray"))
     loss: PairsLossConfig = field(default_factory=PairsLossConfig)
+
+    def __post_init__(self) -> None:
+        check_choices(self, "")
+        if self.discriminator.kind != "patch":
+            raise ValueError("discriminator.kind=projected looks through a feature network, which the recipe pairs has not")
 
 
 RECIPES: dict[str, type[RecipeConfig]] = {config.kind: config for config in (AnimeGANConfig, PairsConfig)}
