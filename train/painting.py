@@ -12,7 +12,7 @@ import numpy as np
 from scipy import fft
 
 VERSION = 1
-"""Counts up when a slow filter draws otherwise than before, so that prepared sets are painted anew."""
+"""Counts up when a filter draws otherwise than before, so that prepared sets are painted anew."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 

@@ -3,9 +3,9 @@
     target = "denoise | flat(0.012) | dabs | light | lines(0.8)"
 
 A generator is held to the result, its target, where the reference recipes hold it to the photo itself (target = "").
-Slow operations, and all before them, run once for each photo, while pictures are prepared; a prepared set is named after
-them, so that changing them prepares anew. The others run whenever pictures are read into memory, so that looks that begin
-alike share a prepared set. A new operation is a function here and a test.
+Every operation runs once for each photo, while pictures are prepared; a prepared set is named after its operations, so
+that changing them prepares anew. Up to the last slow one they make a set of their own, so that looks that begin alike share
+it. A new operation is a function here and a test.
 """
 
 import inspect
@@ -27,7 +27,7 @@ UNDO: dict[str, Operation] = {}
 
 
 def operation(undo: Operation | None = None, slow: bool = False) -> Callable[[Operation], Operation]:
-    """Makes a function an operation of its name, and says what takes it back, and whether its results are kept."""
+    """Makes a function an operation of its name, and says what takes it back, and whether it is slow."""
 
     def register(function: Operation) -> Operation:
         OPERATIONS[function.__name__] = function
@@ -107,13 +107,13 @@ def paint(photo: np.ndarray, target: str) -> np.ndarray:
 
 
 def start(photo: np.ndarray, target: str) -> np.ndarray:
-    """What is kept with the prepared picture: the photo after the last slow operation. uint8 (H, W, 3) RGB to the same."""
-    return _apply(_parts(target)[0], photo, photo)
+    """The photo after the last slow operation: uint8 (H, W, 3) RGB to the same."""
+    return _apply(parts(target)[0], photo, photo)
 
 
 def finish(picture: np.ndarray, photo: np.ndarray, target: str) -> np.ndarray:
-    """The target, of what `start` gave for the photo. uint8 (H, W, 3) RGB."""
-    return _apply(_parts(target)[1], picture, photo)
+    """The target, of what `start` gave for the photo: uint8 (H, W, 3) RGB."""
+    return _apply(parts(target)[1], picture, photo)
 
 
 def unpaint(frame: np.ndarray, target: str) -> np.ndarray:
@@ -128,13 +128,12 @@ def unpaint(frame: np.ndarray, target: str) -> np.ndarray:
     return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def digest(target: str) -> str:
-    """What tells a kept picture from every other: its operations, their numbers, and the filters' version; "" for none."""
-    slow = _parts(target)[0]
-    return f"{slow} by {painting.VERSION}" if slow else ""
+def digest(steps: Steps) -> str:
+    """What tells operations from all others: their numbers, and the filters' version; "" for none."""
+    return f"{steps} by {painting.VERSION}" if steps else ""
 
 
-def _parts(target: str) -> tuple[Steps, Steps]:
+def parts(target: str) -> tuple[Steps, Steps]:
     """The operations up to the last slow one, and the rest."""
     steps = parse(target)
     end = max((index + 1 for index, (name, _) in enumerate(steps) if name in SLOW), default=0)
