@@ -111,7 +111,8 @@ def _start(record: Record) -> str:
     if teachers := _teachers(record):
         named = ", ".join(f"`{_cell(teacher)}`" for teacher in teachers)
         sentences.append(f"It was held to what {named} draw, whose compute is not counted here.")
-    network = " except the feature network named in the configuration" if "features" in record.config else ""
+    has_network = record.data.get("feature_network", "features" in record.config)
+    network = " except the feature network named in the configuration" if has_network else ""
     return " ".join(sentences) or f"Nothing was pretrained{network}."
 
 

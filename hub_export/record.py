@@ -58,7 +58,7 @@ class Data(TypedDict):
 
     measured: how its metrics were measured; compared_with: the experiment that "change" in them is against, if not its base;
     teachers: checkpoints whose drawings it was trained towards; losses: each term of the loss in words; shares: of every
-    weighted sum, how much each term was of it at last.
+    weighted sum, how much each term was of it at last; feature_network: whether a frozen network took part.
     """
 
     anime: int
@@ -70,6 +70,7 @@ class Data(TypedDict):
     teachers: NotRequired[list[str]]
     losses: NotRequired[dict[str, str]]
     shares: NotRequired[dict[str, dict[str, float]]]
+    feature_network: NotRequired[bool]
 
 
 class Compute(TypedDict):

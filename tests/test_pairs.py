@@ -12,9 +12,10 @@ from support.folders import fill
 from train import losses
 from train.batches import TrainingData
 from train.datasets import open_data
-from train.engine import state
+from train.engine import Engine, state
 from train.experiments import get_experiment
 from train.loop import Run
+from train.recipes import build_recipe
 from train.run import main, parser
 from train.run_folder import RunFolder
 from train.settings import DataConfig, Experiment, override
@@ -155,9 +156,10 @@ def test_the_command_imitates_a_folder_of_drawings(folders: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize("adversarial", [0.0, 0.1])
 def test_it_learns_its_targets_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path, adversarial: float):
-    judged = ["schedule.warmup=8 steps", "schedule.warmup_rate=0.003", "discriminator.channels=8"] if adversarial else []
-    weight = f"loss.adversarial_weight={adversarial}"
-    experiment = tiny("data.redrawn=0.25", "schedule.generator_rate=0.003", weight, *judged)
+    weights = ["loss.line_weight=0", f"loss.adversarial_weight={adversarial}"]
+    small = ["discriminator.kind=patch", "discriminator.channels=8"]
+    judged = ["schedule.warmup=8 steps", "schedule.warmup_rate=0.003", *small] if adversarial else []
+    experiment = tiny("data.redrawn=0.25", "schedule.generator_rate=0.003", *weights, *judged)
     whole = Run(negatives(experiment), RunFolder(tmp_path / "tiny", experiment, resume=False))
     whole.train()
     first, *_, last = whole.folder.history
@@ -180,3 +182,15 @@ def test_it_learns_its_targets_and_goes_on_where_it_stopped_to_the_bit(tmp_path:
     resumed.train()
     for name, value in state(whole.recipe).items():
         np.testing.assert_array_equal(value, state(resumed.recipe)[name], err_msg=name)
+
+
+def test_a_projected_discriminator_brings_its_network_and_neither_is_trained_nor_saved():
+    settings = ["loss.adversarial_weight=0.1", "features.weights=none", "discriminator.channels=4"]
+    recipe = build_recipe(tiny(*settings), Engine(tiny().schedule, 0, "float32"))
+    frozen = {id(variable) for variable in recipe.frozen}
+    assert frozen and not frozen & {id(weight) for weight in recipe.saved["discriminator"].trainable_weights}
+    assert not any("features" in name or value.shape == (3, 3, 64, 64) for name, value in state(recipe).items())
+    plain = build_recipe(tiny("features.weights=none"), Engine(tiny().schedule, 0, "float32"))
+    assert not list(plain.frozen) and "discriminator" not in plain.saved
+    with pytest.raises(ValueError, match="looks through a VGG"):
+        tiny("features.network=mobilenetv2")

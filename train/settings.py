@@ -182,8 +182,13 @@ class AnimeGANConfig(RecipeConfig):
         check_choices(self, "")
         if self.discriminator.sees == "gray" and self.loss.gray_weight:
             raise ValueError("discriminator.sees=gray takes gray frames for real ones: add --set loss.gray_weight=0")
-        if self.discriminator.kind == "projected" and self.features.network == "mobilenetv2":
-            raise ValueError("discriminator.kind=projected looks through a VGG: features.network must be vgg19 or hed-vgg16")
+        check_projected(self.discriminator, self.features)
+
+
+def check_projected(discriminator: DiscriminatorConfig, features: FeatureConfig) -> None:
+    """Raises ValueError for a projected discriminator on a network that it cannot look through."""
+    if discriminator.kind == "projected" and features.network == "mobilenetv2":
+        raise ValueError("discriminator.kind=projected looks through a VGG: features.network must be vgg19 or hed-vgg16")
 
 
 @dataclass(frozen=True)
@@ -212,18 +217,24 @@ class PairsLossConfig:
 
 @dataclass(frozen=True)
 class PairsConfig(RecipeConfig):
-    """Imitation of painted targets, or of drawings of the same photos; after a warm-up before a discriminator too."""
+    """Imitation of painted targets, or of drawings of the same photos; after a warm-up before a discriminator too.
+
+    Args:
+        features: the network that a projected discriminator looks through; not loaded for another.
+    """
 
     kind = "pairs"
     phases = (WARM_UP, "imitation")
 
-    discriminator: DiscriminatorConfig = field(default_factory=lambda: DiscriminatorConfig(channels=32, sees="gray"))
+    discriminator: DiscriminatorConfig = field(
+        default_factory=lambda: DiscriminatorConfig("projected", channels=128, sees="gray")
+    )
+    features: FeatureConfig = field(default_factory=lambda: FeatureConfig("hed-vgg16"))
     loss: PairsLossConfig = field(default_factory=PairsLossConfig)
 
     def __post_init__(self) -> None:
         check_choices(self, "")
-        if self.discriminator.kind != "patch":
-            raise ValueError("discriminator.kind=projected looks through a feature network, which the recipe pairs has not")
+        check_projected(self.discriminator, self.features)
 
 
 RECIPES: dict[str, type[RecipeConfig]] = {config.kind: config for config in (AnimeGANConfig, PairsConfig)}

@@ -27,6 +27,7 @@ from train import losses
 from train.batches import TrainingData
 from train.discriminator import build_discriminator
 from train.engine import Engine
+from train.features import build_features
 from train.layers import FastConv2D, advance_power_iterations, group_norm, unfold
 from train.schedule import WARM_UP, Moment, decay_factor
 from train.settings import Experiment, PairsConfig
@@ -50,12 +51,12 @@ class Recipe:
     """See `train.recipes.Recipe`. `experiment.recipe` is a PairsConfig."""
 
     entries = frozenset({"photo", "target"})
-    frozen = ()
 
     def __init__(self, experiment: Experiment, engine: Engine, norm: Callable[..., Any] = group_norm):
         assert isinstance(experiment.recipe, PairsConfig)
         self.experiment, self.engine, self.loss = experiment, engine, experiment.recipe.loss
         self.config = experiment.recipe.discriminator
+        self.frozen: list[Any] = []
         self.terms: Mapping[str, str] = TERMS | (JUDGED_TERMS if self.loss.adversarial_weight else {})
         with engine.scope():
             build = functools.partial(build_generator, experiment.generator, Layers(FastConv2D, norm))
@@ -63,7 +64,9 @@ class Recipe:
             self.averaged = engine.average(self.generator, build)
             self.optimizer = engine.optimizer(self.generator)
             if self.loss.adversarial_weight:
-                self.discriminator = build_discriminator(self.config, group_norm=norm)
+                features = build_features(experiment.recipe.features) if self.config.kind == "projected" else None
+                self.frozen = list(features.variables) if features else []
+                self.discriminator = build_discriminator(self.config, features, norm)
                 self.discriminator_optimizer = engine.optimizer(self.discriminator)
         self.imitation_step = engine.shared(functools.partial(self._imitate, judged=False))
         self.judged_step = engine.shared(functools.partial(self._imitate, judged=True))
