@@ -80,9 +80,7 @@ def open_bundled(reference: str) -> Path:
     """
     name, at, checkpoint = reference.strip().removeprefix(SCHEME).partition("@")
     if not NAME.fullmatch(name) or (at and not NAME.fullmatch(checkpoint)):
-        raise ExplainedError(
-            "{text} names no checkpoint that ships: write bundled:cel@epoch-006", text=repr(reference)
-        )
+        raise ExplainedError("{text} names no checkpoint that ships: write bundled:cel@epoch-006", text=repr(reference))
     store = FolderStore(BUNDLED)
     records = store.checkpoints(name)
     if not records:

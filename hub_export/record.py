@@ -61,7 +61,8 @@ class Data(TypedDict):
     """What it was trained on: how many pictures, where they come from, and what may be done with them.
 
     measured: how its metrics were measured; compared_with: the experiment that "change" in them is against, if not its base;
-    losses: each term of the loss in words; shares: of every weighted sum, how much each term was of it at last.
+    losses: each term of the loss in words; shares: of every weighted sum, how much each term was of it at last;
+    feature_network: whether a frozen network took part.
     """
 
     anime: int
@@ -72,6 +73,7 @@ class Data(TypedDict):
     compared_with: NotRequired[str]
     losses: NotRequired[dict[str, str]]
     shares: NotRequired[dict[str, dict[str, float]]]
+    feature_network: NotRequired[bool]
 
 
 class Compute(TypedDict):

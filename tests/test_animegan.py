@@ -62,9 +62,7 @@ def plain_step(recipe: Recipe, pictures: dict[str, Any]) -> None:
             value = (
                 loss.content_weight * losses.content_loss(recipe.features(pictures["target"]), recipe.features(fake))
                 + loss.style_weight * losses.style_loss(losses.gram_matrix(recipe.features(style)), recipe.features(fake))
-                + loss.colour_weight
-                * loss.colour_count
-                * losses.colour_loss(pictures["target"], fake, loss.colour_range)
+                + loss.colour_weight * loss.colour_count * losses.colour_loss(pictures["target"], fake, loss.colour_range)
                 + loss.tv_weight * losses.total_variation_loss(fake)
                 + loss.generator_weight * losses.generator_adversarial_loss(loss.adversarial, d(fake))
             )

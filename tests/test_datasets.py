@@ -385,8 +385,12 @@ def test_a_jpeg_of_the_right_size_is_kept_byte_by_byte(tmp_path: Path) -> None:
 
 def test_the_versions_of_a_picture_come_from_one_decode(layout: Path, tmp_path: Path) -> None:
     config = DataConfig(style="Hayao", resolution=0, size=64, target="flat | light")
+    open_data(config, Source(data=str(layout)), tmp_path / "cache")
+    sets = sorted((tmp_path / "cache" / "animegan_pictures").iterdir())
+    config = replace(config, target="flat | dusk | light(1.2)")
     data = open_data(config, Source(data=str(layout)), tmp_path / "cache")
-    painted, unpainted = (functools.partial(paint, target="flat | light") for paint in (targets.paint, targets.unpaint))
+    assert sorted((tmp_path / "cache" / "animegan_pictures").iterdir()) == sets, "nothing slow is done again"
+    painted, unpainted = (functools.partial(paint, target=config.target) for paint in (targets.paint, targets.unpaint))
     for store, folder, versions in (
         (data._anime, layout / "Hayao" / "style", [smooth_edges, unpainted]),
         (data._photos, layout / "train_photo", [painted]),

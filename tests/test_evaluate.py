@@ -29,9 +29,8 @@ from train.measure import (
     Distance,
     colour_shift,
     content_distance,
-    flatness,
+    drawing_figures,
     kernel_means,
-    line_share,
     mmd,
 )
 
@@ -137,26 +136,35 @@ def test_colour_shift_of_known_colours() -> None:
     assert colour_shift(red, red) == 0
 
 
-def test_flatness_and_lines() -> None:
+def test_flat_texture_and_lines() -> None:
     constant = np.full((64, 64, 3), 120, np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    assert flatness(constant) == 1 and flatness(noise) < 0.05
-    ramp = np.repeat(np.repeat(np.arange(64, dtype=np.uint8)[None, :, None], 64, 0), 3, 2)
-    assert flatness(ramp) == 1 and flatness(4 * ramp) < 0.05  # 1 and 4 levels a pixel
-    drawn = constant.copy()
-    drawn[:, 30:32] = 0
-    assert line_share(constant) == 0 and line_share(drawn) == pytest.approx(2 / 64)
-    drawn[:, 30:50] = 0  # an area, not a line
-    assert line_share(drawn) == 0
+    ramp = np.repeat(np.repeat(np.arange(64, dtype=np.uint8)[None, :, None], 64, 0), 3, 2)  # 1 level a pixel
+    for picture, flat, texture in ((constant, 1, 0), (ramp, 1, 0), (4 * ramp, 0, 1)):
+        figures = drawing_figures(picture[:, 2:-2])
+        assert figures["flat"] == pytest.approx(flat, abs=0.05) and figures["texture"] == pytest.approx(texture, abs=0.05)
+    assert drawing_figures(noise)["flat"] < 0.05
+    lined = constant.copy()
+    lined[:, 30:32] = 0
+    assert drawing_figures(constant)["lines"] == drawing_figures(constant)["drawn"] == 0
+    assert drawing_figures(lined)["lines"] == pytest.approx(2 / 64)
+    lined[:, 30:50] = 0  # an area, not a line
+    assert drawing_figures(lined)["lines"] == 0
 
 
-def test_recommended() -> None:
-    figures = "independent_style", "content", "colour"
-    good, better, far, cast = (
-        dict(zip(figures, values, strict=True)) for values in ((9, 0.05, 3), (5, 0.06, 4), (1, 0.2, 3), (1, 0.01, 20))
-    )
-    assert recommended({"a": good, "b": better, "c": far, "d": cast}) == "b"
-    assert recommended({"c": far, "d": cast}) == "d"
+def test_a_line_is_drawn_in_a_calm_place_and_not_in_texture() -> None:
+    calm = np.full((64, 64, 3), 160, np.uint8)
+    rough = np.clip(160 + np.random.default_rng(0).normal(0, 12, (64, 64, 1)), 0, 255).astype(np.uint8).repeat(3, -1)
+    both = np.hstack([calm, rough])
+    for picture in (calm, rough, both):
+        picture[:, 30:32] = 20
+    both[:, 94:96] = 20
+    assert drawing_figures(calm)["drawn"] == 1 and drawing_figures(rough)["drawn"] == 0
+    assert 0.05 < drawing_figures(both)["drawn"] < 0.95
+
+
+def test_the_most_drawn_is_recommended() -> None:
+    assert recommended({"a": {"drawn": 0.11}, "b": {"drawn": 0.27}, "c": {"drawn": 0.2}}) == "b"
 
 
 def test_pairs_of_another_model(tmp_path: Path) -> None:
@@ -203,7 +211,8 @@ def test_a_run_is_measured_written_and_goes_on(workplace: Path, capsys: pytest.C
     first = command(workplace, "train.evaluate", *words)
     assert first.returncode == 0, first.stderr[-2000:]
     assert "same network as trained against, other layers" in first.stdout and "held-out 6 photos" in first.stdout
-    assert f"recommended: {run / 'epoch-002'}" in first.stdout and "rule: lowest independent style distance" in first.stdout
+    assert re.search(rf"recommended: {run}/epoch-00[12]\n", first.stdout)
+    assert "rule: the most drawn after the warm-up" in first.stdout
     written = digests(run)
     for name in ("epoch-001", "epoch-002"):
         record = read_record(run / name)

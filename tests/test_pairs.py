@@ -12,9 +12,10 @@ from support.folders import fill
 from train import losses
 from train.batches import TrainingData
 from train.datasets import open_data
-from train.engine import state
+from train.engine import Engine, state
 from train.experiments import get_experiment
 from train.loop import Run
+from train.recipes import build_recipe
 from train.run import main, parser
 from train.run_folder import RunFolder
 from train.settings import DataConfig, Experiment, override
@@ -55,6 +56,19 @@ def test_the_gradient_loss_has_the_gradient_of_finite_differences():
     step[0, 1, 2, 0] = 1e-6
     numeric = (losses.gradient_loss(target, fake + step) - losses.gradient_loss(target, fake - step)) / 2e-6
     assert float(tape.gradient(loss, fake)[0, 1, 2, 0]) == pytest.approx(float(numeric), rel=1e-4)
+
+
+def test_a_line_counts_more_where_the_target_has_one():
+    target = np.full((1, 24, 24, 3), 0.5, np.float32)
+    target[:, :, 12] -= 40 / 127.5
+    found = losses.line_map(tf.constant(target)).numpy()[0, 4:-4, :, 0]
+    assert (found[:, 12] == 1).all() and (found[:, [4, 9, 20]] == 0).all()
+    fake = tf.fill(target.shape, 0.5)
+    counts = 1.0 + 2.0 * losses.line_map(tf.constant(target))
+    plain, counted = (float(losses.pixel_loss(tf.constant(target), fake, count)) for count in (1.0, counts))
+    assert counted == pytest.approx(3 * plain, rel=1e-3), "all of the difference lies on the line"
+    steps = np.abs(np.diff(target, axis=2)) * counts.numpy()[:, :, 1:]
+    assert float(losses.gradient_loss(tf.constant(target), fake, counts)) == pytest.approx(steps.mean(), rel=1e-4)
 
 
 def test_a_share_of_pictures_are_frames_with_a_photos_grain():
@@ -140,18 +154,24 @@ def test_the_command_imitates_a_folder_of_drawings(folders: Path):
 
 
 @pytest.mark.slow
-def test_it_learns_its_targets_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path):
-    experiment = tiny("data.redrawn=0.25", "schedule.generator_rate=0.003")
+@pytest.mark.parametrize("adversarial", [0.0, 0.1])
+def test_it_learns_its_targets_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path, adversarial: float):
+    weights = ["loss.line_weight=0", f"loss.adversarial_weight={adversarial}"]
+    small = ["discriminator.kind=patch", "discriminator.channels=8"]
+    judged = ["schedule.warmup=8 steps", "schedule.warmup_rate=0.003", *small] if adversarial else []
+    experiment = tiny("data.redrawn=0.25", "schedule.generator_rate=0.003", *weights, *judged)
     whole = Run(negatives(experiment), RunFolder(tmp_path / "tiny", experiment, resume=False))
     whole.train()
     first, *_, last = whole.folder.history
     assert last["phase"] == "imitation" and last["pixel"] < 0.75 * first["pixel"]
-    assert last["share_pixel"] + last["share_gradient"] == pytest.approx(1, abs=1e-3)
+    names = ["pixel", "gradient", *(["adversarial"] if adversarial else [])]
+    assert sum(last[f"share_{name}"] for name in names) == pytest.approx(1, abs=1e-3)
     record = checkpoint.read_record(tmp_path / "tiny" / "epoch-002")
-    assert record.data["losses"].keys() == {"pixel", "gradient", "generator"}
+    assert record.data["losses"].keys() >= {*names, "generator"}
+    assert ("d_fake" in record.data["losses"]) == bool(adversarial)
     card = (tmp_path / "tiny" / "epoch-002" / "README.md").read_text("utf-8")
-    pixel, gradient = (round(100 * record.data["shares"]["generator"][name]) for name in ("pixel", "gradient"))
-    assert f"- generator: pixel {pixel}%, gradient {gradient}%" in card and "Nothing was pretrained." in card
+    shares = ", ".join(f"{name} {round(100 * record.data['shares']['generator'][name])}%" for name in names)
+    assert f"- generator: {shares}" in card and "Nothing was pretrained." in card
 
     part = Run(negatives(experiment), RunFolder(tmp_path / "part", experiment, resume=False))
     steps = iter(range(13))
@@ -162,3 +182,15 @@ def test_it_learns_its_targets_and_goes_on_where_it_stopped_to_the_bit(tmp_path:
     resumed.train()
     for name, value in state(whole.recipe).items():
         np.testing.assert_array_equal(value, state(resumed.recipe)[name], err_msg=name)
+
+
+def test_a_projected_discriminator_brings_its_network_and_neither_is_trained_nor_saved():
+    settings = ["loss.adversarial_weight=0.1", "features.weights=none", "discriminator.channels=4"]
+    recipe = build_recipe(tiny(*settings), Engine(tiny().schedule, 0, "float32"))
+    frozen = {id(variable) for variable in recipe.frozen}
+    assert frozen and not frozen & {id(weight) for weight in recipe.saved["discriminator"].trainable_weights}
+    assert not any("features" in name or value.shape == (3, 3, 64, 64) for name, value in state(recipe).items())
+    plain = build_recipe(tiny("features.weights=none"), Engine(tiny().schedule, 0, "float32"))
+    assert not list(plain.frozen) and "discriminator" not in plain.saved
+    with pytest.raises(ValueError, match="looks through a VGG"):
+        tiny("features.network=mobilenetv2")

@@ -206,5 +206,19 @@ def test_numbers_that_are_left_out_are_the_operations_own():
 
 
 def test_a_digest_tells_targets_apart_and_spaces_do_not():
-    assert targets.digest("flat(0.01)|lines") == targets.digest("flat( 0.01 ) | lines")
-    assert targets.digest("flat(0.01)") != targets.digest("flat(0.02)")
+    one, same, other = (
+        targets.digest(targets.parse(text)) for text in ("flat|lines", "flat( 0.01 ) | lines", "flat(0.02)|lines")
+    )
+    assert one == same != other
+
+
+def test_looks_that_begin_alike_share_their_start():
+    one, other = "denoise | light | flat | lines(0.5)", "denoise|light|flat | dusk | lines"
+    assert targets.parts(one)[0] == targets.parts(other)[0] == targets.parse("denoise | light | flat")
+    assert targets.parts("light | lines")[0] == [] and targets.digest([]) == ""
+    photo = NOISE.integers(0, 256, (20, 24, 3), np.uint8)
+    started = targets.start(photo, one)
+    np.testing.assert_array_equal(started, targets.paint(photo, "denoise | light | flat"))
+    for target in (one, other):
+        np.testing.assert_array_equal(targets.finish(started, photo, target), targets.paint(photo, target))
+    np.testing.assert_array_equal(targets.start(photo, "light | lines"), photo)

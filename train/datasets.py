@@ -1,10 +1,13 @@
 """Pictures decoded and prepared once as a TFDS set, and read into memory, from where batches.py serves them.
 
 An anime frame and its edge-smoothed version come from one decode: the smoothed picture is made from the pixels that are
-stored beside it. Likewise a photo and its target, what `targets.py` paints of it.
+stored beside it. Likewise a photo and its target, what
+`targets.py` paints of it: its slow operations in one set, and on that the rest in another, so that looks that begin alike
+share the first.
 """
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -59,8 +62,8 @@ SHAPE_TOLERANCE = 0.02
 """By how much a drawing's width to height may differ from its photo's."""
 LAYERS = ("photo", "target", "anime", "smooth", "unpainted")
 """What an example may hold, in the order of channels in memory."""
-PAINTED = {"photo": "target", "anime": "unpainted"}
-"""What is made of either kind of picture where there is a target."""
+FINISHED = {"photo": "target", "anime": "unpainted"}
+"""What `FinishedPictures` make of either kind."""
 
 
 def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> TrainingData:
@@ -113,8 +116,8 @@ class PictureConfig(tfds.core.BuilderConfig):
 class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
     """Prepared pictures as TFRecords, with colour as JPEG (the original's bytes) or PNG.
 
-    Photos hold {"photo"}, and "target" if one is asked for; anime frames {"anime", "smooth"}, with a
-    target "unpainted" too. Pictures of the same bytes are taken once, so that none is both trained on and held out.
+    Photos hold {"photo"}, and "target", given or as far as `targets.start` paints it; anime frames {"anime", "smooth"}.
+    Pictures of the same bytes are taken once, so that none is both trained on and held out.
     `info.metadata["skipped"]` maps reasons to names of the pictures left out, `info.metadata["bars"]` names those in
     whose file there are black bars.
     """
@@ -127,7 +130,7 @@ class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
         if config.kind == "anime":
             features["smooth"] = tfds.features.Image(shape=(None, None, 3))
         if config.target or config.listing.drawings:
-            features[PAINTED[config.kind]] = tfds.features.Image(shape=(None, None, 3))
+            features["target"] = tfds.features.Image(shape=(None, None, 3))
         metadata = tfds.core.MetadataDict(skipped={}, bars=[])
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features), metadata=metadata)
 
@@ -157,64 +160,124 @@ class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
             raise ValueError(f"no picture in {config.listing.label} can be used: {'; '.join(reason_lines(skipped))}")
 
 
+@dataclass(eq=False, kw_only=True)
+class FinishedConfig(tfds.core.BuilderConfig):
+    """A prepared set, and the target that is finished on it."""
+
+    base: AnimeganPictures
+    target: str
+
+
+class FinishedPictures(tfds.core.GeneratorBasedBuilder):
+    """The pictures of a prepared set, in its order, with what no slow operation makes: targets, unpainted frames."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        base = self.builder_config.base
+        names = [*base.info.features, FINISHED[base.builder_config.kind]]
+        features = {name: tfds.features.Image(shape=(None, None, 3)) for name in names}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True)
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self) -> Iterator[tuple[int, dict[str, bytes]]]:
+        config = self.builder_config
+        count = config.base.info.splits["train"].num_examples
+        finish = functools.partial(_finish_example, target=config.target)
+        yield from enumerate(tqdm(_parallel(finish, _examples(config.base)), "finish", count, unit="picture"))
+
+
 def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> Iterator[np.ndarray]:
     """Builds a set unless it is there, and says what was skipped; gives its pictures as `TrainingData` takes them."""
-    depends_on = [data.resolution, data.target and targets.digest(data.target), data.cut_bars, listing.identity]
-    digest = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:16]
+    slow, rest = targets.parts(data.target) if kind == "photo" else ([], targets.parse(data.target))
+    depends_on = [data.resolution, targets.digest(slow), data.cut_bars, listing.identity]
     readable = re.sub(r"[^a-z0-9]+", "-", "-".join(Path(listing.label).parts[-2:]).lower()).strip("-")
     config = PictureConfig(
-        name=f"{kind}-{readable[-40:]}-{digest}",
+        name=f"{kind}-{readable[-40:]}-{_short_digest(depends_on, 16)}",
         description=listing.label,
         kind=kind,
         resolution=data.resolution,
-        target=data.target,
+        target=data.target if slow else "",
         cut_bars=data.cut_bars,
         listing=listing,
     )
-    with _quiet():
-        builder = _builder(cache, config)
-        prepared = builder.is_prepared()
-        if not prepared:
-            try:
-                builder.download_and_prepare()
-            except Exception as error:
-                if not isinstance(error.__cause__ or error, (OSError, tf.errors.OpError)):  # TFDS raises some anew
-                    raise
-                if not builder.is_prepared():  # or another process has finished the same set first
-                    failed = os_sentence(error, cache, "choose another --cache")
-                    raise ValueError(f"cannot prepare pictures in {failed}") from error
-            builder = _builder(cache, config)
-    if not prepared:
+    builder, is_new = _prepared(AnimeganPictures, config, cache)
+    if is_new:
         for line in reason_lines(builder.info.metadata["skipped"]):
             print(f"skipped {kind}: {line}")
         if bars := builder.info.metadata["bars"]:
             remedy = "were cut off" if data.cut_bars else "would be learnt: cut them off with --set data.cut_bars=true"
             print(f"{kind}: black bars at the edges of {len(bars)} pictures {remedy} ({first_names(bars)})")
+    if rest:
+        name = f"{config.name}-{_short_digest(targets.digest(rest), 8)}"
+        finished = FinishedConfig(name=name, description=data.target, base=builder, target=data.target)
+        builder, _ = _prepared(FinishedPictures, finished, cache)
     return _read_set(builder)
 
 
-def _builder(cache: Path, config: PictureConfig) -> AnimeganPictures:
+def _short_digest(of: Any, digits: int) -> str:
+    return hashlib.sha256(json.dumps(of).encode()).hexdigest()[:digits]
+
+
+def _prepared(kind: type[Any], config: tfds.core.BuilderConfig, cache: Path) -> tuple[Any, bool]:
+    """The builder of a prepared set, and whether it was prepared just now."""
+    with _quiet():
+        builder = _builder(kind, config, cache)
+        if builder.is_prepared():
+            return builder, False
+        try:
+            builder.download_and_prepare()
+        except Exception as error:
+            if not isinstance(error.__cause__ or error, (OSError, tf.errors.OpError)):  # TFDS raises some anew
+                raise
+            if not builder.is_prepared():  # or another process has finished the same set first
+                failed = os_sentence(error, cache, "choose another --cache")
+                raise ValueError(f"cannot prepare pictures in {failed}") from error
+        return _builder(kind, config, cache), True
+
+
+def _builder(kind: type[Any], config: tfds.core.BuilderConfig, cache: Path) -> Any:
     try:
-        return AnimeganPictures(data_dir=cache, config=config)
+        return kind(data_dir=cache, config=config)
     except Exception as error:  # nearly any kind, for what a prepared set says of itself
-        folder = cache / "animegan_pictures" / config.name
+        folder = cache / kind.name / config.name
         raise ValueError(os_sentence(error, folder, PREPARE_AGAIN)) from error
 
 
-def _read_set(builder: AnimeganPictures) -> Iterator[np.ndarray]:
+def _examples(builder: Any) -> Iterator[Mapping[str, bytes]]:
+    """What a set holds, in its order, with pictures as the bytes of their files."""
     decoders = {name: tfds.decode.SkipDecoding() for name in builder.info.features}
     in_order = tfds.ReadConfig(interleave_cycle_length=1)
+    yield from tfds.as_numpy(builder.as_dataset(split="train", decoders=decoders, read_config=in_order))
+
+
+def _read_set(builder: Any) -> Iterator[np.ndarray]:
     try:
-        examples = tfds.as_numpy(builder.as_dataset(split="train", decoders=decoders, read_config=in_order))
-        yield from _parallel(_decode_example, examples)
+        yield from _parallel(_decode_example, _examples(builder))
     except (OSError, tf.errors.OpError, KeyError) as error:
         raise ValueError(os_sentence(error, builder.data_dir, PREPARE_AGAIN)) from error
 
 
 def _decode_example(example: Mapping[str, bytes]) -> np.ndarray:
     """All pictures of an example, which have one size, as the channels of one."""
+    return np.dstack([_pixels(example[name]) for name in LAYERS if name in example])
+
+
+def _finish_example(example: Mapping[str, bytes], target: str) -> dict[str, bytes]:
+    if "photo" in example:
+        photo = _pixels(example["photo"])
+        started = _pixels(example["target"]) if "target" in example else photo
+        made = {"target": targets.finish(started, photo, target)}
+    else:
+        made = {"unpainted": targets.unpaint(_pixels(example["anime"]), target)}
+    return {**example, **{name: _png(Image.fromarray(picture)) for name, picture in made.items()}}
+
+
+def _pixels(content: bytes) -> np.ndarray:
     # With Pillow, as while preparing: TensorFlow's JPEG decoder gives slightly other pixels than those smoothed.
-    return np.dstack([np.asarray(Image.open(io.BytesIO(example[name]))) for name in LAYERS if name in example])
+    return np.asarray(Image.open(io.BytesIO(content)))
 
 
 @contextlib.contextmanager
@@ -281,8 +344,7 @@ def _prepare(
     if config.kind == "anime":
         example["smooth"] = _png(Image.fromarray(smooth_edges(colour)))
     if config.target:
-        paint = targets.paint if config.kind == "photo" else targets.unpaint
-        example[PAINTED[config.kind]] = _png(Image.fromarray(paint(colour, config.target)))
+        example["target"] = _png(Image.fromarray(targets.start(colour, config.target)))
     elif drawing:
         example["target"] = _png(_fit(drawing.crop(inner) if inner and config.cut_bars else drawing, config.resolution))
     return _Prepared(example, digest, inner is not None)

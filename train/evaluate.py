@@ -51,13 +51,14 @@ COLUMNS = {
     "independent_content": ("indep.", 8),
     "colour": ("colour", 8),
     "flat": ("flat", 8),
+    "texture": ("texture", 8),
     "lines": ("lines", 8),
+    "drawn": ("drawn", 8),
 }
 """What is printed: its title and its width."""
-CONTENT_BOUND, COLOUR_BOUND = 0.10, 12.0
 RULE = (
-    "lowest independent style distance among adversarial checkpoints with content distance below "
-    f"{CONTENT_BOUND:g} and colour shift below {COLOUR_BOUND:g}; where there is none, the lowest content distance"
+    "the most drawn after the warm-up: the largest share of its thin dark lines runs through calm places, as blind "
+    "eyes have it: photos 0.07, AnimeGAN's pictures 0.11, AnimeGANv3's 0.27, frames 0.40"
 )
 
 
@@ -84,11 +85,8 @@ def read_pairs(photos: Path, outputs: Path, size: int) -> Iterator[tuple[np.ndar
 
 
 def recommended(figures: Mapping[str, Mapping[str, float]]) -> str:
-    """The name that RULE chooses among {name: figures} of adversarial checkpoints, at least one."""
-    allowed = [name for name, of in figures.items() if of["content"] < CONTENT_BOUND and of["colour"] < COLOUR_BOUND]
-    if allowed:
-        return min(allowed, key=lambda name: figures[name]["independent_style"])
-    return min(figures, key=lambda name: figures[name]["content"])
+    """The name that RULE chooses among {name: figures} of checkpoints after the warm-up, at least one."""
+    return max(figures, key=lambda name: figures[name]["drawn"])
 
 
 def compared_with(record: Record, others: Iterable[Record]) -> str | None:
@@ -188,7 +186,7 @@ def main(arguments: argparse.Namespace) -> None:
 def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namespace) -> None:
     configs = {folder: _data_config(read_record(folder)) for folder in folders}
     extractors = FeatureExtractors(arguments.network, arguments.weights, arguments.kid)
-    adversarial: dict[Path, dict[str, dict[str, float]]] = {}
+    trained: dict[Path, dict[str, dict[str, float]]] = {}
     for config in dict.fromkeys(configs.values()):
         held_out = HeldOut(extractors, open_data(config, source, arguments.cache), arguments.size)
         on = f"held-out {len(held_out.photos)} photos and {held_out.frames} frames, longest side {arguments.size}"
@@ -206,7 +204,7 @@ def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namesp
             note = _kinship(record, extractors.network)
             print(_line(f"{record.experiment}/{record.checkpoint}", score.figures) + note, flush=True)
             if record.phase != WARM_UP:
-                adversarial.setdefault(folder.parent, {})[str(folder)] = score.figures
+                trained.setdefault(folder.parent, {})[str(folder)] = score.figures
             last[record.experiment] = folder, score
             if arguments.write:
                 metrics = _rounded(score.figures | ends)
@@ -237,9 +235,9 @@ def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namesp
             for label, score in others:
                 print(_against(_short(label), score, _short(first), theirs), flush=True)
         print(_line("anime", held_out.ends["anime"]))
-    for figures_of in adversarial.values():
+    for figures_of in trained.values():
         print(f"\nrecommended: {recommended(figures_of)}", end="")
-    if adversarial:
+    if trained:
         print(f"\nrule: {RULE}")
 
 

@@ -368,18 +368,19 @@ cel = _register(
     cost="40 min, 2 cores, shared",
     generator=GeneratorConfig("lite"),
     recipe=PairsConfig(),
+    loss={"line_weight": 2.0},
     data={
         "resolution": 0,
         "size": 160,
         "augment": "crop",
         "target": "denoise | flat | dabs | light | lines",
-        "redrawn": 0.25,
+        "redrawn": 0.3,
         "holdout": 48,
     },
     schedule={
         "batch": 8,
         "warmup": "0 steps",
-        "length": "1800 steps",
+        "length": "2400 steps",
         "epoch": "300 steps",
         "generator_rate": 1.5e-3,
         "decay": "cosine",
@@ -389,24 +390,22 @@ cel = _register(
         "checkpoint_epochs": 2,
     },
 )
-LOOK: dict[str, Any] = {"init": "bundled:cel@epoch-006", "schedule": {"length": "900 steps", "generator_rate": 5e-4}}
+LOOK: dict[str, Any] = {
+    "init": "bundled:cel@epoch-008",
+    "schedule": {"length": "300 steps", "epoch": "300 steps", "generator_rate": 5e-4, "checkpoint_epochs": 1},
+}
 """How another look is learnt by a generator that draws already."""
 
 for _name, _question, _target in (
     (
         "background",
-        "Does a target of larger dabs and few lines give the painted background of a film?",
-        "denoise | flat(0.006) | dabs(5) | light(1.6, 12, 1.5) | bloom(0.15) | lines(0.3, 1, 0.6)",
-    ),
-    (
-        "ink",
-        "Do shades in steps and heavy lines give a comic?",
-        "denoise | flat(0.02) | dabs(4) | shades(5) | light(1, 6, 0) | lines(1.6, 1.8, 0.97)",
+        "Do warm lights, cool darks and few lines give the painted background of a film?",
+        "denoise | flat | dabs | light(1.25, 10, 8) | bloom(0.15) | lines(0.3, 1, 0.6)",
     ),
     (
         "sky",
-        "Do full colours, cool darks and light that spills over give a luminous sky?",
-        "denoise | flat | dabs(4) | light(1.8, 16, 3) | bloom(0.55, 16) | lines(0.7, 0.9, 0.7)",
+        "Do open shadows and light that spills over give a luminous sky?",
+        "denoise | flat | dabs | light(1.7, 30, 1) | bloom(0.6, 16) | lines(0.7, 0.9, 0.7)",
     ),
     (
         "evening",
@@ -415,6 +414,13 @@ for _name, _question, _target in (
     ),
 ):
     _register(cel, _name, _question, data={"target": _target, "redrawn": 0.0}, **LOOK)
+_register(
+    cel,
+    "ink",
+    "How well does a generator draw that has seen no anime frame, only photos and a target of shades and heavy lines?",
+    data={"target": "denoise | flat | dabs | shades(5) | light(1, 6, 0) | lines(1.6, 1.8, 0.97)", "redrawn": 0.0},
+    schedule={"length": "1200 steps"},
+)
 _register(
     cel,
     "pairs",

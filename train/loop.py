@@ -279,7 +279,12 @@ class Run:
             epoch=self.plan.epoch(self.step),
             step=self.step,
             seed=self.experiment.seed,
-            data={**self.data.summary(), "losses": dict(self.recipe.terms), "shares": self.shares()},
+            data={
+                **self.data.summary(),
+                "losses": dict(self.recipe.terms),
+                "shares": self.shares(),
+                "feature_network": any(True for _ in self.recipe.frozen),
+            },
             compute={
                 "device": self.device,
                 "seconds": round(self.seconds),

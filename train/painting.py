@@ -54,21 +54,25 @@ def minimise_gradients(
         end: the β to stop at; more brings gradients nearer to 0 (Xu et al.: 1e5), and takes longer.
     """
     height, width = picture.shape[:2]
-    laplacian = _cosine_laplacian(height)[:, None, None] + _cosine_laplacian(width)[None, :, None]
-    given = _cosine(picture)
-    flat = picture.astype(np.float32)
+    laplacian = _cosine_laplacian(height)[:, None] + _cosine_laplacian(width)[None, :]
+    flat = np.ascontiguousarray(picture.astype(np.float32).transpose(2, 0, 1))  # a plane a channel: a third faster
+    given = fft.dctn(flat, axes=(1, 2), norm="ortho")
+    down, right = np.zeros_like(flat), np.zeros_like(flat)
     beta = 2 * threshold
     while beta < end:
-        down, right = np.zeros_like(flat), np.zeros_like(flat)
-        down[:-1], right[:, :-1] = flat[1:] - flat[:-1], flat[:, 1:] - flat[:, :-1]
-        steep = (down * down + right * right).sum(-1) > threshold / beta * weight
-        down, right = down * steep[..., None], right * steep[..., None]
+        np.subtract(flat[:, 1:], flat[:, :-1], out=down[:, :-1])
+        np.subtract(flat[:, :, 1:], flat[:, :, :-1], out=right[:, :, :-1])
+        steep = (down * down + right * right).sum(0) > threshold / beta * weight
+        down *= steep
+        right *= steep
         divergence = -down - right
-        divergence[1:] += down[:-1]
-        divergence[:, 1:] += right[:, :-1]
-        flat = fft.idctn((given + beta * _cosine(divergence)) / (1 + beta * laplacian), axes=(0, 1), norm="ortho")
+        divergence[:, 1:] += down[:, :-1]
+        divergence[:, :, 1:] += right[:, :, :-1]
+        spectrum = fft.dctn(divergence, axes=(1, 2), norm="ortho", overwrite_x=True)
+        spectrum = (given + beta * spectrum) / (1 + beta * laplacian)
+        flat = fft.idctn(spectrum, axes=(1, 2), norm="ortho", overwrite_x=True)
         beta *= 2
-    return np.asarray(np.clip(flat, 0, 1), np.float32)
+    return np.asarray(np.clip(flat.transpose(1, 2, 0), 0, 1), np.float32)
 
 
 def dab(picture: np.ndarray, photo: np.ndarray, radius: int = 3) -> np.ndarray:
@@ -151,7 +155,7 @@ def dusk(picture: np.ndarray, strength: float = 1.0) -> np.ndarray:
 
 
 def outline(
-    picture: np.ndarray, photo: np.ndarray, strength: float = 1.1, width: float = 1.15, darkness: float = 0.85
+    picture: np.ndarray, photo: np.ndarray, strength: float = 1.1, width: float = 1.0, darkness: float = 0.85
 ) -> np.ndarray:
     """Lines in a dark tint of the local colour along the dark side of edges: crisp on borders, faint where those are.
 
@@ -174,10 +178,10 @@ def outline(
     around = np.ones((9, 9), np.uint8)
     dark, bright = _blur(cv2.erode(picture, around), 2), _blur(cv2.dilate(picture, around), 2)
     cloud = _ramp(dark[..., 2] - dark[..., 0], 0, 0.08) * _ramp(bright.min(-1), 0.45, 0.7) * _ramp(dark @ LUMA, 0.12, 0.3)
-    line = _ramp(response, 0.005, 0.03) * _ramp(np.sqrt(along), 0.015, 0.08) * (1 - 0.85 * cloud)
+    line = _ramp(response, 0.003, 0.018) * _ramp(np.sqrt(along), 0.01, 0.045) * (1 - 0.85 * cloud)
     thin = cv2.morphologyEx(gray, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) - gray
     thin = _ramp(thin, 0.06, 0.25) * _ramp((along - across) / (along + across + 1e-9), 0.15, 0.45)  # no specks
-    line = np.clip(strength * np.maximum(line, thin) * (1 - 0.85 * texture), 0, 1)
+    line = np.clip(strength * np.maximum(line, thin) * (1 - 0.9 * texture), 0, 1)
     return np.asarray(picture * (1 - darkness * line[..., None]), np.float32)
 
 
@@ -199,10 +203,6 @@ def _ramp(x: np.ndarray, start: float, end: float) -> np.ndarray:
     """0 up to start, 1 from end on, smooth in between."""
     t = np.clip((x - start) / (end - start), 0, 1)
     return np.asarray(t * t * (3 - 2 * t))
-
-
-def _cosine(picture: np.ndarray) -> np.ndarray:
-    return np.asarray(fft.dctn(picture, axes=(0, 1), norm="ortho"))
 
 
 def _cosine_laplacian(length: int) -> np.ndarray:

@@ -187,35 +187,59 @@ class AnimeGANConfig(RecipeConfig):
         check_choices(self, "")
         if self.discriminator.input == "gray" and self.loss.gray_weight:
             raise ValueError("discriminator.input=gray takes gray frames for real ones: add --set loss.gray_weight=0")
-        if self.discriminator.kind == "projected" and self.features.network == "mobilenetv2":
-            raise ValueError("discriminator.kind=projected looks through a VGG: features.network must be vgg19 or hed-vgg16")
+        check_projected(self.discriminator, self.features)
+
+
+def check_projected(discriminator: DiscriminatorConfig, features: FeatureConfig) -> None:
+    """Raises ValueError for a projected discriminator on a network that it cannot look through."""
+    if discriminator.kind == "projected" and features.network == "mobilenetv2":
+        raise ValueError("discriminator.kind=projected looks through a VGG: features.network must be vgg19 or hed-vgg16")
 
 
 @dataclass(frozen=True)
 class PairsLossConfig:
-    """The weights of imitation's two terms.
+    """The weights of imitation.
 
     Args:
         pixel_weight: of the absolute difference of pixels, in [-1, 1].
         gradient_weight: of that of the steps between neighbouring pixels.
+        line_weight: how much more both count where the target has a dark line: without it a line whose place is unsure
+            fades, since its absence costs less than two halves of it.
+        adversarial_weight: of a discriminator's word (least squares) that tells targets from drawings, after the warm-up;
+            0 for none.
     """
 
     pixel_weight: float = 1.0
     gradient_weight: float = 2.0
+    line_weight: float = 0.0
+    adversarial_weight: float = 0.0
 
     def __post_init__(self) -> None:
         check_choices(self, "loss.")
-        check_numbers(self, "loss.", pixel_weight=0, gradient_weight=0)
+        weights = [entry.name for entry in dataclasses.fields(self)]
+        check_numbers(self, "loss.", **dict.fromkeys(weights, 0))
 
 
 @dataclass(frozen=True)
 class PairsConfig(RecipeConfig):
-    """Imitation of painted targets, or of drawings of the same photos."""
+    """Imitation of painted targets, or of drawings of the same photos; after a warm-up before a discriminator too.
+
+    Args:
+        features: the network that a projected discriminator looks through; not loaded for another.
+    """
 
     kind = "pairs"
-    phases = ("imitation",)
+    phases = (WARM_UP, "imitation")
 
+    discriminator: DiscriminatorConfig = field(
+        default_factory=lambda: DiscriminatorConfig("projected", channels=128, input="gray")
+    )
+    features: FeatureConfig = field(default_factory=lambda: FeatureConfig("hed-vgg16"))
     loss: PairsLossConfig = field(default_factory=PairsLossConfig)
+
+    def __post_init__(self) -> None:
+        check_choices(self, "")
+        check_projected(self.discriminator, self.features)
 
 
 @dataclass(frozen=True)

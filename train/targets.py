@@ -4,7 +4,8 @@
 
 A generator is held to the result, its target, where the reference recipes hold it to the photo itself (target = "").
 Every operation runs once for each photo, while pictures are prepared; a prepared set is named after its operations, so
-that changing them prepares anew. A new one is a function here and a test.
+that changing them prepares anew. Up to the last slow one they make a set of their own, so that looks that begin alike share
+it. A new operation is a function here and a test.
 """
 
 import inspect
@@ -17,17 +18,22 @@ from train.checks import nearest
 from train.regions import average_regions
 
 Operation = Callable[..., np.ndarray]
+Steps = list[tuple[str, tuple[float, ...]]]
 OPERATIONS: dict[str, Operation] = {}
 """By name; each takes (picture, photo), both (H, W, 3) float32 RGB [0, 1], and numbers, and returns a picture."""
+SLOW: set[str] = set()
+"""What takes more than some tens of milliseconds a picture."""
 UNDO: dict[str, Operation] = {}
 """What takes an operation back, as far as one can: it takes a picture and the operation's numbers."""
 
 
-def operation(undo: Operation | None = None) -> Callable[[Operation], Operation]:
-    """Makes a function an operation of its name, and says what takes it back."""
+def operation(undo: Operation | None = None, slow: bool = False) -> Callable[[Operation], Operation]:
+    """Makes a function an operation of its name, and says what takes it back, and whether it is slow."""
 
     def register(function: Operation) -> Operation:
         OPERATIONS[function.__name__] = function
+        if slow:
+            SLOW.add(function.__name__)
         if undo:
             UNDO[function.__name__] = undo
         return function
@@ -35,19 +41,19 @@ def operation(undo: Operation | None = None) -> Callable[[Operation], Operation]
     return register
 
 
-@operation()
+@operation(slow=True)
 def denoise(picture: np.ndarray, photo: np.ndarray, strength: float = 4.0) -> np.ndarray:
     """Grain goes, edges stay (non-local means)."""
     return painting.denoise(picture, strength)
 
 
-@operation()
+@operation(slow=True)
 def flat(picture: np.ndarray, photo: np.ndarray, threshold: float = 0.01) -> np.ndarray:
     """Areas of one colour (L0 gradient minimisation); a higher threshold is flatter."""
     return painting.flatten(picture, threshold)
 
 
-@operation()
+@operation(slow=True)
 def dabs(picture: np.ndarray, photo: np.ndarray, radius: float = 3.0) -> np.ndarray:
     """Brush dabs of a radius in pixels where the photo is busy: foliage, gravel, fur."""
     return painting.dab(picture, photo, round(radius))
@@ -81,19 +87,19 @@ def dusk(picture: np.ndarray, photo: np.ndarray, strength: float = 1.0) -> np.nd
 
 @operation(undo=lambda picture, *numbers: painting.erase_lines(picture))
 def lines(
-    picture: np.ndarray, photo: np.ndarray, strength: float = 1.1, width: float = 1.15, darkness: float = 0.85
+    picture: np.ndarray, photo: np.ndarray, strength: float = 1.1, width: float = 1.0, darkness: float = 0.85
 ) -> np.ndarray:
     """Tinted lines along borders."""
     return painting.outline(picture, photo, strength, width, darkness)
 
 
-@operation()
+@operation(slow=True)
 def regions(picture: np.ndarray, photo: np.ndarray, least: float = 50.0) -> np.ndarray:
     """The mean colour of each region, of so many pixels at the least (AnimeGANv3's own segmentation)."""
     return average_regions((picture * 255 + 0.5).astype(np.uint8), round(least)).astype(np.float32) / 255
 
 
-def parse(target: str) -> list[tuple[str, tuple[float, ...]]]:
+def parse(target: str) -> Steps:
     """ "dabs | flat(0.012)" as [("dabs", (3.0,)), ("flat", (0.012,))]; [] for "".
 
     Raises:
@@ -104,10 +110,17 @@ def parse(target: str) -> list[tuple[str, tuple[float, ...]]]:
 
 def paint(photo: np.ndarray, target: str) -> np.ndarray:
     """The target of a photo: uint8 (H, W, 3) RGB of the photo's size. Raises ValueError as `parse` does."""
-    original = picture = photo.astype(np.float32) / 255
-    for name, numbers in parse(target):
-        picture = OPERATIONS[name](picture, original, *numbers)
-    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return finish(start(photo, target), photo, target)
+
+
+def start(photo: np.ndarray, target: str) -> np.ndarray:
+    """The photo after the last slow operation: uint8 (H, W, 3) RGB to the same."""
+    return _apply(parts(target)[0], photo, photo)
+
+
+def finish(picture: np.ndarray, photo: np.ndarray, target: str) -> np.ndarray:
+    """The target, of what `start` gave for the photo: uint8 (H, W, 3) RGB."""
+    return _apply(parts(target)[1], picture, photo)
 
 
 def unpaint(frame: np.ndarray, target: str) -> np.ndarray:
@@ -122,9 +135,25 @@ def unpaint(frame: np.ndarray, target: str) -> np.ndarray:
     return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def digest(target: str) -> str:
-    """What tells a target from every other: its operations, their numbers, and the filters' version."""
-    return f"{parse(target)} by {painting.VERSION}"
+def digest(steps: Steps) -> str:
+    """What tells operations from all others: their numbers, and the filters' version; "" for none."""
+    return f"{steps} by {painting.VERSION}" if steps else ""
+
+
+def parts(target: str) -> tuple[Steps, Steps]:
+    """The operations up to the last slow one, and the rest."""
+    steps = parse(target)
+    end = max((index + 1 for index, (name, _) in enumerate(steps) if name in SLOW), default=0)
+    return steps[:end], steps[end:]
+
+
+def _apply(steps: Steps, picture: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    if not steps:
+        return picture
+    painted, original = picture.astype(np.float32) / 255, photo.astype(np.float32) / 255
+    for name, numbers in steps:
+        painted = OPERATIONS[name](painted, original, *numbers)
+    return (np.clip(painted, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _parse_step(step: str) -> tuple[str, tuple[float, ...]]:
