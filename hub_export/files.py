@@ -54,9 +54,7 @@ def explain_os(error: Exception, otherwise: str = "") -> Sentence:
         number = next((known for known in REMEDIES if os.strerror(known).lower() in words.lower()), None)
     plain = getattr(error, "strerror", None) or " ".join(words.split()) or type(error).__name__
     known = REMEDIES.get(number or 0)
-    if known is None:
-        return Sentence("{text}", text=plain)
-    cause, *remedies = map(Sentence, known)
+    cause, *remedies = map(Sentence, known) if known else [Sentence("{text}", text=plain)]
     given: list[str] = [remedy for remedy in remedies if not otherwise or remedy != ELSEWHERE]
     given += [otherwise] if otherwise else []
     if not given:

@@ -139,7 +139,7 @@ def cut_both_ways(augment: Any, picture: np.ndarray, size: int = 64, count: int 
     data = TrainingData(DataConfig(size=size, augment=augment), arrays(1, 3), arrays(1, 6))
 
     def cut(seed: Any) -> Any:
-        return data._cut(tf.constant(picture), tf.stack([tf.constant(2, tf.int64), seed]))
+        return data._cut(tf.constant(picture), tf.stack([tf.constant(2, tf.int64), seed]), augment)
 
     mapped = tf.data.Dataset.range(count).map(cut)
     assert mapped.element_spec.shape == (size, size, picture.shape[-1])

@@ -45,7 +45,9 @@ def prepared_sets(cache: Path) -> list[Path]:
 
 def test_a_cache_that_cannot_be_written(layout: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ValueError, match=r"cannot prepare pictures in .*file: Not a directory: choose another --cache"):
+    with pytest.raises(
+        ValueError, match=r"cannot prepare pictures in .*file.*: a file is where a folder should be: choose another --cache"
+    ):
         open_data(CONFIG, Source(data=str(layout)), tmp_path / "file")
 
 

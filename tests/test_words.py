@@ -73,7 +73,7 @@ def test_what_ships_is_told_in_chinese_too() -> None:
     assert [text for text in said if re.search("[a-z]{3} [a-z]", chinese(recorded(text)))] == []
     for text in (*said, "mine, changed: seed=1.", "{0} On two CPU cores: {question}", "On two CPU cores: By me."):
         assert say(recorded(text), None) == text
-    question = "Is it the colour that the discriminator sees, or the style term?"
+    question = "What does AnimeGAN's own recipe give, trained from scratch?"
     assert chinese(recorded(f"{question}, changed: seed=1.")) == f"{RECORDS[question]}，改动：seed=1."
     assert chinese(recorded("By me.")) == "By me."
 
