@@ -398,6 +398,11 @@ LOOK: dict[str, Any] = {
 
 for _name, _question, _target in (
     (
+        "ink",
+        "Do shades in steps and heavy lines give a comic?",
+        "denoise | flat | dabs | shades(5) | light(1, 6, 0) | lines(1.6, 1.8, 0.97)",
+    ),
+    (
         "background",
         "Do warm lights, cool darks and few lines give the painted background of a film?",
         "denoise | flat | dabs | light(1.25, 10, 8) | bloom(0.15) | lines(0.3, 1, 0.6)",
@@ -414,13 +419,6 @@ for _name, _question, _target in (
     ),
 ):
     _register(cel, _name, _question, data={"target": _target, "redrawn": 0.0}, **LOOK)
-_register(
-    cel,
-    "ink",
-    "How well does a generator draw that has seen no anime frame, only photos and a target of shades and heavy lines?",
-    data={"target": "denoise | flat | dabs | shades(5) | light(1, 6, 0) | lines(1.6, 1.8, 0.97)", "redrawn": 0.0},
-    schedule={"length": "1200 steps"},
-)
 _register(
     cel,
     "pairs",
