@@ -241,10 +241,22 @@ RECORDS: dict[str, str] = {
     "Does a generator that imitates a painted target, and redraws anime frames, draw where AnimeGAN tints a photo?": (
         "让生成器模仿一幅画好的目标、再重画动画画面，能在 AnimeGAN 只给照片染色的地方真正画出来吗？"
     ),
+    "Do shades in steps and heavy lines give a comic?": "分级的明暗加上粗重的线条，能成为漫画吗？",
+    "Do warm lights, cool darks and few lines give the painted background of a film?": (
+        "暖色的亮部、冷色的暗部和少量线条，能得到电影手绘背景的效果吗？"
+    ),
+    "Do open shadows and light that spills over give a luminous sky?": "提亮的暗部和溢出的光，能得到明亮的天空吗？",
+    "Can a photo of a day be drawn as its evening?": "能把白天的照片画成它的傍晚吗？",
     "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.": (
         "整套程序能运行吗？生成的图片、极小的网络、几步训练：CPU 上只需数秒。"
     ),
     # What else the records of the checkpoints that ship say
+    "Own pictures: photos.": "自有图片：照片。",
+    "Photos: BSDS500 (for research), SUN and ImageNet samples (research terms). It starts from cel, which learnt from stills "
+    "that Studio Ghibli publishes for common-sense use; not affiliated; research and personal use.": (
+        "照片：BSDS500（供研究）、SUN 和 ImageNet 样本（研究条款）。起点是 cel，它学过吉卜力工作室公布的、可在常识范围内使用的"
+        "剧照；与其无关联；供研究和个人使用。"
+    ),
     "Style Hayao of data, in AnimeGAN's layout.": "data 文件夹中的 Hayao 风格，按 AnimeGAN 的布局。",
     "Photos: BSDS500 (for research), SUN and ImageNet samples (research terms). Frames: stills that Studio Ghibli publishes "
     "for common-sense use; not affiliated; research and personal use.": (
