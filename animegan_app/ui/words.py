@@ -252,10 +252,10 @@ RECORDS: dict[str, str] = {
     ),
     # What else the records of the checkpoints that ship say
     "Own pictures: photos.": "自有图片：照片。",
-    "Photos: BSDS500 (for research), SUN and ImageNet samples (research terms). It starts from cel, which learnt from stills "
-    "that Studio Ghibli publishes for common-sense use; not affiliated; research and personal use.": (
-        "照片：BSDS500（供研究）、SUN 和 ImageNet 样本（研究条款）。起点是 cel，它学过吉卜力工作室公布的、可在常识范围内使用的"
-        "剧照；与其无关联；供研究和个人使用。"
+    "Photos: BSDS500 (for research), SUN and ImageNet samples (research terms). It starts from cel, which learnt from "
+    "stills that Studio Ghibli publishes for common-sense use; not affiliated; research and personal use.": (
+        "照片：BSDS500（供研究）、SUN 和 ImageNet 样本（研究条款）。起点是 cel，它学过吉卜力工作室公布的、"
+        "可在常识范围内使用的剧照；与其无关联；供研究和个人使用。"
     ),
     "Style Hayao of data, in AnimeGAN's layout.": "data 文件夹中的 Hayao 风格，按 AnimeGAN 的布局。",
     "Photos: BSDS500 (for research), SUN and ImageNet samples (research terms). Frames: stills that Studio Ghibli publishes "
