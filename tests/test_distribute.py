@@ -150,7 +150,7 @@ def assert_same_run(found: Path, expected: Path) -> None:
     assert len(rows[0]) == len(rows[1]) > 0
     for a, b in zip(*rows, strict=True):
         assert a.keys() == b.keys()
-        for name in a.keys() - {"seconds", "data_wait", "phase"}:
+        for name in a.keys() - {"seconds", "data_wait", "host_wait", "phase"}:
             assert a[name] == pytest.approx(b[name], rel=2e-3), (a["step"], name)
     with np.load(found / "state.npz") as a, np.load(expected / "state.npz") as b:
         assert a.keys() == b.keys() and int(a["step"]) == int(b["step"])

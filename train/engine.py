@@ -11,7 +11,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -193,17 +192,13 @@ class Engine:
             something else. Only the waiting counts as `host_seconds`.
         """
         shares = [share.numpy() for share in self.strategy.experimental_local_results(pictures)]
-        jobs = [[processes.pool().submit(work, picture) for picture in share] for share in shares]
+        with processes.breaking_told():
+            jobs = [[processes.pool().submit(work, picture) for picture in share] for share in shares]
 
         def results() -> Tensor:
             started = time.perf_counter()
-            try:
+            with processes.breaking_told():
                 done = [tf.constant(np.stack([job.result() for job in share])) for share in jobs]
-            except BrokenProcessPool:
-                raise RuntimeError(
-                    "a process that works on pictures beside the training was killed, perhaps for want of memory: "
-                    "free some, or lower schedule.batch; then --resume"
-                ) from None
             self.host_seconds += time.perf_counter() - started
             if len(done) == 1:
                 return done[0]

@@ -1,11 +1,14 @@
 """Work on pictures in other processes, so that it holds neither the devices nor Python's one lock."""
 
+import contextlib
 import functools
 import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 
 @functools.cache
@@ -14,6 +17,19 @@ def pool() -> ProcessPoolExecutor:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     spawned = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
     return ProcessPoolExecutor(cores, spawned, _begin)
+
+
+@contextlib.contextmanager
+def breaking_told() -> Iterator[None]:
+    """Around work with the pool: says what to do if one of its processes was killed; the next call of `pool` starts anew."""
+    try:
+        yield
+    except BrokenProcessPool:
+        pool.cache_clear()
+        raise RuntimeError(
+            "a process that works on pictures beside the training was killed, perhaps for want of memory: free some, or "
+            "lower schedule.batch; then --resume"
+        ) from None
 
 
 def _begin() -> None:
