@@ -24,7 +24,7 @@ QUEUE_SIZE = 64
 half of them leaves the other half to others."""
 ERROR_SECONDS = 20
 JPEG_QUALITY = 95
-PHASES = ("warm-up", "adversarial")
+PHASES = ("warm-up", "adversarial", "imitation")
 
 Outputs = dict[Any, Any]
 """What an event changes: component to value or update. Of those that it may change, one that is not there stays as it is."""

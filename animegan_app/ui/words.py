@@ -46,6 +46,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "seconds": ("{side} · ≈ {seconds} s", "{side} · ≈ {seconds} 秒"),
     "warm-up": ("warm-up", "预热"),
     "adversarial": ("adversarial", "对抗"),
+    "imitation": ("imitation", "模仿"),
     # The result
     "slider": ("Photo ⇄ anime", "照片 ⇄ 动漫"),
     "strength": ("Strength, %", "强度（%）"),

@@ -53,10 +53,7 @@ class Compare:
         stylise.photo.change(
             lambda given: {photo: given and str(uploads.take(given))}, stylise.photo, photo, preprocess=False, **parts.QUICK
         )
-        listed: list[Any] = [
-            *(self.grid.chosen, self.course.experiment),
-            *(self.differences.first, self.differences.second),
-        ]
+        listed: list[Any] = [self.grid.chosen, self.course.experiment, self.differences.first, self.differences.second]
         known.change(self.renew, listed, listed, preprocess=False, **parts.QUICK)
         self.grid.wire()
         self.course.wire(photo, self.grid.longest_side)
