@@ -152,7 +152,7 @@ class Page:
         )
 
     def opened(self, request: gr.Request) -> Outputs:
-        """The page as its address asks for it, "?experiment=bundled/fast-hayao&checkpoint=epoch-015"."""
+        """The page as its address asks for it, "?experiment=bundled/cel&checkpoint=epoch-015"."""
         link = request.query_params.get("experiment", ""), request.query_params.get("checkpoint", "")
         offer = self._linked(link)
         return self._showing(offer, request) if offer else self._showing(self.catalog.default(), request, link)

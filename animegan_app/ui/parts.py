@@ -170,7 +170,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def experiment_choices(experiments: dict[str, list[Offer]], request: gr.Request | None) -> list[tuple[str, str]]:
-    """What a dropdown of experiments shows and gives: "fast-hayao · bundled", "bundled/fast-hayao"."""
+    """What a dropdown of experiments shows and gives: "cel · bundled", "bundled/cel"."""
     return [(f"{offers[0].name} · {say(offers[0].source, request)}", key) for key, offers in experiments.items()]
 
 
@@ -195,7 +195,7 @@ def phase(record: Record, request: gr.Request | None) -> str:
 
 
 def file_name(photo: str, record: Record) -> str:
-    """Tells photo and checkpoint, e.g. "pagoda-fast-hayao-epoch-060"."""
+    """Tells photo and checkpoint, e.g. "pagoda-cel-epoch-060"."""
     plain = re.sub(r"[^\w.-]+", "-", photo)[:60]
     return f"{plain}-{record.experiment}-{record.checkpoint}"
 

@@ -17,7 +17,7 @@ from animegan_app.ui.words import label, recorded, say
 from hub_export.record import WEIGHTS, CheckpointError, Record
 from hub_export.sentences import Sentence
 
-TRAIN = "python -m train.run fast-hayao"
+TRAIN = "python -m train.run cel --photos PHOTOS --anime FRAMES"
 MOST_STRENGTH = 150
 """Percent; the bundled checkpoint shown first stays clean up to it, by eye."""
 SHARE = """(experiment, checkpoint) => {
@@ -307,7 +307,7 @@ def facts(drawing: Drawing, request: gr.Request | None) -> str:
 
 
 def file_name(photo: str, record: Record, strength: float, photo_colours: float) -> str:
-    """Tells photo, checkpoint and what was changed, e.g. "pagoda-fast-hayao-epoch-060-strength-80-colours-50"."""
+    """Tells photo, checkpoint and what was changed, e.g. "pagoda-cel-epoch-060-strength-80-colours-50"."""
     name = parts.file_name(photo, record)
     if strength != 100:
         name += f"-strength-{strength:g}"
