@@ -97,7 +97,8 @@ def test_on_a_laptop_nothing_but_what_is_asked_differs() -> None:
         assert whole is None or e.question == f"On two CPU cores: {whole.question}"
         if name.startswith("repro-") and base.name in laptops:
             asked = changes(e)
-            assert whole is None or asked.keys() <= changes(whole).keys() | {"loss.colour_count"}, name
+            budget = {"loss.colour_count", "features.network"}
+            assert whole is None or asked.keys() <= changes(whole).keys() | budget, name
         same = {"warmup": "", "warmup_rate": 0.0, "generator_steps": 1, "generator_rate": 0.0, "discriminator_rate": 0.0}
         schedule = changed(e, {"schedule": {**same, "warmup": "0 steps", "decay": "constant"}}).schedule
         budgets.append((e.generator, e.data, schedule, e.precision, e.seed))

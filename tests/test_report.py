@@ -153,6 +153,23 @@ def test_how_a_loss_went(values: Any, verdict: str) -> None:
     assert course is not None and course.verdict == verdict and 0.5 < course.noise < 7
 
 
+def test_what_a_constant_answer_costs_a_discriminator() -> None:
+    costs = {"repro-1-laptop": "0.46, 0.10", "cyclegan-laptop": "0.25, 0.25", "cyclegan-edges-laptop": "0.44, 0.11"}
+    for name, told in costs.items():
+        record = dataclasses.replace(tiny_record(Path(name) / "epoch-001"), config=to_dict(EXPERIMENTS[name]))
+        assert report._constant(record) == f" (constant {told})"
+    assert report._constant(dataclasses.replace(record, config=to_dict(EXPERIMENTS["cel"]))) == ""
+
+
+def test_five_changed_settings_are_named_and_more_are_counted() -> None:
+    projected = dataclasses.replace(
+        tiny_record(Path("x") / "epoch-001"), changes=changes(EXPERIMENTS["repro-projected-laptop"])
+    )
+    named = report.own_difference(projected)
+    assert named.count(" → ") == 5 and "discriminator.channels 64 → 128" in named
+    assert report.own_difference(projected, most=3) == "5 settings"
+
+
 def test_the_command_makes_the_same_experiment() -> None:
     changed = override(EXPERIMENTS["repro-1-laptop"], ["loss.fake_weight=0.25", "data.size=64"], "mine")
     for name, experiment in {"repro-4-laptop": EXPERIMENTS["repro-4-laptop"], "mine": changed}.items():
