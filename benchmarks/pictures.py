@@ -1,6 +1,6 @@
 """A sheet of photos above what a checkpoint draws of them: the picture in README.
 
-python -m benchmarks.pictures animegan_app/checkpoints/cel/epoch-006 docs/first.jpg
+python -m benchmarks.pictures animegan_app/checkpoints/cel/epoch-008 docs/first.jpg
 python -m benchmarks.pictures CHECKPOINT SHEET.jpg PHOTO ...
 """
 

@@ -88,7 +88,8 @@ def test_mixed_precision_keeps_float32_where_it_matters(kind: str, precision: st
 
 @pytest.mark.usefixtures("eager")
 def test_steps_compiled_by_xla_give_the_losses_of_the_plain_ones(kind: str) -> None:
-    plain, compiled = built(tiny(kind)), built(tiny(kind), xla=True)
+    chance = ["buffer=0"] if kind == "cyclegan" else []  # XLA's random numbers are others: it would show earlier drawings
+    plain, compiled = built(tiny(kind, *chance)), built(tiny(kind, *chance), xla=True)
     for step in range(2):
         tf.config.run_functions_eagerly(False)
         found = take(compiled, batch(compiled, step), step, 0, 3)

@@ -365,7 +365,7 @@ cel = _register(
     None,
     "cel",
     "Does a generator that imitates a painted target, and redraws anime frames, draw where AnimeGAN tints a photo?",
-    cost="40 min, 2 cores, shared",
+    cost="52 min, 2 cores, shared",
     generator=GeneratorConfig("lite"),
     recipe=PairsConfig(),
     loss={"line_weight": 2.0},
