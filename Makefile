@@ -12,7 +12,7 @@ test: .venv/dev /usr/bin/chromium
 	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: .venv/dev
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 check: .venv/dev
 	$(BIN)/ruff check .

@@ -127,6 +127,7 @@ def test_both_tails_draw_what_the_plainly_written_ones_do(training: bool) -> Non
     assert np.abs(drawn[0] - drawn[1]).max() > 0.1, "two tails"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_the_export_draws_what_the_main_tail_does_at_any_size() -> None:
     recipe = varied(built(tiny_v3()))
@@ -256,6 +257,7 @@ def test_style_is_compared_in_three_layers_before_their_relu() -> None:
     np.testing.assert_allclose(layers[-1], network(pictures), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_weights_are_the_references() -> None:
     both = {}
     for style in ("hayao", "shinkai"):
@@ -486,6 +488,7 @@ def test_warm_up_learns_the_photo() -> None:
     assert last < 0.8 * first
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_salt_is_strewn_over_a_share_of_pixels_anew_at_every_step() -> None:
     recipe = built(tiny_v3(style="shinkai"))

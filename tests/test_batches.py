@@ -72,6 +72,7 @@ def test_a_holdout_that_leaves_nothing() -> None:
         TrainingData(DataConfig(holdout=5), arrays(7, 3), arrays(5, 6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", ["none", "flip", "crop", "enlarge-crop"])
 def test_position_is_exact_to_the_bit(augment: Any) -> None:
     random = np.random.default_rng(0)
@@ -112,6 +113,7 @@ def test_every_picture_once_an_epoch_in_orders_of_their_own() -> None:
     assert data.steps_per_epoch(batch) == 2 and data.steps_per_epoch(100) == 1
 
 
+@pytest.mark.slow
 def test_order_has_no_preference() -> None:
     first = [int(next(iter(batches._order(3, 4 * seed, 0)))) for seed in range(60)]
     assert min(np.bincount(first, minlength=3)) >= 10

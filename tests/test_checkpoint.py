@@ -109,6 +109,7 @@ def test_loads_in_float32_whatever_the_policy(original: tuple[Path, keras.Model]
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
 
 
+@pytest.mark.slow
 def test_the_reader_agrees_with_hdf5_on_every_generator(tmp_path: Path) -> None:
     for architecture, channels in [("v1", 64), ("v2", 8), ("lite", 32)]:
         build_generator(GeneratorConfig(architecture, channels)).save(tmp_path / architecture, zipped=False)  # type: ignore[arg-type]

@@ -291,6 +291,7 @@ def test_a_card_in_markdown_and_nothing_else() -> None:
     assert "href='https://example.org/a'" in text and "href='javascript" not in text
 
 
+@pytest.mark.slow
 def test_what_is_compared_unasked(tmp_path: Path) -> None:
     for number in range(HANDFUL + 2):
         tiny_checkpoint(tmp_path / f"run-{number}" / "epoch-001", metrics={"content": 0.01 * (number * 5 % 8)})

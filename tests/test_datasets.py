@@ -279,6 +279,7 @@ def test_causes_are_the_true_ones() -> None:
         assert prepared_alone(content) == reason
 
 
+@pytest.mark.slow
 def test_large_jpegs_are_decoded_at_a_fraction() -> None:
     large = Image.fromarray(np.asarray(drawing(3, 512, 512))).resize((9600, 9000), Image.Resampling.BICUBIC)
     pixels = pixels_of(prepared_alone(encoded(large, quality=90), resolution=256))  # more pixels than are decoded
@@ -313,6 +314,7 @@ def test_pictures_of_the_same_bytes_count_once(layout: Path, tmp_path: Path, cap
     assert capsys.readouterr().out == "skipped photo: 1 the same as another: copy.jpg\n"
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_text(layout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(layout / "train_photo" / "101.jpg", os.fsencode(layout) + b"/train_photo/\xff.jpg")
     (layout / "train_photo" / os.fsdecode(b"\xfe.txt")).write_text("no picture")
@@ -408,6 +410,7 @@ def test_the_versions_of_a_picture_come_from_one_decode(layout: Path, tmp_path: 
 # Prepared once
 
 
+@pytest.mark.slow
 def test_an_unchanged_folder_is_reused_and_a_changed_one_rebuilt(
     layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

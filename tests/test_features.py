@@ -41,6 +41,7 @@ def test_hed_vgg16_equals_the_package_up_to_the_relu() -> None:
     np.testing.assert_allclose(np.maximum(found, 0), expected, rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_mobilenetv2_layer_and_local_file(tmp_path: Path) -> None:
     original = keras.applications.MobileNetV2((224, 224, 3), alpha=1.3, include_top=False, weights=None)
     path = tmp_path / "mobilenetv2.weights.h5"

@@ -59,6 +59,7 @@ def test_any_size_through_padding(tiny: tuple[keras.Model, GeneratorConfig], siz
     assert pixels.unpad(pixels.from_model(drawn), *size).shape == photo.shape
 
 
+@pytest.mark.slow
 def test_one_trace_draws_every_size_and_batch(tiny: tuple[keras.Model, GeneratorConfig]) -> None:
     generator, _ = tiny
     draw = tf.function(generator, input_signature=[tf.TensorSpec((None, None, None, 3))], autograph=False)

@@ -172,6 +172,7 @@ def read(text: str) -> Record | None:
     return None
 
 
+@pytest.mark.slow
 def test_every_part_of_a_record_may_be_hostile(folder: Path, values: dict[str, Any], studio: Studio) -> None:
     other, accepted, slowest = read_record(folder), 0, 0.0
     shown: set[str] = set()
@@ -249,6 +250,7 @@ def test_a_history_of_a_million_names_is_refused_early(tmp_path: Path) -> None:
     assert time.process_time() - started < 1
 
 
+@pytest.mark.slow
 def test_the_longest_history_is_read_and_shown(tmp_path: Path) -> None:
     rows = [
         {"step": step, "epoch": 1, "phase": "Ω", **{f"t{term}": -1e15 for term in range(12)}} for step in (-(2**53) + 1, 0)

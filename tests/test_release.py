@@ -89,6 +89,7 @@ def test_every_file_is_listed_with_its_sha256(archive: Path, tmp_path: Path) -> 
     assert FolderStore(tmp_path).problems() == [] and open_runs(tmp_path) == tmp_path, "unpacked it is a folder of runs"
 
 
+@pytest.mark.slow
 def test_the_app_offers_and_draws_what_is_in_an_archive(
     archive: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

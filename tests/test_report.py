@@ -91,6 +91,7 @@ def cells(text: str, start: str) -> list[str]:
     return [cell.strip() for cell in row.strip("|").split("|")]
 
 
+@pytest.mark.slow
 def test_the_report_tells_what_the_records_say(place: Path) -> None:
     write(place, "--course", "repro-2-laptop")
     text = (place / "page.md").read_text("utf-8")

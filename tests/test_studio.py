@@ -108,6 +108,7 @@ def test_the_same_again_comes_from_memory(studio: Studio, stylizer: CountingStyl
     assert stylizer.count == 4
 
 
+@pytest.mark.slow
 def test_new_weights_are_drawn_anew(stylizer: CountingStylizer, tmp_path: Path) -> None:
     tiny_checkpoint(tmp_path / "tiny" / "epoch-001", 1)
     studio, path = Studio(Catalog({"local": FolderStore(tmp_path)}), stylizer), photo(tmp_path, "one.png")

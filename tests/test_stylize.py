@@ -85,6 +85,7 @@ def test_draws_what_the_generator_draws(folder: Path, size: tuple[int, int]) -> 
     assert result.seconds > 0
 
 
+@pytest.mark.slow
 def test_one_trace_for_every_size_and_all_weights(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "tiny" / "epoch-002"
     tiny_checkpoint(other, seed=2)
@@ -100,6 +101,7 @@ def test_one_trace_for_every_size_and_all_weights(folder: Path, tmp_path: Path) 
     assert traced.experimental_get_tracing_count() == 1  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_keeps_the_last_few_and_sees_new_weights(tmp_path: Path) -> None:
     stylizer, photo = Stylizer(capacity=2), scene(32, 32)
     folders = [tmp_path / "tiny" / f"epoch-00{number}" for number in range(3)]
