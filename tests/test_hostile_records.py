@@ -16,7 +16,7 @@ from animegan_app.curves import differences, loss_figure, plane_figure, read_cur
 from animegan_app.studio import Studio
 from animegan_app.ui import experiments as page
 from animegan_app.ui import parts
-from animegan_app.ui.stylise import about_checkpoint
+from animegan_app.ui.stylize import about_checkpoint
 from hub_export.card import model_card
 from hub_export.checkpoint import read_history
 from hub_export.folder import FolderStore

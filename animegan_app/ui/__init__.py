@@ -28,7 +28,7 @@ from animegan_app.ui.programs import Programs
 from animegan_app.ui.serving import Blocks
 from animegan_app.ui.serving import launch as launch
 from animegan_app.ui.sources import Sources, add, describe
-from animegan_app.ui.stylise import TRAIN, Stylise
+from animegan_app.ui.stylize import TRAIN, Stylize
 from animegan_app.ui.words import label, say
 from hub_export.record import CheckpointError
 from hub_export.sentences import ExplainedError
@@ -113,18 +113,18 @@ class Page:
         self.known = gr.Textbox(visible="hidden", elem_id="known")  # a State tells of no change outside the queue
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab(label("stylise"), id="stylise", elem_id="stylise"):
-                self.stylise = Stylise(self.studio, self.known)
+                self.stylize = Stylize(self.studio, self.known)
             with gr.Tab(label("compare"), id="compare", elem_id="compare"):
-                Compare(self.studio, self.stylise, self.known)
+                Compare(self.studio, self.stylize, self.known)
             with gr.Tab(label("experiments"), id="experiments", elem_id="experiments") as tab:
-                Experiments(self.studio, self.stylise, tab, tabs, self.known)
+                Experiments(self.studio, self.stylize, tab, tabs, self.known)
             with gr.Tab(label("sources"), id="sources", elem_id="sources"):
                 self.sources = Sources(self.studio)
         Programs(self.studio)
         self._wire(demo)
 
     def _wire(self, demo: Blocks) -> None:
-        experiment, checkpoint = self.stylise.experiment, self.stylise.checkpoint
+        experiment, checkpoint = self.stylize.experiment, self.stylize.checkpoint
         page: list[Any] = [self.known, self.link, self.notice, experiment, checkpoint, self.sources.table]
         looked: list[Any] = [self.known, self.link, experiment]
         loading = demo.load(self.opened, None, page, **parts.QUICK)
@@ -176,7 +176,7 @@ class Page:
             self.known: stamp,
             self.link: link,
             self.notice: _notice(offers[0], link, request),
-            self.stylise.experiment: gr.update(choices=parts.experiment_choices(experiments, request)),
+            self.stylize.experiment: gr.update(choices=parts.experiment_choices(experiments, request)),
             self.sources.table: describe(self.studio, request),
         }
 
@@ -220,7 +220,7 @@ class Page:
             self.known: _stamp(self.catalog),
             self.link: link,
             self.notice: _notice(offer, link, request),
-            **self.stylise.choose(offer, request),
+            **self.stylize.choose(offer, request),
             self.sources.table: describe(self.studio, request),
         }
 

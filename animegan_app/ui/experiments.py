@@ -20,7 +20,7 @@ from animegan_app.sheet import evenly
 from animegan_app.studio import Studio, megabytes
 from animegan_app.ui import parts
 from animegan_app.ui.parts import Outputs
-from animegan_app.ui.stylise import Stylise, duration
+from animegan_app.ui.stylize import Stylize, duration
 from animegan_app.ui.words import label, recorded, say
 from hub_export.card import model_card
 from hub_export.metrics import measurements, yardsticks
@@ -72,21 +72,21 @@ class Experiments:
 
     Args:
         studio: what draws.
-        stylise: where a checkpoint that is clicked gets chosen.
+        stylize: where a checkpoint that is clicked gets chosen.
         tab: itself.
         tabs: where the first tab is then shown.
         known: changes when the catalog does.
     """
 
-    def __init__(self, studio: Studio, stylise: Stylise, tab: gr.Tab, tabs: gr.Tabs, known: gr.Textbox):
-        self.catalog, self.stylise, self.tabs = studio.catalog, stylise, tabs
+    def __init__(self, studio: Studio, stylize: Stylize, tab: gr.Tab, tabs: gr.Tabs, known: gr.Textbox):
+        self.catalog, self.stylize, self.tabs = studio.catalog, stylize, tabs
         self.overview = gr.HTML(_overview(self.catalog.experiments(), None), elem_id="overview")
         self.charts, self.one = Charts(self.catalog), OneExperiment(self.catalog)
         chosen: list[Any] = [self.charts.shown, self.one.experiment, self.one.checkpoint]
         gr.on([tab.select, known.change], self.renew, chosen, [self.overview, *chosen], **parts.LAST)
         self.charts.wire(tab)
         self.one.wire(tab)
-        target: list[Any] = [tabs, stylise.experiment, stylise.checkpoint]
+        target: list[Any] = [tabs, stylize.experiment, stylize.checkpoint]
         self.one.draw.click(self.use, self.one.checkpoint, target, preprocess=False, **parts.QUICK)
         self.charts.clicks.click(self.use_clicked, None, target, **parts.QUICK)
 
@@ -105,7 +105,7 @@ class Experiments:
             offer = self.catalog.find(key or "")
         except CheckpointError as error:
             raise parts.error(error, request) from None
-        return {self.tabs: gr.Tabs(selected="stylise"), **self.stylise.choose(offer, request)}
+        return {self.tabs: gr.Tabs(selected="stylise"), **self.stylize.choose(offer, request)}
 
     def use_clicked(self, event: gr.EventData, request: gr.Request) -> Outputs:
         """`use` of the point that was clicked."""

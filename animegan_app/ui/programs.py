@@ -11,7 +11,7 @@ from animegan_app.photos import PhotoError
 from animegan_app.studio import Studio
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, blend
 from animegan_app.ui import parts
-from animegan_app.ui.stylise import MOST_STRENGTH, TRAIN, file_name
+from animegan_app.ui.stylize import MOST_STRENGTH, TRAIN, file_name
 from hub_export.record import CheckpointError
 
 

@@ -15,7 +15,7 @@ from animegan_app.ui.compare.course import Course
 from animegan_app.ui.compare.differences import Differences
 from animegan_app.ui.compare.grid import Grid
 from animegan_app.ui.parts import Outputs
-from animegan_app.ui.stylise import Stylise
+from animegan_app.ui.stylize import Stylize
 
 CSS = """
 #compare h2 { font-size: 1.15rem; font-weight: 600; margin: 1.2rem 0 0; }
@@ -42,16 +42,16 @@ class Compare:
 
     Args:
         studio: what draws.
-        stylise: whose photo is taken over.
+        stylize: whose photo is taken over.
         known: changes when the catalog does.
     """
 
-    def __init__(self, studio: Studio, stylise: Stylise, known: gr.Textbox):
+    def __init__(self, studio: Studio, stylize: Stylize, known: gr.Textbox):
         self.catalog = studio.catalog
         self.grid, self.course, self.differences = Grid(studio), Course(studio), Differences(studio.catalog)
         photo = self.grid.photo
-        stylise.photo.change(
-            lambda given: {photo: given and str(uploads.take(given))}, stylise.photo, photo, preprocess=False, **parts.QUICK
+        stylize.photo.change(
+            lambda given: {photo: given and str(uploads.take(given))}, stylize.photo, photo, preprocess=False, **parts.QUICK
         )
         listed: list[Any] = [self.grid.chosen, self.course.experiment, self.differences.first, self.differences.second]
         known.change(self.renew, listed, listed, preprocess=False, **parts.QUICK)

@@ -39,7 +39,7 @@ AGAIN = WANT.replace("side]", "side, Date.now()]")
 """The same as a change in any case."""
 
 
-class Stylise:
+class Stylize:
     """The tab. `photo`, `experiment` and `checkpoint` are there for other tabs to read and to set.
 
     Args:
