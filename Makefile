@@ -8,8 +8,8 @@ demo: .venv/app
 	$(BIN)/python app.py
 
 test: .venv/dev /usr/bin/chromium
-	$(BIN)/python -m pytest -m alone
-	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest tests/test_alone.py
+	$(BIN)/python -m pytest --ignore tests/test_alone.py -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: .venv/dev
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal

@@ -54,7 +54,7 @@ class Offer:
 
     @property
     def key(self) -> str:
-        """Identity among all offers, e.g. "bundled/cel/epoch-008"."""
+        """Identity among all offers, e.g. "bundled/cel/epoch-011"."""
         return f"{self.experiment}/{self.record.checkpoint}"
 
 
@@ -110,6 +110,23 @@ class Catalog:
                 if record.checkpoint == checkpoint:
                     return Offer(source, name, record)
         raise gone(key)
+
+    def named(self, name: str) -> Offer:
+        """The offer with this key or, by the name of an experiment or of its look, what to show of that first.
+
+        Raises:
+            CheckpointError: there is neither.
+        """
+        try:
+            return self.find(name)
+        except CheckpointError:
+            wanted = str(name).strip().casefold()
+            for offers in self.experiments().values():
+                first = self.first(offers)
+                names = {first.name, first.experiment, *(first.record.look.get(key, "") for key in ("name", "name_zh"))}
+                if wanted and wanted in map(str.casefold, names):
+                    return first
+            raise
 
     def fetch(self, offer: Offer) -> Path:
         """The folder that holds the files of an offer, downloaded if need be. Raises CheckpointError if it cannot be had."""

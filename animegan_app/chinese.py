@@ -5,11 +5,11 @@ A key is the template of a `Sentence`; both languages have the same {names}. A s
 
 SENTENCES: dict[str, str] = {
     # Photos
-    "This file is not a picture that can be read: choose a photo saved as JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF.": (
-        "此文件不是可读取的图片：请选择 JPEG、PNG、WebP、AVIF、GIF、BMP 或 TIFF 格式的照片。"
+    "This file is not a picture that can be read: choose a photo saved as JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF.": (
+        "此文件不是可读取的图片：请选择 JPEG、PNG、WebP、AVIF、HEIC、GIF、BMP 或 TIFF 格式的照片。"
     ),
-    "HEIC photos cannot be read here: save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible).": (
-        "无法读取 HEIC 照片：请另存为 JPEG（iPhone：设置、相机、格式、兼容性最佳）。"
+    "This is a raw photo, of which only a small preview could be read: open it in a photo program and save it as JPEG.": (
+        "这是 RAW 原始照片，只能读到其中的小预览图：请用照片软件打开并另存为 JPEG。"
     ),
     "The picture file is damaged or cut off: open it in a picture viewer and save it again.": (
         "图片文件已损坏或不完整：请用看图软件打开并重新保存。"
@@ -52,6 +52,28 @@ SENTENCES: dict[str, str] = {
     "Waiting for {count} drawings before this one": "前面还有 {count} 幅，请稍候",
     "Reading the photo": "正在读取照片",
     "Drawing {width} × {height} px": "正在绘制 {width} × {height} 像素",
+    "Raising the drawing to {width} × {height} px": "正在放大到 {width} × {height} 像素",
+    # Clips
+    "This file is not a clip that can be read: choose an MP4, MOV, MKV, WebM or AVI.": (
+        "此文件不是可读取的视频：请选择 MP4、MOV、MKV、WebM 或 AVI。"
+    ),
+    "The clip is {seconds} s long: cut it to at most {most} s.": "视频长 {seconds} 秒：请剪到最多 {most} 秒。",
+    "The clip is longer than it says: open it in a video program and save it again.": (
+        "视频比文件所标的更长：请用视频软件打开并重新保存。"
+    ),
+    "The clip has frames of {width} × {height} pixels: scale it down to at most {most} megapixels.": (
+        "视频画面为 {width} × {height} 像素：请缩小到最多 {most} 百万像素。"
+    ),
+    "The clip is damaged or of a kind that cannot be read: open it in a video program and save it as MP4.": (
+        "视频已损坏或无法读取：请用视频软件打开并保存为 MP4。"
+    ),
+    "The clip takes too much time or memory: cut it, or scale it down.": "视频耗时或占用内存过多：请剪短或缩小。",
+    "The clip cannot be written: {why}": "无法写入视频：{why}",
+    "Drawing the clip at {side} px": "正在以 {side} 像素绘制视频",
+    # What is kept
+    "Making the moving picture": "正在生成动图",
+    "There is no checkpoint to draw with.": "没有可用于绘制的检查点。",
+    "The moving picture cannot be made: try a smaller photo.": "无法生成动图：请换一张小一点的照片。",
     # Requests
     "This app answers to its own names alone: {setting}=NAME, set where it is started, adds one.": (
         "本应用只以自己的名称应答：启动时设置 {setting}=名称，可添加一个。"
@@ -60,7 +82,16 @@ SENTENCES: dict[str, str] = {
     "This is more than one request may bring.": "超过了一次请求允许的大小。",
     "Too many requests from here are waited for: try again in a minute.": "来自这里的等待请求过多：请一分钟后再试。",
     "Too much was uploaded from here within an hour: try again later.": "来自这里的上传在一小时内过多：请稍后再试。",
+    "photo is no file that was uploaded here: hand it over by gradio_client.handle_file, as a data: URL, or by the URL "
+    "or path of its upload; other URLs are not fetched.": (
+        "photo 不是上传到这里的文件：请用 gradio_client.handle_file、data: URL，或上传后的 URL 或路径传入；"
+        "不会抓取其他 URL。"
+    ),
     # What is on offer
+    "{name} is neither a key that /checkpoints lists nor the name of an experiment or look there.": (
+        "{name} 既不是 /checkpoints 列出的键，也不是其中实验或画风的名称。"
+    ),
+    "There is no checkpoint to draw with: train one with {command}": "没有可用于绘制的检查点：请用 {command} 训练一个",
     "{name} is not on offer: reload the page to see what is": "{name} 已不存在：请刷新页面查看现有内容",
     "{name} has no checkpoint {checkpoint} that is known here": "{name} 没有此处已知的检查点 {checkpoint}",
     "{root} has no checkpoint {name}": "{root} 没有检查点 {name}",

@@ -36,8 +36,10 @@ LEGEND_ROW, LEGEND_COLUMNS = 19, 2
 """A row's pixels, and how many columns of long names fit a wide page; what the plane grows by."""
 MAX_SETTING = 200
 """Characters of a setting's value that are shown."""
-ABOUT = {"name", "question", "base"}
-"""Parts of a configuration that say which experiment it is; they differ between any two."""
+PLACE = {"step", "steps", "epoch", "phase"}
+"""Parts of a history's row that say where it is."""
+ABOUT = {"name", "question", "base", "cost", "look"}
+"""Parts of a configuration that say which experiment it is and what it is called: no settings."""
 
 Term = tuple[np.ndarray, np.ndarray]
 """Steps and values, both (n,) float64, by step."""
@@ -64,9 +66,14 @@ def read_curves(folder: Path) -> Curves:
         CheckpointError: the history is missing, damaged or too large.
     """
     try:
-        return _read(folder.parent, _version(folder.parent))
+        return read_run(folder.parent)
     except CheckpointError:  # no run, or one that is just being written
         return _read(folder, _version(folder))
+
+
+def read_run(folder: Path) -> Curves:
+    """The curves up to the last step that a run, in its own folder, has logged. Raises CheckpointError as `read_curves`."""
+    return _read(folder, _version(folder))
 
 
 def with_measured(curves: Curves, records: Iterable[Record]) -> Curves:
@@ -240,8 +247,10 @@ def scales(experiments: Mapping[str, Sequence[Offer]]) -> list[dict[str, list[st
 
 def differences(first: Record, second: Record) -> list[tuple[str, str, str]]:
     """The settings in which two experiments differ: (name, the first's value, the second's), "" where one has none such."""
-    one, other = _settings(first.config), _settings(second.config)
-    names = sorted((one.keys() | other.keys()) - ABOUT)
+    one, other = (
+        _settings({name: value for name, value in record.config.items() if name not in ABOUT}) for record in (first, second)
+    )
+    names = sorted(one.keys() | other.keys())
     return [(name, one.get(name, ""), other.get(name, "")) for name in names if one.get(name) != other.get(name)]
 
 
@@ -272,9 +281,7 @@ def _version(folder: Path) -> tuple[int, int]:
 @lru_cache(maxsize=32)
 def _read(folder: Path, version: tuple[int, int]) -> Curves:
     rows = sorted(read_history(folder), key=lambda row: row["step"])
-    names = dict.fromkeys(
-        name for row in rows for name in row if name not in ("step", "epoch", "phase") and not name.startswith("share_")
-    )
+    names = dict.fromkeys(name for row in rows for name in row if name not in PLACE and not name.startswith("share_"))
     terms = {}
     for name in list(names)[:MAX_TERMS]:
         points = [(row["step"], row[name]) for row in rows if isinstance(row.get(name), int | float)]

@@ -6,17 +6,23 @@ header tells (pixels, a JPEG's scans) is refused at once, more CPU time ends the
 
 import contextlib
 import io
+import re
 import struct
 import sys
 import time
 import warnings
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from pillow_heif import register_heif_opener
 
+from animegan_app.memory import give_back
 from animegan_app.photos import (
     ANSWER,
+    DIVISORS,
+    JPEG,
     JPEG_MEGAPIXELS,
     MAX_FILE_PIXELS,
     MAX_JPEG_PIXELS,
@@ -29,9 +35,14 @@ from animegan_app.photos import (
 from hub_export import pixels
 from hub_export.pictures import ORIENTATION, TURNS, TooManyScans, bounded
 
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF")
 """What a photo may be; Pillow's other readers, some of which start programs, never see the file."""
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+RAW_HEADS = re.compile(rb"FUJIFILMCCD|IIU\0|IIRO|IIRS|MMOR|FOVb|\0MRM|....ftypcrx ", re.DOTALL)
+"""Of Fujifilm, Panasonic, Olympus, Sigma, Minolta and Canon; the raw photos of others are TIFFs, see `_is_raw`."""
+SUBFILE_TYPE, SUB_DIRECTORIES, DNG_VERSION = 254, 330, 50706
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
+"""TIFF's tags."""
 CPU_SECONDS = 15
 """80 megapixels take 3 to 5."""
 MEMORY = 2_500_000_000
@@ -40,16 +51,16 @@ READINGS = 16
 """How often all of a file may be read; Pillow reads a TIFF's tags twice."""
 
 
-def decode(content: bytes, longest_side: int = 0) -> tuple[np.ndarray, tuple[int, int]]:
-    """See `photos.read_scaled`."""
-    is_jpeg = content.startswith(b"\xff\xd8")
+def decode(content: bytes, longest_side: int = 0, opacity: bool = False) -> tuple[np.ndarray, tuple[int, int]]:
+    """See `photos.read_scaled` and, for the opacity of what is no JPEG, (H, W, 1), `photos.read_opacity`."""
+    is_jpeg = content.startswith(JPEG)
     try:
         if is_jpeg:
             picture, size = _jpeg(content)
         else:
             with Image.open(_Content(content), formats=FORMATS) as image:
                 _check_size(*image.size, MAX_FILE_PIXELS, MEGAPIXELS)
-                picture, size = _to_rgb(image), image.size
+                picture, size = (_opacity if opacity else _to_rgb)(image), image.size
     except PhotoError:
         raise
     except Image.DecompressionBombError:
@@ -96,7 +107,7 @@ def _draft(content: bytes) -> tuple[np.ndarray, tuple[int, int]]:
     with Image.open(_Content(content), formats=["JPEG"]) as image:
         size = image.size
         _check_size(*size, MAX_JPEG_PIXELS, JPEG_MEGAPIXELS)
-        divisor = next(divisor for divisor in (1, 2, 4, 8) if size[0] * size[1] <= MAX_FILE_PIXELS * divisor**2)
+        divisor = next(divisor for divisor in DIVISORS if size[0] * size[1] <= MAX_FILE_PIXELS * divisor**2)
         if divisor > 1:
             image.draft(None, (size[0] // divisor, size[1] // divisor))
         return _to_rgb(image), size
@@ -129,21 +140,41 @@ def _damaged() -> PhotoError:
 
 def _unknown(head: bytes) -> PhotoError:
     if head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS:
-        return PhotoError(
-            "HEIC photos cannot be read here: save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible)."
-        )
+        return _damaged()
+    if RAW_HEADS.match(head):
+        return _raw()
     return PhotoError(
-        "This file is not a picture that can be read: choose a photo saved as JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF."
+        "This file is not a picture that can be read: choose a photo saved as JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF."
     )
+
+
+def _raw() -> PhotoError:
+    return PhotoError(
+        "This is a raw photo, of which only a small preview could be read: open it in a photo program and save it as JPEG."
+    )
+
+
+def _is_raw(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Whether a camera wrote it: its first picture is a thumbnail, and what it took is among the directories below."""
+    tags = image.tag_v2
+    assert image.fp
+    image.fp.seek(8)
+    canon = image.fp.read(2) == b"CR"
+    return canon or DNG_VERSION in tags or (SUB_DIRECTORIES in tags and tags.get(SUBFILE_TYPE) == 1)
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
     """(H, W, 3) uint8, upright, from an opened picture of any mode."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_raw(image):
+        raise _raw()
     image.load()
+    _check_size(*image.size, MAX_FILE_PIXELS, MEGAPIXELS)  # HEIC's decoder may find another than its header says
     turn = TURNS.get(_orientation(image)) if image.format != "TIFF" else None  # which Pillow has turned already
     if image.mode.startswith("I;16"):
-        gray = (np.asarray(image.transpose(turn) if turn is not None else image) >> 8).astype(np.uint8)  # the upper byte,
-        return np.repeat(gray[..., np.newaxis], 3, axis=2)  # as Pillow does with 16-bit colour
+        gray = _upper_byte(np.asarray(image.transpose(turn) if turn is not None else image), _bits(image))
+        if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:
+            gray = 255 - gray
+        return np.repeat(gray[..., np.newaxis], 3, axis=2)
     if image.mode in ("I", "F"):
         raise PhotoError("The picture has 32-bit gray values of unknown range: save it with 8 or 16 bits.")
     profile = image.info.get("icc_profile")
@@ -153,6 +184,28 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         image = _to_srgb(image, profile)
     image = image.convert("RGB")
     return np.asarray(image.transpose(turn) if turn is not None else image)
+
+
+def _bits(image: Image.Image) -> int:
+    """How many bits a sample of a 16-bit gray picture is said to have."""
+    return int(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (16,))[0])
+
+
+def _upper_byte(samples: np.ndarray, bits: int) -> np.ndarray:
+    """uint8 of uint16 samples. Cameras store 10, 12 or 14 bits and say that it were 16: no sample is larger then."""
+    if bits == 16:
+        bits = next(fewer for fewer in (8, 10, 12, 14, 16) if not (samples >> (fewer - 1) > 1).any())
+    return (samples >> (bits - 8)).astype(np.uint8)
+
+
+def _opacity(image: Image.Image) -> np.ndarray:
+    """(H, W, 1) uint8, upright, 255 for opaque; of a picture without transparency one pixel stands for all."""
+    if not image.has_transparency_data:
+        return np.full((1, 1, 1), 255, np.uint8)
+    image.load()
+    turn = TURNS.get(_orientation(image)) if image.format != "TIFF" else None
+    layer = image.convert("RGBA").getchannel("A")
+    return np.asarray(layer.transpose(turn) if turn is not None else layer)[..., np.newaxis]
 
 
 def _orientation(image: Image.Image) -> int:
@@ -233,20 +286,26 @@ def main() -> None:
     Image.Exif.load, Image.Exif.tobytes = _load_exif, _write_exif  # type: ignore[method-assign,assignment]
     PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = 2**26, 2**28  # with 1 MB, good photos are refused
     Image.init()
+    register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=2)
     _limit_memory()
     while head := questions.read(QUESTION.size):
-        length, longest_side = QUESTION.unpack(head)
-        content = bytes(exactly(questions, length))
-        _limit_seconds()
-        try:
-            picture, size = decode(content, longest_side)
-            answer = picture.tobytes()
-            answers.write(ANSWER.pack(*picture.shape[:2], *size, len(answer)))
-        except PhotoError as error:
-            answer = error.json().encode()
-            answers.write(ANSWER.pack(0, 0, 0, 0, len(answer)))
-        answers.write(answer)
-        answers.flush()
+        _answer(head, questions, answers)
+        give_back()
+
+
+def _answer(head: bytes, questions: IO[bytes], answers: IO[bytes]) -> None:
+    length, longest_side, opacity = QUESTION.unpack(head)
+    content = bytes(exactly(questions, length))
+    _limit_seconds()
+    try:
+        picture, size = decode(content, longest_side, opacity)
+        answer = picture.tobytes()
+        answers.write(ANSWER.pack(*picture.shape[:2], *size, len(answer)))
+    except PhotoError as error:
+        answer = error.json().encode()
+        answers.write(ANSWER.pack(0, 0, 0, 0, len(answer)))
+    answers.write(answer)
+    answers.flush()
 
 
 if __name__ == "__main__":

@@ -24,9 +24,11 @@ MAX_OPEN = 256
 """Requests of all kinds that one visitor may have open; a page has three."""
 HOUR, MAX_HOURLY_BYTES = 3600.0, 2**30
 """What one visitor may upload in an hour."""
+MAX_UPLOAD_BYTES = 2**29
+"""Of the photos that are chosen at once; of each file, Gradio takes no more than it was launched with."""
 MAX_BYTES = 2**20
 """Of a request that is no upload."""
-UPLOADS = {"/gradio_api/upload": MAX_FILE_BYTES + 2**16, "/gradio_api/mcp": MAX_FILE_BYTES * 4 // 3 + 2**16}
+UPLOADS = {"/gradio_api/upload": MAX_UPLOAD_BYTES, "/gradio_api/mcp": MAX_FILE_BYTES * 4 // 3 + 2**16}
 """Where files come, and how many bytes at most; in a tool's call they are base64."""
 CLOSED = ("/gradio_api/process_recording", "/gradio_api/file=http", "/gradio_api/proxy=", "/gradio_api/deep_link")
 """Gradio's services that no page of this app needs: they run ffmpeg, fetch from elsewhere, or keep files."""

@@ -25,7 +25,11 @@ MAX_FILE_PIXELS = 80_000_000
 """A larger picture is refused from its header alone: decoded, this one already takes 240 MB."""
 MAX_JPEG_PIXELS = 250_000_000
 """Of a JPEG, which can be decoded at a half, a quarter or an eighth of its size. Phones have up to 200 megapixels."""
+DIVISORS = (1, 2, 4, 8)
+"""By which a JPEG can be scaled down while it is decoded."""
 MEGAPIXELS, JPEG_MEGAPIXELS = MAX_FILE_PIXELS // 10**6, MAX_JPEG_PIXELS // 10**6
+JPEG = b"\xff\xd8"
+"""How the file begins."""
 MAX_RATIO = 32
 """Longest side by shortest side; at the smallest size limit the short side then still has 16 pixels."""
 WALL_SECONDS = 60.0
@@ -90,6 +94,29 @@ def read_scaled(source: Path | bytes, longest_side: int = 0) -> tuple[np.ndarray
     return _decoder.read(read_file(source) if isinstance(source, Path) else source, longest_side)
 
 
+def read_opacity(source: Path | bytes) -> np.ndarray | None:
+    """How opaque the picture is, which `read_photo` shows over white: uint8 (H, W) of the same size, 255 for opaque.
+
+    Returns:
+        None where all of it is, as a JPEG is.
+
+    Raises:
+        PhotoError: as `read_photo`.
+    """
+    content = read_file(source) if isinstance(source, Path) else source
+    if content.startswith(JPEG):
+        return None
+    opacity = _decoder.read(content, 0, opacity=True)[0][..., 0]
+    return None if opacity.min() == 255 else opacity
+
+
+def full_size(original: tuple[int, int]) -> tuple[int, int]:
+    """Width and height in which a file of this width and height is read, and its drawing written: see `read_photo`."""
+    width, height = original
+    divisor = next(divisor for divisor in DIVISORS if width * height <= MAX_FILE_PIXELS * divisor**2)
+    return -(-width // divisor), -(-height // divisor)
+
+
 class _Decoder:
     """The other process: started with the first picture, one picture at a time."""
 
@@ -97,7 +124,7 @@ class _Decoder:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def read(self, content: bytes, longest_side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    def read(self, content: bytes, longest_side: int, opacity: bool = False) -> tuple[np.ndarray, tuple[int, int]]:
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 self._process = _start()
@@ -105,7 +132,7 @@ class _Decoder:
             timer.daemon = True
             timer.start()
             try:
-                return _ask(self._process, content, longest_side)
+                return _ask(self._process, content, longest_side, opacity)
             except (OSError, EOFError):
                 raise _died(self._process.wait()) from None
             finally:
@@ -126,22 +153,24 @@ def _start() -> subprocess.Popen[bytes]:
     )
 
 
-def _ask(process: subprocess.Popen[bytes], content: bytes, longest_side: int) -> tuple[np.ndarray, tuple[int, int]]:
+def _ask(
+    process: subprocess.Popen[bytes], content: bytes, longest_side: int, opacity: bool
+) -> tuple[np.ndarray, tuple[int, int]]:
     assert process.stdin and process.stdout
-    process.stdin.write(QUESTION.pack(len(content), longest_side))
+    process.stdin.write(QUESTION.pack(len(content), longest_side, opacity))
     process.stdin.write(content)
     process.stdin.flush()
     height, width, *original, length = ANSWER.unpack(exactly(process.stdout, ANSWER.size))
     answer = exactly(process.stdout, length)
     if not height:
         raise PhotoError.parse(answer.decode())
-    return np.frombuffer(answer, np.uint8).reshape(height, width, 3), (original[0], original[1])
+    return np.frombuffer(answer, np.uint8).reshape(height, width, -1), (original[0], original[1])
 
 
-QUESTION = struct.Struct("<QI")
-"""Bytes of the file that follows, longest side of the answer or 0."""
+QUESTION = struct.Struct("<QI?")
+"""Bytes of the file that follows, longest side of the answer or 0, whether it is the opacity that is asked for."""
 ANSWER = struct.Struct("<IIIIQ")
-"""Height, width, the file's own width and height, bytes that follow: RGB or, with height 0, `PhotoError.json`."""
+"""Height, width, the file's own width and height, bytes that follow: RGB, opacity or, with height 0, `PhotoError.json`."""
 
 
 def exactly(file: IO[Any], size: int) -> bytearray:

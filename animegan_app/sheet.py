@@ -36,17 +36,20 @@ def evenly(items: Sequence[Item], most: int) -> list[Item]:
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
 
 
-def sheet(pictures: Sequence[Labelled]) -> bytes:
+def sheet(pictures: Sequence[Labelled | None], columns: int = 0) -> bytes:
     """All pictures, each over its label, in rows of equal cells.
 
     Args:
-        pictures: at least one; the first one's proportions are those of the cells, others are fitted into them.
+        pictures: at least one, None for a cell that stays empty; the first one's proportions are those of the cells, others
+            are fitted into them.
+        columns: how many cells a row has; 0 for what comes nearest to `SHEET_RATIO`.
 
     Returns:
         A PNG of at most about `MAX_SHEET_PIXELS`.
     """
-    width, height = _size(pictures[0].path)
-    columns = min(
+    there = [picture for picture in pictures if picture]
+    width, height = _size(there[0].path)
+    columns = columns or min(
         range(1, len(pictures) + 1),
         key=lambda count: abs(count * width / (-(-len(pictures) // count) * height) - SHEET_RATIO),
     )
@@ -54,9 +57,11 @@ def sheet(pictures: Sequence[Labelled]) -> bytes:
     scale = min(1.0, sqrt(MAX_SHEET_PIXELS / (columns * width * rows * height)))
     width, height = max(1, int(width * scale)), max(1, int(height * scale))
     margin, letters = max(4, width // 40), max(11, width // 24)
-    strip = _strip_height(letters, max(len(picture.lines) for picture in pictures))
+    strip = _strip_height(letters, max(len(picture.lines) for picture in there))
     page = Image.new("RGB", (margin + columns * (width + margin), margin + rows * (height + strip + margin)), PAPER)
     for index, picture in enumerate(pictures):
+        if picture is None:
+            continue
         row, column = divmod(index, columns)
         left, top = margin + column * (width + margin), margin + row * (height + strip + margin)
         page.paste(_fitted(picture.path, width, height), (left, top))

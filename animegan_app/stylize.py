@@ -1,4 +1,4 @@
-"""One photo's way: file -> bounded RGB uint8 -> generator -> RGB uint8 of the same size.
+"""One photo's way: file -> bounded RGB uint8 -> generator -> RGB uint8 of the same size -> raised to the photo's own.
 
 TensorFlow loads with the first generator, never with this module, so that the app's first page does not wait for it.
 """
@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from animegan_app import memory  # sets how TensorFlow allocates, before it loads
+from animegan_app.enlarge import Enlargement
 from animegan_app.photos import PhotoError as PhotoError
+from animegan_app.photos import full_size, read_opacity
 from animegan_app.photos import read_photo as read_photo
 from hub_export import pixels
 from hub_export.checkpoint import load_generator
@@ -28,6 +31,8 @@ DEFAULT_LONGEST_SIDE = 768
 """Near what was trained on: on larger pictures the effect is weaker, and they take longer."""
 MAX_PIXELS = max(LONGEST_SIDES) ** 2
 """What a generator is given at most: v2 takes about 2 kB a pixel, 4.7 GB for this many."""
+MOST_STRENGTH = 150
+"""Percent; the bundled checkpoint shown first stays clean up to it, by eye."""
 LUMA = np.array(pixels.GRAY_WEIGHTS, np.float32)
 """Shares of red, green and blue in a pixel's light, after ITU-R BT.601."""
 
@@ -67,6 +72,49 @@ def blend(photo: np.ndarray, anime: np.ndarray, strength: float, photo_colours: 
     return np.clip(np.rint(before + strength * change), 0, 255).astype(np.uint8)
 
 
+def in_full(
+    source: Path | bytes, anime: np.ndarray, original: tuple[int, int], strength: float, photo_colours: float
+) -> Generator[float, None, np.ndarray]:
+    """The anime picture in its photo's own size, blended as `blend` does, and as transparent as the photo.
+
+    Args:
+        source: the photo, as `read_photo` takes it.
+        anime: what a generator drew of it, uint8 RGB (h, w, 3).
+        original: width and height of the photo's file.
+        strength, photo_colours: see `blend`.
+
+    Yields:
+        The fraction that is done, after each strip.
+
+    Returns:
+        uint8 RGB or RGBA (H, W, 3 or 4).
+
+    Raises:
+        PhotoError: the photo can no longer be read.
+    """
+    photo = None if (strength, photo_colours) == (1, 0) else read_photo(source)
+    opacity = read_opacity(source)
+    enlargement = Enlargement(anime, full_size(original))
+    whole = np.empty((enlargement.height, enlargement.width, 3 if opacity is None else 4), np.uint8)
+    for top, bottom in enlargement.strips():
+        rows = enlargement.rows(top, bottom)
+        if photo is not None:
+            rows = blend(photo[top:bottom], rows, strength, photo_colours)
+        if opacity is not None:
+            seen = opacity[top:bottom, :, np.newaxis]
+            whole[top:bottom, :, 3:] = seen
+            rows = _without_white(rows, seen)
+        whole[top:bottom, :, :3] = rows
+        yield bottom / enlargement.height
+    return whole
+
+
+def _without_white(rows: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    """The colours that, so opaque and over white, look like these: else a cut-out picture has a white rim."""
+    seen = opacity.astype(np.float32)
+    return np.clip(np.rint((rows - (255 - seen)) * (255 / np.maximum(seen, 1))), 0, 255).astype(np.uint8)
+
+
 class Stylizer:
     """Draws with generators from checkpoint folders and keeps the last few loaded.
 
@@ -76,7 +124,8 @@ class Stylizer:
         capacity: how many generators stay loaded.
     """
 
-    def __init__(self, capacity: int = 4):
+    def __init__(self, capacity: int = 8):
+        memory.keep_at_hand()
         self._capacity = capacity
         self._loaded: OrderedDict[tuple[Path, str], tuple[Callable[[np.ndarray], Any], int]] = OrderedDict()
         self._traced: OrderedDict[str, tuple[Callable[..., Any], Any]] = OrderedDict()

@@ -14,7 +14,8 @@ import tempfile
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+from urllib.parse import unquote
 
 from animegan_app.photos import gone
 
@@ -25,17 +26,22 @@ except ImportError:  # not on Windows, where nothing tells whether another folde
 
 SETTING = "GRADIO_TEMP_DIR"
 """Where the folder is made, if not in the system's temporary folder."""
+SERVED = "/gradio_api/file="
+"""Comes before a file's path in its address."""
 PREFIX, LOCK = "animegan-uploads-", "lock"
 MAX_FOLDER_BYTES = 4 * 2**30
 """Uploads and drawings on disk: 400 to 2,000 photos with what was made of them."""
 EXAMPLES = sorted(Path(__file__).resolve().parent.joinpath("examples").glob("*.jpg"))
+FIRST = EXAMPLES[0].parent / "coffee.jpg", EXAMPLES[0].parent / "drawn" / "coffee.jpg"
+"""What the page shows before anybody has chosen a photo: an example, and what the checkpoint that ships first made of it."""
 
 
 def take(given: object) -> Path:
     """The photo that a request names: the one way from a request to a file.
 
     Args:
-        given: a dict with its "path", as Gradio's client and pages send it; anything else is refused like a foreign path.
+        given: a dict with its "path", as Gradio's client and pages send it, or with the address under which Gradio serves
+            it, as a tool that uploads tells it; anything else is refused like a foreign path.
 
     Returns:
         The real path of a regular file in this process's folder, or of one of `EXAMPLES`.
@@ -43,7 +49,7 @@ def take(given: object) -> Path:
     Raises:
         PhotoError: `gone`, whatever is wrong and whether or not there is such a file; foreign paths are not looked at.
     """
-    path = given.get("path") if isinstance(given, dict) else None
+    path = _path(given.get("path")) if isinstance(given, dict) else None
     if isinstance(path, str) and _ours(Path(os.path.abspath(path))):
         with contextlib.suppress(OSError, ValueError):
             real = Path(path).resolve(strict=True)
@@ -52,15 +58,21 @@ def take(given: object) -> Path:
     raise gone()
 
 
-def take_all(data: object) -> None:
-    """Refuses data of a request that names, in whatever depth, a file that `take` refuses. Raises PhotoError."""
+def take_all(data: object) -> Any:
+    """Data of a request with the path in place of every address that `take` takes. Nothing is fetched from any address.
+
+    Raises:
+        PhotoError: it names, in whatever depth, a file that `take` refuses.
+    """
     if isinstance(data, dict):
         if data.get("path") is not None:
-            take(data)
-        data = list(data.values())
+            path = take(data)
+            if data["path"] != _path(data["path"]):
+                data = data | {"path": str(path)}
+        return {name: take_all(part) for name, part in data.items()}
     if isinstance(data, list):
-        for part in data:
-            take_all(part)
+        return [take_all(part) for part in data]
+    return data
 
 
 def clean(seconds: float, kept: Collection[str] = (), most: float = MAX_FOLDER_BYTES) -> None:
@@ -87,6 +99,13 @@ def clean(seconds: float, kept: Collection[str] = (), most: float = MAX_FOLDER_B
 def remove() -> None:
     """Deletes this process's folder with all that is in it."""
     shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def _path(named: object) -> object:
+    """What is behind an address of Gradio's for files, wherever that is; anything else as it is."""
+    if isinstance(named, str) and named.startswith(("http://", "https://")):
+        return unquote(named.partition(SERVED)[2])
+    return named
 
 
 def _ours(path: Path) -> bool:

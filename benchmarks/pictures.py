@@ -1,36 +1,44 @@
-"""A sheet of photos above what a checkpoint draws of them: the picture in README.
+"""A sheet of photos, and below them what checkpoints draw of them, a row each: the pictures in README.
 
-python -m benchmarks.pictures animegan_app/checkpoints/cel/epoch-008 docs/first.jpg
-python -m benchmarks.pictures CHECKPOINT SHEET.jpg PHOTO ...
+python -m benchmarks.pictures docs/first.jpg animegan_app/checkpoints/cel/epoch-011 --photos PHOTO ...
+python -m benchmarks.pictures SHEET.jpg CHECKPOINT CHECKPOINT ... --width 300
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from animegan_app import uploads
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, Stylizer, read_photo
 from hub_export import pixels
 
-EXAMPLES = ("mountains", "pagoda", "autumn")
-WIDTH, HEIGHT = 480, 360
+SHAPE = 4 / 3
+"""Width of a picture by its height."""
 
 
-def sheet(checkpoint: Path, photos: list[Path]) -> Image.Image:
-    """Photos above, drawings below, each (HEIGHT, WIDTH)."""
+def sheet(checkpoints: list[Path], photos: list[Path], width: int) -> Image.Image:
+    """The photos above, then a row of drawings by each checkpoint, all `width` pixels wide and drawn as the app does."""
     stylizer = Stylizer()
-    columns = []
-    for path in photos:
-        whole = Image.fromarray(pixels.limit_size(read_photo(path), DEFAULT_LONGEST_SIDE))
-        photo = ImageOps.fit(whole, (WIDTH, HEIGHT), Image.Resampling.LANCZOS)
-        result = stylizer.stylize(np.asarray(photo), checkpoint)
-        columns.append(np.concatenate([result.photo, result.anime]))
-    return Image.fromarray(np.concatenate(columns, axis=1))
+    whole = [pixels.limit_size(read_photo(path), DEFAULT_LONGEST_SIDE) for path in photos]
+    rows = [whole, *([stylizer.stylize(photo, checkpoint).anime for photo in whole] for checkpoint in checkpoints)]
+    size = width, round(width / SHAPE)
+    fitted = [[ImageOps.fit(Image.fromarray(picture), size, Image.Resampling.LANCZOS) for picture in row] for row in rows]
+    return Image.fromarray(np.concatenate([np.concatenate(list(map(np.asarray, row)), axis=1) for row in fitted]))
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sheet", type=Path)
+    parser.add_argument("checkpoints", type=Path, nargs="+")
+    parser.add_argument("--photos", type=Path, nargs="+", default=uploads.EXAMPLES, help="default: the app's examples")
+    parser.add_argument("--width", type=int, default=480, help="of a picture in pixels (default: 480)")
+    arguments = parser.parse_args()
+    arguments.sheet.parent.mkdir(parents=True, exist_ok=True)
+    sheet(arguments.checkpoints, arguments.photos, arguments.width).save(arguments.sheet, quality=88)
 
 
 if __name__ == "__main__":
-    checkpoint, target, *photos = map(Path, sys.argv[1:])
-    examples = [Path("animegan_app/examples") / f"{name}.jpg" for name in EXAMPLES]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    sheet(checkpoint, photos or examples).save(target, quality=88)
+    main()

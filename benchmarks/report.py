@@ -34,9 +34,10 @@ from hub_export.folder import find_checkpoints
 from hub_export.metrics import Figure as Measured
 from hub_export.metrics import measurements
 from hub_export.record import CheckpointError, Record, read_record
+from train.configuration import flat_settings, from_dict
 from train.evaluate import compared_with
 from train.experiments import EXPERIMENTS
-from train.settings import AnimeGANConfig, CycleGANConfig, flat_settings, from_dict
+from train.settings import AnimeGANConfig, CycleGANConfig
 
 BEGIN, END = "<!-- begin: written by benchmarks.report -->", "<!-- end: written by benchmarks.report -->"
 EXAMPLES = Path("animegan_app/examples")

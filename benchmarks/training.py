@@ -32,13 +32,14 @@ import tensorflow as tf
 from hub_export.architecture import GeneratorConfig
 from hub_export.generator import STOCK
 from train.batches import ENTRIES, TrainingData
+from train.configuration import changed, override
 from train.engine import Engine, automatic_precision, state
 from train.experiments import get_experiment
 from train.layers import group_norm
 from train.losses import gram_matrix
 from train.recipes.animegan import Recipe
 from train.schedule import Plan
-from train.settings import Experiment, changed, override
+from train.settings import Experiment
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 PARTS = ("generator", "discriminator", "features")
@@ -84,10 +85,7 @@ def count_flops(recipe: Recipe, batch: dict[str, Any]) -> dict[str, int]:
     """FLOPs of one adversarial step, forward and backward, from its traced graph: in all, and of each part."""
     graph = recipe.adversarial_step.get_concrete_function(batch).graph
     executed = _executed(graph)
-    builder = tf.compat.v1.profiler.ProfileOptionBuilder
-    options = builder(builder.float_operation()).with_empty_output().build()
-    with contextlib.redirect_stdout(io.StringIO()):
-        root = tf.compat.v1.profiler.profile(graph, cmd="scope", options=options)
+    root = _profile(graph)
     scopes = {"features": recipe.features.name, "generator": recipe.generator.name, "discriminator": "discriminator"}
     found = dict.fromkeys(("all", *PARTS), 0)
 
@@ -103,6 +101,18 @@ def count_flops(recipe: Recipe, batch: dict[str, Any]) -> dict[str, int]:
 
     visit(root)
     return found
+
+
+def graph_flops(graph: tf.Graph) -> int:
+    """FLOPs of all operations of a traced graph whose shapes are known."""
+    return int(_profile(graph).total_float_ops)
+
+
+def _profile(graph: tf.Graph) -> Any:
+    builder = tf.compat.v1.profiler.ProfileOptionBuilder
+    options = builder(builder.float_operation()).with_empty_output().build()
+    with contextlib.redirect_stdout(io.StringIO()):
+        return tf.compat.v1.profiler.profile(graph, cmd="scope", options=options)
 
 
 def count_activations(recipe: Recipe, batch: dict[str, Any]) -> int:
@@ -135,7 +145,7 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any]:
     batches = iter(TrainingData(recipe.experiment.data, photos, frames).batches(schedule.batch, 0))
     batch = next(batches)
     take_step(recipe, batch, 0)
-    _reset_peak_memory()
+    reset_peak_memory()
     waits, times = [], []
     for step in range(1, steps + 1):
         started = time.perf_counter()
@@ -152,14 +162,15 @@ def measure(recipe: Recipe, steps: int) -> dict[str, Any]:
 
 
 def peak_memory() -> int:
-    """Bytes of memory that this process had at most since `_reset_peak_memory`, on the GPU where there is one."""
+    """Bytes of memory that this process had at most since `reset_peak_memory`, on the GPU where there is one."""
     if _gpu():
         return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
     status = Path("/proc/self/status").read_text("ascii").splitlines()
     return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
 
 
-def _reset_peak_memory() -> None:
+def reset_peak_memory() -> None:
+    """Begins to measure `peak_memory` anew."""
     if _gpu():
         tf.config.experimental.reset_memory_stats("GPU:0")
         return

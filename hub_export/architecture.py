@@ -29,6 +29,7 @@ KINDS = {
     "v2": Kind(32, 128, 4),
     "v3": Kind(32, 64, 8),
     "lite": Kind(32, 128, 8),
+    "lite2": Kind(32, 128, 8),
     "resnet6": Kind(64, 64, 4),
     "resnet9": Kind(64, 64, 4),
 }
@@ -40,8 +41,9 @@ class GeneratorConfig:
     """Which generator to build.
 
     Args:
-        architecture: one of KINDS: v1 (3,956,096 parameters), v2 (2,143,552), v3 (1,027,520), lite (0.7 M), or CycleGAN's
-            with six residual blocks, resnet6 (7.8 M), or nine, resnet9 (11.4 M); diary is v1 as the founding diary has it.
+        architecture: one of KINDS: v1 (3,956,096 parameters), v2 (2,143,552), v3 (1,027,520), ours, lite (0.7 M) and lite2
+            (0.9 M), or CycleGAN's with six residual blocks, resnet6 (7.8 M), or nine, resnet9 (11.4 M); diary is v1 as the
+            founding diary has it.
         channels: output channels of the first layer, all others follow; 0 means the architecture's own.
         colours: "drawn" by the network, or "kept": the network's luma with the photo's chroma, which it can only shift over
             areas of 4 pixels. No recipe trains the latter; an archived checkpoint has it.

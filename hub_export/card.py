@@ -30,15 +30,16 @@ FIGURES = {
 """What `train.evaluate` measures, in words; "style_photos" and "style_anime" are the ends of the scale of "style"."""
 
 
-def model_card(record: Record, repo: str | None = None) -> str:
+def model_card(record: Record, repo: str | None = None, use: str | None = None) -> str:
     """README.md of a checkpoint: what was asked and changed, data and terms, compute, metrics, picture, how to load.
 
     Args:
         record: with `files` measured.
         repo: "you/animegan-hayao" where it is published, None for a folder on disk.
+        use: how an export of it is used, in place of how a checkpoint is loaded.
     """
     front = ModelCardData(
-        library_name="keras",
+        library_name=None if use else "keras",
         pipeline_tag="image-to-image",
         **LICENCE,
         tags=[TAG, "animegan", f"generator-{record.generator['architecture']}"],
@@ -47,7 +48,7 @@ def model_card(record: Record, repo: str | None = None) -> str:
     return f"""---
 {front}
 ---
-# {record.experiment} · {record.checkpoint}
+# {_title(record)}
 
 {record.question}
 
@@ -69,12 +70,16 @@ def model_card(record: Record, repo: str | None = None) -> str:
 {_shares(record)}## Measured
 {_measured(record)}
 
-## Load it
-{_load_it(record, repo)}
+## {"Use" if use else "Load"} it
+{use or _load_it(record, repo)}
 
 Weights sha256 `{record.sha256}`, {record.weights}, \
 {", ".join(f"{name} {version}" for name, version in record.libraries.items())}.
 """
+
+
+def _title(record: Record) -> str:
+    return " · ".join(filter(None, [record.look.get("name"), record.experiment, record.checkpoint]))
 
 
 def _measured(record: Record) -> str:
@@ -110,7 +115,10 @@ def _start(record: Record) -> str:
         sentences.append(f"The generator started from `{_cell(init)}`, whose own compute is not counted here.")
     has_network = record.data.get("feature_network", "features" in record.config)
     network = " except the feature network named in the configuration" if has_network else ""
-    return " ".join(sentences) or f"Nothing was pretrained{network}."
+    if not sentences:
+        sentences.append(f"Nothing was pretrained{network}.")
+    sentences += [f"Its targets were painted with {_cell(each)}." for each in record.data.get("target_networks", [])]
+    return " ".join(sentences)
 
 
 def _shares(record: Record) -> str:

@@ -1,4 +1,4 @@
-"""Generators: v1 (AnimeGAN), v2 (AnimeGANv2), v3 (AnimeGANv3's main tail), CycleGAN's and lite (ours), stock layers only.
+"""Generators of stock layers: v1 (AnimeGAN), v2 (AnimeGANv2), v3 (AnimeGANv3's main tail), CycleGAN's, and ours.
 
 All are fully convolutional, take `(B, H, W, 3) float32 [-1, 1] RGB` with H and W multiples of `GeneratorConfig.stride`
 (see `pixels.pad` for other sizes) and return the same shape and range.
@@ -74,10 +74,10 @@ class _Blocks:
         start = (initializer or self.initializer)()
         return self.layers.conv2d(filters, kernel, stride, use_bias=use_bias, kernel_initializer=start)(x)
 
-    def depthwise(self, x: Any, stride: int = 1, use_bias: bool = False, initializer: Any = None) -> Any:
-        x = self.pad(x, 3, stride)
+    def depthwise(self, x: Any, stride: int = 1, use_bias: bool = False, initializer: Any = None, kernel: int = 3) -> Any:
+        x = self.pad(x, kernel, stride)
         start = (initializer or self.initializer)()
-        return keras.layers.DepthwiseConv2D(3, stride, use_bias=use_bias, depthwise_initializer=start)(x)
+        return keras.layers.DepthwiseConv2D(kernel, stride, use_bias=use_bias, depthwise_initializer=start)(x)
 
     def norm(self, x: Any, epsilon: float = 1e-5) -> Any:
         if self.norm_kind == "lade":
@@ -215,11 +215,16 @@ def _v3(photo: Any, c: int, layers: Layers) -> Any:
     return v3_tail(scales, layers)
 
 
-def _lite(photo: Any, c: int, layers: Layers) -> Any:
+def _lite(photo: Any, c: int, layers: Layers, blocks: int, kernel: int, finish: int) -> Any:
     """Ours: an encoder-decoder with additive skips at every scale and no normalisation.
 
     The skips make the identity easy to learn, so a short warm-up suffices; without normalisation over the picture a
     pixel depends only on its neighbourhood, which keeps large pictures free of seams and is fast on a CPU.
+
+    Args:
+        blocks: residual blocks at H/8.
+        kernel: of their depthwise convolutions, whose reach is 8 · (kernel // 2) pixels each.
+        finish: convolutions at full size before the last.
     """
     b = _Blocks(layers, "none", keras.initializers.HeNormal)
     add = keras.layers.Add
@@ -230,9 +235,9 @@ def _lite(photo: Any, c: int, layers: Layers) -> Any:
     def conv(x: Any, filters: int, kernel: int = 3, stride: int = 1) -> Any:
         return b.activate(b.conv(x, filters, kernel, stride, use_bias=True))
 
-    def residual(x: Any) -> Any:
+    def residual(x: Any, kernel: int = 3) -> Any:
         y = conv(x, 2 * x.shape[-1], 1)
-        y = b.activate(b.depthwise(y, use_bias=True))
+        y = b.activate(b.depthwise(y, use_bias=True, kernel=kernel))
         return add()([x, b.conv(y, x.shape[-1], 1, use_bias=True, initializer=small)])
 
     def up(x: Any, skip: Any) -> Any:
@@ -243,11 +248,13 @@ def _lite(photo: Any, c: int, layers: Layers) -> Any:
     half = conv(conv(full, 2 * c, stride=2), 2 * c)  # (B, H/2, W/2, 2c)
     quarter = residual(conv(half, 4 * c, stride=2))  # (B, H/4, W/4, 4c)
     x = conv(quarter, 4 * c, stride=2)  # (B, H/8, W/8, 4c)
-    for _ in range(3):
-        x = residual(x)
+    for _ in range(blocks):
+        x = residual(x, kernel)
     x = residual(up(x, quarter))  # (B, H/4, W/4, 4c)
     x = conv(up(x, half), 2 * c)  # (B, H/2, W/2, 2c)
-    x = conv(up(x, full), c)  # (B, H, W, c)
+    x = up(x, full)  # (B, H, W, c)
+    for _ in range(finish):
+        x = conv(x, c)
     return b.conv(x, 3, 3, use_bias=True, initializer=small)
 
 
@@ -296,7 +303,8 @@ BODIES: dict[str, Callable[[Any, int, Layers], Any]] = {
     "diary": functools.partial(_v1, diary=True),
     "v2": _v2,
     "v3": _v3,
-    "lite": _lite,
+    "lite": functools.partial(_lite, blocks=3, kernel=3, finish=1),
+    "lite2": functools.partial(_lite, blocks=6, kernel=5, finish=2),
     "resnet6": functools.partial(_resnet, blocks=6),
     "resnet9": functools.partial(_resnet, blocks=9),
 }

@@ -39,6 +39,8 @@ MAX_TEXT, MAX_VALUES, MAX_NESTING = 4000, 2000, 8
 """Characters of a text in a record, values of one of its parts, and how deep they lie: ten times what ours have."""
 BAD_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 """Control characters, and halves of characters, which no page, file or terminal can show."""
+MAX_LOOK = {"name": 24, "line": 80, "good_for": 80}
+"""Characters of what a look says, in either language."""
 MAX_SAMPLES_SIDE = 4096
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
@@ -48,6 +50,20 @@ class CheckpointError(ExplainedError):
 
     The value `place` of its sentence, where that is a Path, is the checkpoint's folder or record on this machine.
     """
+
+
+class Look(TypedDict, total=False):
+    """Under what people find its drawings: a name of two words, what they look like, which photos suit; in both languages.
+
+    Without a name they find the experiment alone.
+    """
+
+    name: str
+    line: str
+    good_for: str
+    name_zh: str
+    line_zh: str
+    good_for_zh: str
 
 
 class Generator(TypedDict):
@@ -63,6 +79,7 @@ class Data(TypedDict):
     measured: how its metrics were measured; compared_with: the experiment that "change" in them is against, if not its base;
     losses: each term of the loss in words; shares: of every weighted sum, how much each term was of it at last;
     feature_network: whether a frozen network took part.
+    target_networks: the pretrained networks that painted what was imitated, each in a few words.
     """
 
     anime: int
@@ -74,6 +91,7 @@ class Data(TypedDict):
     losses: NotRequired[dict[str, str]]
     shares: NotRequired[dict[str, dict[str, float]]]
     feature_network: NotRequired[bool]
+    target_networks: NotRequired[list[str]]
 
 
 class Compute(TypedDict):
@@ -110,6 +128,7 @@ class Record:
         pixels: the pixel contract, see pixels.py.
         probe: fixed-input output values, see `probe_values`.
         files: every other file by name.
+        look: see `Look`.
         weights: "float32", or "float16" where the weights file keeps half the digits (half.py); loaded, all are float32.
         schema: version of this format.
     """
@@ -132,6 +151,7 @@ class Record:
     pixels: dict[str, Any] = dataclasses.field(default_factory=lambda: dict(pixels.CONTRACT))
     probe: list[float] = dataclasses.field(default_factory=list)
     files: Annotated[dict[str, dict[str, Any]], dict[str, File]] = dataclasses.field(default_factory=dict)
+    look: Annotated[dict[str, str], Look] = dataclasses.field(default_factory=dict)
     weights: str = "float32"
     schema: int = SCHEMA
 
@@ -215,7 +235,7 @@ def parse_record(text: str, place: Path | str) -> Record:
             version=brief(values.get("schema")),
             known=SCHEMA,
         )
-    values.setdefault("weights", "float32")  # records older than the choice lack it
+    values = {"weights": "float32", "look": {}, **values}  # records older than these lack them
     missing = [name for name in _KINDS if name not in values]
     if missing:
         raise CheckpointError("{place}: the record lacks {names}", place=place, names=", ".join(missing))
@@ -241,6 +261,9 @@ def parse_record(text: str, place: Path | str) -> Record:
     if record.weights not in DATATYPES:
         one, other = DATATYPES
         raise CheckpointError("{place}: weights are neither {one} nor {other}", place=place, one=one, other=other)
+    for name in sorted(record.look.keys() & Look.__optional_keys__):
+        if fault := look_fault(name, record.look[name]):
+            raise CheckpointError("{place}: {name} holds {fault}", place=place, name="look", fault=fault)
     if any(len(values) != 2 for values in record.changes.values()):
         raise CheckpointError("{place}: {name} has the wrong type", place=place, name="changes")
     if record.pixels != pixels.CONTRACT:
@@ -276,6 +299,14 @@ def _fault(value: Any) -> Sentence | None:
         elif isinstance(item, int | float) and not abs(item) < 2**53:
             return Sentence("a number that is not finite or too large")
     return None
+
+
+def look_fault(name: str, text: str) -> Sentence | None:
+    """Why a text cannot be this part of a `Look`, as the end of a sentence; None if it can."""
+    most = MAX_LOOK[name.removesuffix("_zh")]
+    if len(text) > most:
+        return Sentence("a text of more than {most} characters", most=most)
+    return None if text.isprintable() else Sentence("a text with characters that cannot be shown")
 
 
 def brief(value: Any) -> str:

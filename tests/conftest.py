@@ -10,6 +10,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")  # the loopback Hub speaks LFS, not Xet
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# Compiling takes a quarter of the time: nothing is optimised, and fusions are written by XLA itself, not through MLIR.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # two processes test at a time; the app's server keeps all cores
 
 import pytest
@@ -26,13 +28,14 @@ SLOW_FIXTURES = {"browser", "hub", "server", "web"}
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests that use a browser or a server as slow. Files with most of them come first, so that of two processes none
-    begins a long file when the other has nothing left."""
+    """Marks tests that use a browser or a server as slow. Long files come first, then those with most slow tests, so that of
+    two processes none begins a file of minutes when the other has nothing left."""
     for item in items:
         if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: (item.path not in long, -slow[item.path]))
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def browser() -> Iterator["Browser"]:
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three checkpoints to draw with, a spoiled one and a broken one."""
     from support.checkpoints import tiny_checkpoint
@@ -86,9 +89,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
-    """The app, as a process of its own."""
+    """The app, as a process of its own, for all files: who changes `runs` or starves it starts another."""
     from support.app import Server
 
     with Server(runs, tmp_path_factory.mktemp("server")) as server:

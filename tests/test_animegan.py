@@ -11,11 +11,12 @@ from hub_export import pixels
 from hub_export.generator import build_generator
 from support.training import built, take
 from train import losses
+from train.configuration import override
 from train.engine import Adam, restore, state
 from train.experiments import get_experiment
 from train.layers import advance_power_iterations
 from train.recipes.animegan import COLLAPSE_STEPS, Recipe
-from train.settings import Experiment, override
+from train.settings import Experiment
 
 pytestmark = pytest.mark.slow
 
@@ -141,15 +142,15 @@ def test_warm_up_touches_the_generator_only_and_learns_the_photo() -> None:
 @pytest.mark.usefixtures("eager")
 def test_three_generator_steps_for_each_discriminator_step() -> None:
     recipe = built(tiny("schedule.generator_steps=3"))
-    updated = ["d_real" in take(recipe, batch(step), step, 2, 20) for step in range(9)]
-    assert updated == [False, False, True, False, False, True, False, False, True]
+    updated = ["d_real" in take(recipe, batch(step), step, 1, 20) for step in range(5)]
+    assert updated == [False, True, False, False, True]
 
 
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("kind", ["gan", "lsgan", "wgan-gp", "wgan-lp", "dragan", "hinge"])
 def test_every_adversarial_loss_trains(kind: str) -> None:
     recipe = built(tiny(f"loss.adversarial={kind}"))
-    terms = [take(recipe, batch(step), step, 0, 10) for step in range(2)][-1]
+    terms = take(recipe, batch(), 0, 0, 10)
     assert all(np.isfinite(value) for value in terms.values())
     assert ("d_penalty" in terms) == (kind in losses.PENALTY_KINDS)
     kernels = [variable for variable in recipe.discriminator.trainable_variables if variable.path.endswith("kernel")]
@@ -158,37 +159,19 @@ def test_every_adversarial_loss_trains(kind: str) -> None:
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_keeps_float32_where_it_matters(precision: str) -> None:
-    recipe = built(tiny("spectral_norm=true"), precision)
-    terms = take(recipe, batch(), 0, 0, 10)
-    assert all(np.isfinite(value) for value in terms.values())
-    assert {variable.dtype for variable in recipe.generator.variables + recipe.discriminator.variables} == {"float32"}
-    convolutions = [layer for layer in recipe.generator.layers if isinstance(layer, keras.layers.Conv2D)]
-    assert {layer.compute_dtype for layer in convolutions} == {precision.removeprefix("mixed_")}
-    assert (precision == "mixed_float16") == isinstance(recipe.generator_optimizer, keras.optimizers.LossScaleOptimizer)
-    plain = exported(recipe)
-    assert {layer.compute_dtype for layer in plain.layers} == {"float32"}
-
-
 @pytest.mark.parametrize(
-    ("settings", "warmup_steps", "eager"),
+    ("settings", "warmup_steps"),
     [
-        (["discriminator.dropout=0.3"], 0, False),
-        (["loss.adversarial=dragan", "spectral_norm=true"], 0, True),
-        (["discriminator.kind=projected", "discriminator.input=gray", "loss.gray_weight=0"], 3, True),
+        (["discriminator.dropout=0.3", "loss.adversarial=dragan"], 0),
+        (["discriminator.kind=projected", "discriminator.input=gray", "loss.gray_weight=0"], 2),
     ],
-    indirect=["eager"],
 )
-def test_restored_state_goes_on_to_the_last_bit(settings: list[str], warmup_steps: int, eager: None) -> None:
+def test_restored_state_goes_on_to_the_last_bit(settings: list[str], warmup_steps: int) -> None:
     experiment = tiny(*settings)
-    straight = built(experiment)
-    for step in range(2):
-        take(straight, batch(step), step, warmup_steps, 6)
-    saved = state(straight)
-    other = built(experiment)
-    restore(other, saved)
-    for step in range(2, 5):
+    straight, other = built(experiment), built(experiment)
+    take(straight, batch(), 0, warmup_steps, 6)
+    restore(other, state(straight))
+    for step in (1, 2):
         assert take(straight, batch(step), step, warmup_steps, 6) == take(other, batch(step), step, warmup_steps, 6)
     expected, found = state(straight), state(other)
     assert expected.keys() == found.keys()
@@ -224,9 +207,8 @@ def test_a_collapsed_discriminator_is_told() -> None:
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("kind", ["lsgan", "dragan"])
-def test_every_term_has_words_and_the_weights_make_the_sums(kind: str) -> None:
-    recipe = built(tiny(f"loss.adversarial={kind}", "loss.colour_count=2", "loss.tv_weight=0.5"))
+def test_every_term_has_words_and_the_weights_make_the_sums_with_a_penalty_too() -> None:
+    recipe = built(tiny("loss.adversarial=dragan", "loss.colour_count=2", "loss.tv_weight=0.5"))
     for step, phase in ((0, "warm-up"), (1, "adversarial")):
         terms = take(recipe, batch(), step, 1, 3)
         weights = recipe.weights(phase)
@@ -237,7 +219,7 @@ def test_every_term_has_words_and_the_weights_make_the_sums(kind: str) -> None:
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize(("architecture", "spectral"), [("v1", "true"), ("v2", "true"), ("lite", "true"), ("lite", "false")])
+@pytest.mark.parametrize(("architecture", "spectral"), [("v1", "true"), ("v2", "true"), ("lite", "false")])
 def test_training_starts_from_what_the_checkpoint_draws(architecture: str, spectral: str) -> None:
     settings = [f"generator.architecture={architecture}", "generator.channels=4", f"spectral_norm={spectral}", "init=x"]
     experiment = tiny(*settings, "discriminator.layers=1")

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,18 @@ import pytest
 import tensorflow as tf
 
 from hub_export.generator import build_generator
+from support.processes import until
 from support.training import built, noise, take, tiny_v3
 from train import losses, processes, regions, targets
-from train.batches import TrainingData
-from train.engine import Engine, state
+from train.configuration import override
+from train.engine import Engine, restore, state
 from train.experiments import get_experiment
 from train.features import build_features, with_shallow_layers
 from train.layers import SpectralConv2D, advance_power_iterations
 from train.recipes import animeganv3 as v3
-from train.settings import AnimeGANv3Config, FeatureConfig, override
+from train.settings import AnimeGANv3Config, FeatureConfig
+
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[1]
 
@@ -113,12 +115,23 @@ def varied(recipe: Any) -> Any:
     return recipe
 
 
-@pytest.mark.usefixtures("eager")
+@pytest.fixture(scope="module")
+def hayao() -> Any:
+    """A recipe whose networks are looked at and not trained."""
+    return varied(built(tiny_v3()))
+
+
+@pytest.fixture(scope="module")
+def shinkai() -> Any:
+    return built(tiny_v3(style="shinkai"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [True, False])
-def test_both_tails_draw_what_the_plainly_written_ones_do(training: bool) -> None:
-    recipe, photo = varied(built(tiny_v3())), tf.constant(random_picture(2, 32, 48, 3))
-    weights = [v3.one_tail(recipe.generator, index).get_weights() for index in range(2)]
-    drawn = recipe.generator(photo, training=training)
+def test_both_tails_draw_what_the_plainly_written_ones_do(hayao: Any, training: bool) -> None:
+    photo = tf.constant(random_picture(2, 32, 48, 3))
+    weights = [v3.one_tail(hayao.generator, index).get_weights() for index in range(2)]
+    drawn = hayao.generator(photo, training=training)
     for found, own in zip(drawn, weights, strict=True):
         rest = iter(own)
         wanted = plain_tail(rest, photo, training)
@@ -128,19 +141,17 @@ def test_both_tails_draw_what_the_plainly_written_ones_do(training: bool) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("eager")
-def test_the_export_draws_what_the_main_tail_does_at_any_size() -> None:
-    recipe = varied(built(tiny_v3()))
-    plain = build_generator(recipe.experiment.generator)
-    plain.set_weights(recipe.export())
+def test_the_export_draws_what_the_main_tail_does_at_any_size(hayao: Any) -> None:
+    plain = build_generator(hayao.experiment.generator)
+    plain.set_weights(hayao.export())
     for shape in ((1, 32, 32, 3), (2, 64, 40, 3)):
         photo = random_picture(*shape)
-        np.testing.assert_allclose(plain(photo), recipe.generator(photo)[1], atol=2e-5)
+        np.testing.assert_allclose(plain(photo), hayao.generator(photo)[1], atol=2e-5)
 
 
-@pytest.mark.usefixtures("eager")
-def test_the_discriminators_judge_as_the_plainly_written_ones_do() -> None:
-    model, pictures = built(tiny_v3()).discriminator, tf.constant(random_picture(2, 32, 48, 3))
+@pytest.mark.slow
+def test_the_discriminators_judge_as_the_plainly_written_ones_do(hayao: Any) -> None:
+    model, pictures = hayao.discriminator, tf.constant(random_picture(2, 32, 48, 3))
     answers = model([pictures, pictures])
     for index, found in enumerate(answers):
         layers = keras.Model(model.inputs[index], model.outputs[index]).layers
@@ -258,10 +269,9 @@ def test_style_is_compared_in_three_layers_before_their_relu() -> None:
 
 
 @pytest.mark.slow
-def test_the_weights_are_the_references() -> None:
+def test_the_weights_are_the_references(hayao: Any, shinkai: Any) -> None:
     both = {}
-    for style in ("hayao", "shinkai"):
-        recipe = built(tiny_v3(style=style))
+    for style, recipe in (("hayao", hayao), ("shinkai", shinkai)):
         both[style] = recipe.weights("adversarial")
         assert recipe.weights("warm-up")["generator"] == {"content": 1, "main_photo": style == "hayao", "pixel": 0}
     wanted = {"content": 0.5, "style_2": 0.1, "style_3": 5, "style_4": 25, "regions": 0.2, "photo_regions": 0.2}
@@ -356,8 +366,6 @@ from train.schedule import ScheduleConfig
 engine = Engine(ScheduleConfig(), 0, "float32")
 picture = tf.zeros((1, 32, 32, 3))
 engine.on_host(np.negative, picture)()
-print(*processes.pool()._processes, flush=True)
-input()
 for identity in processes.pool()._processes:
     os.kill(identity, signal.SIGKILL)
 try:
@@ -366,6 +374,8 @@ try:
 except RuntimeError as error:
     print(error)
 print(engine.on_host(np.negative, picture)().shape)
+print(*processes.pool()._processes, flush=True)
+input()
 """
 
 
@@ -377,32 +387,17 @@ def alive(identity: int) -> bool:
     return not Path(f"/proc/{identity}/stat").exists() or " Z " not in Path(f"/proc/{identity}/stat").read_text()
 
 
-def helped() -> tuple[subprocess.Popen[str], list[int]]:
-    """A process with others at work for it, and their numbers."""
+@pytest.mark.slow
+def test_a_process_that_was_killed_is_told_and_others_take_its_place_and_end_with_the_training() -> None:
     pipe = subprocess.PIPE
-    process = subprocess.Popen([sys.executable, "-c", KILLED], cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
-    assert process.stdout
-    return process, [int(word) for word in process.stdout.readline().split()]
-
-
-@pytest.mark.slow
-def test_processes_end_with_the_one_that_is_killed() -> None:
-    process, others = helped()
-    assert others and all(map(alive, others))
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    deadline = time.monotonic() + 60
-    while any(map(alive, others)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, others))
-
-
-@pytest.mark.slow
-def test_a_process_that_was_killed_is_told() -> None:
-    process, _ = helped()
-    output, _ = process.communicate("\n")
-    assert process.returncode == 0 and "was killed, perhaps for want of memory: free some" in output
-    assert output.endswith("(1, 32, 32, 3)\n"), "others take their place"
+    with subprocess.Popen([sys.executable, "-c", KILLED], cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout
+        told, shape, identities = (process.stdout.readline() for _ in range(3))
+        assert "was killed, perhaps for want of memory: free some" in told and shape == "(1, 32, 32, 3)\n"
+        others = [int(word) for word in identities.split()]
+        assert others and all(map(alive, others))
+        process.send_signal(signal.SIGKILL)
+    until(lambda: not any(map(alive, others)), seconds=60)
 
 
 # --- the steps -----------------------------------------------------------------------------------------------------------
@@ -465,10 +460,9 @@ def test_step_equals_the_plain_step_gradient_by_gradient() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("eager")
-def test_the_main_tail_need_not_warm_up() -> None:
-    for style, moves in (("hayao", True), ("shinkai", False)):
-        recipe = built(tiny_v3(style=style))
-        judges = recipe.discriminator.get_weights()
+def test_the_main_tail_need_not_warm_up(hayao: Any, shinkai: Any) -> None:
+    for recipe, moves in ((hayao, True), (shinkai, False)):
+        saved, judges = state(recipe), recipe.discriminator.get_weights()
         names = [weight.path for weight in v3.one_tail(recipe.generator, 1).layers[-2].trainable_weights]
         before = v3.one_tail(recipe.generator, 1).layers[-2].get_weights()
         take(recipe, noise(recipe), 0, 9, 20)
@@ -476,10 +470,10 @@ def test_the_main_tail_need_not_warm_up() -> None:
         assert names and np.array_equal(before[0], after[0]) != moves
         for old, new in zip(judges, recipe.discriminator.get_weights(), strict=True):
             np.testing.assert_array_equal(old, new)
+        restore(recipe, saved)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("eager")
 def test_warm_up_learns_the_photo() -> None:
     recipe = built(tiny_v3("schedule.warmup_rate=0.01", "loss.pixel_weight=20"))
     colours = tf.constant([[[[0.6, -0.3, 0.1]]], [[[-0.5, 0.4, 0.2]]]])
@@ -489,32 +483,17 @@ def test_warm_up_learns_the_photo() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("eager")
-def test_salt_is_strewn_over_a_share_of_pixels_anew_at_every_step() -> None:
-    recipe = built(tiny_v3(style="shinkai"))
+def test_salt_is_strewn_over_a_share_of_pixels_anew_at_every_step(hayao: Any, shinkai: Any) -> None:
     gray = losses.to_gray(tf.constant(random_picture(2, 64, 64, 3)))
     found = []
     for step in range(2):
-        recipe.engine._noise_seed.assign([0, step])
-        found.append(recipe._with_salt(gray).numpy())
+        shinkai.engine._noise_seed.assign([0, step])
+        found.append(shinkai._with_salt(gray).numpy())
         white = (found[-1] == 1).all(-1)
         assert white.mean() == pytest.approx(0.1, abs=0.02)
         np.testing.assert_array_equal(found[-1][~white], gray.numpy()[~white])
     assert np.any(found[0] != found[1])
-    assert built(tiny_v3())._with_salt(gray) is gray
-
-
-def test_pictures_it_cannot_learn_from_are_told() -> None:
-    recipe = built(tiny_v3())
-    photos, frames = [np.zeros((32, 32, 3), np.uint8)], [np.zeros((32, 32, 6), np.uint8)]
-    config = recipe.experiment.data
-    with pytest.raises(ValueError, match=r"set data\.target=regions, or loss\.photo_region_weight=0"):
-        recipe.check(TrainingData(config, photos, frames))
-    with pytest.raises(ValueError, match="learns from anime frames: give them with --anime DIR"):
-        recipe.check(TrainingData(config, [np.zeros((32, 32, 6), np.uint8)], []))
-    recipe.check(TrainingData(config, [np.zeros((32, 32, 6), np.uint8)], [np.zeros((32, 32, 9), np.uint8)]))
-    with pytest.raises(ValueError, match="three layers, which are not cached: train without --cache-features"):
-        recipe.cache_features(Path(), TrainingData(config, [np.zeros((32, 32, 6), np.uint8)], []))
+    assert hayao._with_salt(gray) is gray
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,8 @@
 """What is on offer, with real records of one tiny checkpoint."""
 
 import dataclasses
-import os
 import shutil
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,11 +17,11 @@ from hub_export.folder import FolderStore
 from hub_export.publish import publish
 from hub_export.record import RECORD, CheckpointError, read_record
 from hub_export.store import SETTING, HubStore
-from support.checkpoints import tiny_checkpoint
+from support.checkpoints import reseal, tiny_checkpoint
 from support.hub import HubServer
 from support.pictures import scene
+from support.processes import ended
 
-ROOT = Path(__file__).parents[1]
 REPO = "you/animegan-tiny"
 
 
@@ -99,6 +96,19 @@ def test_only_keys_on_offer_are_found(catalog: Catalog, original: Path, tmp_path
     add(original, tmp_path / "local", "mine", 1)
     with pytest.raises(CheckpointError, match="not on offer"):
         catalog.find(key)
+
+
+def test_a_checkpoint_is_found_by_key_experiment_or_look(catalog: Catalog, original: Path, tmp_path: Path) -> None:
+    for epoch in (1, 2):
+        folder = add(original, tmp_path / "local", "mine", epoch)
+        reseal(folder, look={"name": "Clean cel", "name_zh": "清爽赛璐璐"})
+    add(original, tmp_path / "local", "other", 1)
+    for name in ("mine", "local/mine", "clean CEL", "清爽赛璐璐", "local/mine/epoch-002"):
+        assert catalog.named(name).key == "local/mine/epoch-002", name
+    assert catalog.named("local/mine/epoch-001").record.epoch == 1
+    for name in ("", "min", "epoch-001", "local"):
+        with pytest.raises(CheckpointError, match="not on offer"):
+            catalog.named(name)
 
 
 def test_vanished_checkpoint(catalog: Catalog, original: Path, tmp_path: Path) -> None:
@@ -254,9 +264,9 @@ def test_listing_is_quick_where_nothing_can_be_reached(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "setting"), [(["--hub", "a/b/c"], ""), ([], "you a/b/c")])
-def test_a_bad_name_ends_the_app_with_a_sentence(tmp_path: Path, arguments: list[str], setting: str) -> None:
-    own = {SETTING: setting, "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_DISABLE_XET": "1"}
-    program = [sys.executable, str(ROOT / "app.py"), *arguments]
-    ended = subprocess.run(program, cwd=ROOT, env=os.environ | own, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 1 and ended.stderr.count("\n") == 1
-    assert ended.stderr == "'a/b/c' is no place on the Hub: write a name like you, or a repo like you/animegan-hayao\n"
+def test_a_bad_name_ends_the_app_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], setting: str
+) -> None:
+    monkeypatch.setenv(SETTING, setting)
+    said = "'a/b/c' is no place on the Hub: write a name like you, or a repo like you/animegan-hayao"
+    assert ended(monkeypatch, capsys, *arguments) == said

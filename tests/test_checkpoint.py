@@ -138,11 +138,11 @@ def test_half_weights_are_read_as_the_nearest_float32(tmp_path: Path) -> None:
         read_weights(half_weights({"layers/conv2d/vars/0": np.array([70_000.0])}), "float16")
 
 
-def test_a_record_from_before_float16_is_read(folder: Path) -> None:
+def test_a_record_from_before_float16_and_looks_is_read(folder: Path) -> None:
     values = json.loads((folder / RECORD).read_text())
-    assert values.pop("weights") == "float32"
+    assert (values.pop("weights"), values.pop("look")) == ("float32", {})
     (folder / RECORD).write_text(json.dumps(values))
-    assert read_record(folder).weights == "float32"
+    assert (read_record(folder).weights, read_record(folder).look) == ("float32", {})
     load_generator(folder)
 
 
@@ -388,6 +388,7 @@ def hostile() -> dict[str, Callable[[Path], None]]:
         "base": [1, {}],
         "changes": [[], {"x": 1}, {"x": []}, {"x": [1, 2, 3]}],
         "config": [[], "x"],
+        "look": [None, [], {"name": 1}, {"name": "x" * 25}, {"line_zh": "x" * 81}, {"name": "a\nb"}, {"name": "\u202e"}],
         "phase": [None],
         "epoch": ["1", None, 1.5, True, 2**60],
         "step": [10**400, float("nan")],

@@ -11,21 +11,22 @@ import tensorflow as tf
 from hub_export import checkpoint
 from hub_export.architecture import GeneratorConfig
 from hub_export.generator import STOCK, build_generator
-from support.training import built, take
+from support.training import built, earlier, take
 from train.batches import TrainingData
+from train.configuration import override
 from train.engine import restore, state
 from train.experiments import get_experiment
 from train.loop import Run
 from train.recipes.cyclegan import Buffer, Recipe, build_discriminator
 from train.run_folder import RunFolder
-from train.settings import DataConfig, Experiment, override
+from train.settings import Experiment
 
 SIZE, BATCH = 32, 2
 
 
 def tiny(*settings: str) -> Experiment:
     small = ["discriminator_channels=4", "generator.channels=4", f"data.size={SIZE}", "buffer=3", "data.holdout=1"]
-    short = ["schedule.epoch=20 steps", "schedule.length=40 steps", "schedule.checkpoint_epochs=1"]
+    short = ["schedule.epoch=5 steps", "schedule.length=10 steps", "schedule.checkpoint_epochs=1"]
     return override(get_experiment("cyclegan-edges-laptop"), [*small, *short, *settings], "tiny")
 
 
@@ -150,11 +151,11 @@ def test_without_a_buffer_what_was_drawn_is_judged() -> None:
 @pytest.mark.usefixtures("eager")
 def test_the_discriminators_see_earlier_drawings_but_for_the_first() -> None:
     recipe, seen = built(tiny("buffer=2", "schedule.generator_rate=0", "schedule.discriminator_rate=0")), []
-    for step in range(12):
+    for step in range(8):
         terms = take(recipe, batch(step), step, 0, 12)
-        now = plain_terms(recipe, batch(step))["d_fake"]
+        now = np.mean(recipe.discriminator(recipe.generator(batch(step)["photo"])).numpy().astype(np.float64) ** 2)
         seen.append(terms["d_fake"] == pytest.approx(now, rel=1e-5))
-    assert seen[0] and 2 < sum(seen) < 10
+    assert seen[0] and 0 < sum(seen[1:]) < 7
     assert float(tf.reduce_max(tf.abs(recipe.buffer.pictures - recipe.back_buffer.pictures))) > 0.1
 
 
@@ -213,18 +214,11 @@ def pictures_of(experiment: Experiment) -> TrainingData:
     return TrainingData(experiment.data, photos, frames)
 
 
-def test_pictures_that_it_cannot_learn_from() -> None:
-    recipe = built(tiny())
-    photos = [np.zeros((40, 40, 6), np.uint8) for _ in range(3)]
-    with pytest.raises(ValueError, match="CycleGAN learns from anime frames: give them with --anime DIR"):
-        recipe.check(TrainingData(DataConfig(size=32), list(photos), []))
-    with pytest.raises(ValueError, match=r"with no target: leave out --drawings and data\.target"):
-        recipe.check(TrainingData(DataConfig(size=32), list(photos), list(photos)))
-
-
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")  # tracing four networks takes longer than a dozen steps
+@pytest.mark.filterwarnings("ignore:Even though the .tf.config")
 def test_it_trains_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path) -> None:
-    experiment = tiny("schedule.generator_rate=0.002", "schedule.ema=0.9")
+    experiment = tiny("schedule.generator_rate=0.005", "schedule.ema=0.9")
     whole = Run(pictures_of(experiment), RunFolder(tmp_path / "tiny", experiment, resume=False))
     whole.train()
     first, *_, last = whole.folder.history
@@ -239,12 +233,8 @@ def test_it_trains_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path) -> No
     assert whole.recipe.averaged is not None
     np.testing.assert_array_equal(drawn.get_weights()[0], whole.recipe.averaged.get_weights()[0])
 
-    part = Run(pictures_of(experiment), RunFolder(tmp_path / "part", experiment, resume=False))
-    steps = iter(range(13))
-    part._asked_to_stop = lambda: next(steps, None) is None  # type: ignore[method-assign]
-    part.train()
-    resumed = Run(pictures_of(experiment), RunFolder(tmp_path / "part", experiment, resume=True))
-    assert resumed.step == 13 and state(resumed.recipe)["buffer/1"] == 3
+    resumed = Run(pictures_of(experiment), earlier(whole.folder.path, tmp_path / "again", experiment))
+    assert resumed.step == 5 and state(resumed.recipe)["buffer/1"] == 3
     resumed.train()
     for name, value in state(whole.recipe).items():
         np.testing.assert_array_equal(value, state(resumed.recipe)[name], err_msg=name)

@@ -98,7 +98,8 @@ def test_too_many_open_files(layout: Path, tmp_path: Path) -> None:
     listing = sources.locate(CONFIG, Source(data=str(layout)), tmp_path).photos
     assert listing is not None
     with limited(resource.RLIMIT_NOFILE, 3):
-        with pytest.raises(ValueError, match=r"100.jpg: too many files are open: raise the limit.* or take it out"):
+        limit = r"100.jpg: too many files are open: raise the limit with ulimit -n 4096, or take it out"
+        with pytest.raises(ValueError, match=limit):
             listing.pictures["100.jpg"]()
 
 
@@ -214,7 +215,7 @@ def prepared_alone(content: bytes, resolution: int = 0, cut_bars: bool = False) 
     config = datasets.PictureConfig(
         name="one", kind="photo", resolution=resolution, target="", cut_bars=cut_bars, listing=sources.Listing("", {}, [])
     )
-    return datasets._prepare(config, lambda: content)
+    return datasets._prepare(config, datasets._painter(1), lambda: content)
 
 
 def encoded(picture: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
@@ -388,7 +389,7 @@ def test_a_jpeg_of_the_right_size_is_kept_byte_by_byte(tmp_path: Path) -> None:
 
 
 def test_the_versions_of_a_picture_come_from_one_decode(layout: Path, tmp_path: Path) -> None:
-    config = DataConfig(style="Hayao", resolution=0, size=64, target="flat | light")
+    config = DataConfig(style="Hayao", resolution=0, size=64, target="flat | light", redrawn=0.5)
     open_data(config, Source(data=str(layout)), tmp_path / "cache")
     sets = sorted((tmp_path / "cache" / "animegan_pictures").iterdir())
     config = replace(config, target="flat | dusk | light(1.2)")
@@ -405,6 +406,8 @@ def test_the_versions_of_a_picture_come_from_one_decode(layout: Path, tmp_path: 
             made = [version(original) for version in versions]
             assert all(np.any(original != version) for version in made)
             assert any(np.array_equal(np.dstack([original, *made]), picture) for picture in stored)
+    frames = open_data(replace(config, redrawn=0.0), Source(data=str(layout)), tmp_path / "cache")._anime
+    assert frames.picture(0).shape[-1] == 6, "nothing is undone where no frame is redrawn"
 
 
 # Prepared once
@@ -482,3 +485,11 @@ def test_the_default_cache(layout: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     open_data(CONFIG, Source(data=str(layout)))
     assert len(prepared_sets(tmp_path / "tfds")) == 2
+
+
+@pytest.mark.slow
+def test_many_pictures_are_painted_in_other_processes_alike() -> None:
+    few, many = datasets._painter(1), datasets._painter(datasets.FEWEST_FOR_PROCESSES)
+    assert few(os.getpid) == os.getpid() != many(os.getpid)
+    photo = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
+    np.testing.assert_array_equal(*(paint(targets.paint, photo, "light | lines") for paint in (few, many)))

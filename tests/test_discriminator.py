@@ -18,8 +18,9 @@ SMALL = DiscriminatorConfig(channels=8)
 
 
 def settled(model: keras.Model) -> keras.Model:
+    advance = tf.function(lambda: advance_power_iterations(model), autograph=False)
     for _ in range(200):
-        advance_power_iterations(model)
+        advance()
     return model
 
 

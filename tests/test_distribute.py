@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -23,96 +24,21 @@ from train.run import main, parser
 from train.sources import Source
 from train.workers import await_workers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 ROOT = Path(__file__).parents[1]
 TINY = ("--precision", "float32", "--name", "tiny")
-SHORT = ("data.size=32", "schedule.epoch=4 steps", "schedule.warmup=0 steps", "schedule.length=3 epochs")
 SETTINGS = {
-    "smoke": (*SHORT, "spectral_norm=true", "discriminator.channels=8", "discriminator.layers=1"),
+    "smoke": (
+        *("data.size=32", "schedule.epoch=3 steps", "schedule.warmup=0 steps", "schedule.length=3 epochs"),
+        *("spectral_norm=true", "discriminator.channels=8", "discriminator.layers=1"),
+    ),
     "cyclegan-laptop": (
-        *(*SHORT, "data.style=generated", "data.holdout=2", "schedule.checkpoint_epochs=1"),
-        *("generator.channels=8", "discriminator_channels=8", "buffer=4", "schedule.ema=0.9"),
+        *("data.size=32", "data.style=generated", "data.holdout=2", "generator.channels=8", "discriminator_channels=8"),
+        *("buffer=4", "schedule.ema=0.9", "schedule.epoch=2 steps", "schedule.length=4 steps"),
     ),
 }
-"""What makes an experiment of each recipe tiny."""
-TWO_DEVICES = """
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-"""
-COMMAND = """
-from train.run import main, parser
-main(parser().parse_args())
-"""
-ODD_STEPS = """
-import json
-import numpy as np
-from train.datasets import open_data
-from train.sources import Source
-from train.engine import Engine, open_strategy, state, variables_of
-from train.experiments import get_experiment
-from train.recipes.animegan import Recipe
-from train.schedule import Plan
-from train.settings import override
-
-settings = ["discriminator.dropout=0.3", "loss.adversarial=dragan", "discriminator.layers=1", "schedule.ema=0"]
-experiment = override(get_experiment("smoke"), ["data.size=32", *settings], "odd")
-strategy = open_strategy("mirrored")
-engine = Engine(experiment.schedule, experiment.seed, "mixed_float16", strategy)
-recipe = Recipe(experiment, engine)
-for optimizer in (recipe.generator_optimizer, recipe.discriminator_optimizer):
-    optimizer.dynamic_scale.assign(1.0)  # else the first steps would be skipped: it starts too high
-before = state(recipe)
-data = open_data(experiment.data, Source())
-batches = iter(strategy.distribute_datasets_from_function(lambda context: data.batches(2, 0, 0, context, recipe.entries)))
-terms = [engine.step(recipe, next(batches), Plan(1, 0, 2).moment(step)) for step in range(2)]
-apart = []
-for name, variable in variables_of(recipe).items():
-    one, other = (copy.numpy() for copy in strategy.experimental_local_results(variable.value))
-    if not np.array_equal(one, other):
-        apart.append(name)
-moved = [name for name, value in state(recipe).items() if not np.array_equal(value, before[name])]
-
-def poisoned(context):
-    value = float("nan") if context.replica_id_in_sync_group else 0.0
-    return {name: tf.fill((1, 32, 32, 3), value) for name in ("photo", "target", "anime", "anime_gray", "smooth_gray")}
-
-engine.step(recipe, strategy.experimental_distribute_values_from_function(poisoned), Plan(1, 0, 3).moment(2))
-broken = [name for name, value in state(recipe).items() if not np.isfinite(value).all()]
-scales = [float(o.dynamic_scale.numpy()) for o in (recipe.generator_optimizer, recipe.discriminator_optimizer)]
-print(json.dumps({"terms": terms, "apart": apart, "moved": moved, "broken": broken, "scales": scales}))
-"""
-
-V3_STEPS = """
-import json
-import numpy as np
-import tensorflow as tf
-from support.training import noise, take, tiny_v3
-from train.engine import Engine, open_strategy, state, variables_of
-from train.recipes import build_recipe
-
-if __name__ == "__main__":
-    tf.config.run_functions_eagerly(True)
-    experiment, strategy = tiny_v3(style="shinkai"), open_strategy("mirrored")
-    alone, shared = (
-        build_recipe(experiment, Engine(experiment.schedule, 0, "float32", one)) for one in (None, strategy)
-    )
-    terms = []
-    for step in range(2):
-        batch = noise(alone, step)
-        shares = lambda context: {k: v[context.replica_id_in_sync_group :][:1] for k, v in batch.items()}
-        halves = strategy.experimental_distribute_values_from_function(shares)
-        terms += [take(alone, batch, step, 1, 3), take(shared, halves, step, 1, 3)]
-    apart = [
-        name
-        for name, variable in variables_of(shared).items()
-        if not np.array_equal(*(copy.numpy() for copy in strategy.experimental_local_results(variable.value)))
-    ]
-    found, wanted = state(shared), state(alone)
-    off = {name: float(np.abs(found[name] - value).max() / (np.abs(value).max() + 1e-3)) for name, value in wanted.items()}
-    print(json.dumps({"terms": terms, "apart": apart, "off": off}))
-"""
+"""What makes an experiment of each recipe tiny. A buffer of four is full after two steps of two pictures."""
 
 
 def words(folder: Path, *more: str, experiment: str = "smoke") -> list[str]:
@@ -120,11 +46,15 @@ def words(folder: Path, *more: str, experiment: str = "smoke") -> list[str]:
     return [experiment, *TINY, *settings, "--runs", str(folder), "--cache", str(folder.parent / "cache"), *more]
 
 
+def cluster(addresses: list[str], index: int) -> str:
+    """TF_CONFIG of one of these workers."""
+    return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
+
+
 def start_worker(addresses: list[str], index: int, folder: Path, *more: str) -> subprocess.Popen[str]:
     """The same command on every machine, as TF_CONFIG tells each of them."""
-    cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
     command = [sys.executable, "-m", "train.run", *words(folder, "--strategy", "multiworker", *more)]
-    environment = os.environ | {"TF_CONFIG": json.dumps(cluster)}
+    environment = os.environ | {"TF_CONFIG": cluster(addresses, index)}
     output = subprocess.PIPE
     return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, text=True, env=environment)
 
@@ -158,54 +88,63 @@ def assert_same_run(found: Path, expected: Path) -> None:
             np.testing.assert_allclose(a[name], b[name], atol=2e-3 * np.abs(b[name]).max() + 1e-6, err_msg=name)
 
 
-def run_alone(folder: Path, experiment: str) -> Path:
-    """The run of one process on one device."""
-    command = [sys.executable, "-m", "train.run", *words(folder / "runs", experiment=experiment)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return folder / "runs" / "tiny"
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By experiment, the run of one process on one device: this one, which has TensorFlow already."""
+    import tensorflow as tf
+
+    runs = {}
+    for experiment in SETTINGS:
+        folder = tmp_path_factory.mktemp("one") / "runs"
+        tf.config.run_functions_eagerly(experiment != "smoke")  # tracing takes longer than four steps
+        main(parser().parse_args(words(folder, experiment=experiment)))
+        runs[experiment] = folder / "tiny"
+    tf.config.run_functions_eagerly(False)
+    return runs
+
+
+class Trained(NamedTuple):
+    """What two devices did: runs by their experiment, and what support.two_devices found besides."""
+
+    runs: dict[str, Path]
+    found: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_alone(tmp_path_factory.mktemp("one"), "smoke")
+def two_devices(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """All that two devices of one machine train, in one process."""
+    folders = {experiment: tmp_path_factory.mktemp("two") / "runs" for experiment in SETTINGS}
+    told = [words(folder, "--strategy", "mirrored", experiment=experiment) for experiment, folder in folders.items()]
+    script = [sys.executable, "-c", "from support.two_devices import train; train()", json.dumps(told)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return Trained({name: folder / "tiny" for name, folder in folders.items()}, json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.mark.parametrize("experiment", SETTINGS)
-def test_two_devices_of_one_machine(experiment: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    expected = request.getfixturevalue("alone") if experiment == "smoke" else run_alone(tmp_path / "one", experiment)
-    told = words(tmp_path / "runs", "--strategy", "mirrored", experiment=experiment)
-    done = subprocess.run([sys.executable, "-c", TWO_DEVICES + COMMAND, *told], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert_same_run(tmp_path / "runs" / "tiny", expected)
+def test_two_devices_of_one_machine(experiment: str, alone: dict[str, Path], two_devices: Trained) -> None:
+    assert_same_run(two_devices.runs[experiment], alone[experiment])
 
 
-def test_two_devices_stay_alike_in_float16_with_dropout_and_a_penalty(tmp_path: Path) -> None:
-    script = [sys.executable, "-c", TWO_DEVICES + ODD_STEPS]
-    environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path)}
-    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+def test_two_devices_stay_alike_in_float16_with_dropout_and_a_penalty(two_devices: Trained) -> None:
+    found = two_devices.found["float16"]
     assert len(found["terms"]) == 2 and all(np.isfinite(value) for terms in found["terms"] for value in terms.values())
     assert found["apart"] == []
     assert found["broken"] == [] and found["scales"] == [0.5, 0.5], "a step that is not finite on one device is left out"
     assert {name.partition("/")[0] for name in found["moved"]} >= {"generator", "discriminator"}
 
 
-def test_two_devices_train_animeganv3_as_one_does(tmp_path: Path) -> None:
+def test_two_devices_train_animeganv3_as_one_does(two_devices: Trained) -> None:
     """With the moments of the whole batch, salt, and work on the host for each device's share."""
-    environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path), "PYTHONPATH": str(ROOT / "tests")}
-    script = [sys.executable, "-c", TWO_DEVICES + V3_STEPS]
-    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = two_devices.found["v3"]
     for alone, shared in zip(found["terms"][::2], found["terms"][1::2], strict=True):
         assert shared == pytest.approx(alone, rel=2e-3)
     assert found["apart"] == []
     assert max(found["off"].values()) < 5e-3, {name: off for name, off in found["off"].items() if off >= 5e-3}
 
 
-def test_a_killed_worker_ends_the_job_and_resume_goes_on_to_the_same_end(alone: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_ends_the_job_and_resume_goes_on_to_the_same_end(alone: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "tiny"
     with two_workers(folder.parent) as (chief, other):
         while not (folder / "state.npz").exists():
@@ -222,7 +161,7 @@ def test_a_killed_worker_ends_the_job_and_resume_goes_on_to_the_same_end(alone: 
         outputs = [worker.communicate() for worker in workers]
         for worker, (output, errors) in zip(workers, outputs, strict=True):
             assert worker.returncode == 0 and "is done" in output, errors[-2000:]
-    assert_same_run(folder, alone)
+    assert_same_run(folder, alone["smoke"])
     assert sorted(path.name for path in folder.glob("epoch-*")) == ["epoch-001", "epoch-002", "epoch-003"]
 
 
@@ -235,18 +174,16 @@ def test_workers_that_were_not_started_alike_stop(tmp_path: Path) -> None:
     assert not list((tmp_path / "runs" / "tiny").glob("epoch-*"))
 
 
-def test_a_worker_that_never_starts_is_named(tmp_path: Path) -> None:
+def test_a_worker_that_never_starts_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
-    worker = start_worker(addresses, 0, tmp_path / "runs", "--wait", "1")
-    try:
-        output, errors = worker.communicate(timeout=120)
-    finally:
-        worker.kill()
-        worker.wait()
-    assert worker.returncode == 1 and "Traceback" not in errors, errors[-2000:]
-    assert "waiting at most 1 seconds for all 2 workers" in output
-    [sentence] = [line for line in errors.splitlines() if line.startswith("train.run:")]
-    assert f"no answer within 1 seconds from {addresses[1]} (Connection refused): start the same command there" in sentence
+    monkeypatch.setenv("TF_CONFIG", cluster(addresses, 0))
+    with pytest.raises(RuntimeError, match="no answer within 1 seconds") as told:
+        main(parser().parse_args(words(tmp_path / "runs", "--strategy", "multiworker", "--wait", "1")))
+    assert "waiting at most 1 seconds for all 2 workers" in capsys.readouterr().out
+    sentence = str(told.value)
+    assert f"from {addresses[1]} (Connection refused): start the same command there" in sentence and "\n" not in sentence
     assert addresses[0] not in sentence and "--wait SECONDS" in sentence
     assert not (tmp_path / "runs").exists()
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -65,13 +66,20 @@ PROGRAMS = sorted({tuple(words[1:3] if words[1] == "-m" else words[1:2]) for wor
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules")
 @pytest.mark.parametrize("program", PROGRAMS, ids=" ".join)
-def test_programs_take_the_flags_that_they_are_given(program: tuple[str, ...]) -> None:
+def test_programs_take_the_flags_that_they_are_given(
+    program: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = [words[len(program) + 1 :] for words in COMMANDS if tuple(words[1 : len(program) + 1]) == program]
     flags = {word for words in given for word in words if word.startswith("--")}
-    done = subprocess.run([sys.executable, *program, "--help"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert not [flag for flag in flags if not re.search(rf"{flag}\b", done.stdout)]
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [program[-1], "--help"])
+    start = runpy.run_module if program[0] == "-m" else runpy.run_path
+    with pytest.raises(SystemExit) as end:
+        start(program[-1], run_name="__main__")
+    told = capsys.readouterr().out
+    assert not end.value.code and not [flag for flag in flags if not re.search(rf"{flag}\b", told)]
 
 
 def test_the_table_of_flags_is_that_of_the_program() -> None:

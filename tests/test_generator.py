@@ -17,7 +17,7 @@ from hub_export.generator import BODIES, _upsample, build_generator, dtype_polic
 from hub_export.weights import VARIABLE_NAMES
 
 KINDS: list[tuple[str, Colours]] = [("v1", "drawn"), ("v2", "kept"), ("v3", "drawn"), ("lite", "drawn"), ("lite", "kept")]
-KINDS += [("diary", "drawn"), ("resnet6", "drawn")]
+KINDS += [("diary", "drawn"), ("resnet6", "drawn"), ("lite2", "drawn")]
 
 
 @pytest.fixture(scope="module", params=KINDS, ids="-".join)

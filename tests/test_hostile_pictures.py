@@ -59,6 +59,13 @@ def odd_exif(orientation: int = 6) -> bytes:
     return b"Exif\0\0MM\0*\0\0\0\x08\0\2" + entries + bytes(4) + struct.pack(">II", 2**32 - 1, 0)
 
 
+def heic(side: int) -> bytes:
+    """64 x 64 pixels in HEIC whose header promises `side` x `side`."""
+    content = encode(Image.fromarray(scene(64, 64)), "HEIF")
+    place = content.index(b"ispe") + 8
+    return content[:place] + struct.pack(">II", side, side) + content[place + 8 :]
+
+
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "scans": (lambda: of_many_scans(4000, 1200), "scans or more, which take too long"),
     "scans of a baseline JPEG": (lambda: of_many_scans(4000, 1200, progressive=False), "scans or more, which take too long"),
@@ -67,6 +74,9 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "text that unfolds": (lambda: png((b"zTXt", b"Raw\0\0" + zlib.compress(bytes(10**8), 1))), "damaged"),
     "a profile that unfolds": (lambda: png((b"iCCP", b"Raw\0\0" + zlib.compress(bytes(10**8), 1))), "damaged"),
     "many texts that unfold": (lambda: png(*[(b"zTXt", b"Raw\0\0" + zlib.compress(bytes(6 * 10**7), 1))] * 20), "damaged"),
+    "HEIC that promises more than it holds": (lambda: heic(8900), "damaged"),
+    "HEIC that promises less than it holds": (lambda: heic(32), "damaged"),
+    "HEIC that promises too much": (lambda: heic(30_000), "too many pixels"),
     "a header alone": (lambda: png_header(8900, 8900), "damaged"),
 }
 GOOD: dict[str, tuple[Callable[[], bytes], tuple[int, int]]] = {
@@ -93,6 +103,7 @@ GOOD: dict[str, tuple[Callable[[], bytes], tuple[int, int]]] = {
     ),
     "a film behind the photo": (lambda: PHOTO + b"\xff\xda\0\x0c\1\1\0\0\x3f\0" * 10_000, (640, 427)),
     "an index of pictures that is damaged": (lambda: PHOTO[:2] + b"\xff\xe2\0\x0cMPF\0MM\0*?!" + PHOTO[2:], (640, 427)),
+    "HEIC": (lambda: encode(Image.fromarray(scene(64, 96)), "HEIF"), (96, 64)),
     "108 megapixels": (lambda: encode(Image.new("L", (12_000, 9_000), 99), "JPEG"), (6000, 4500)),
 }
 
@@ -226,7 +237,7 @@ def test_the_cpu_limit_ends_a_picture_and_not_the_next_one() -> None:
     def ask(picture: bytes, times: int) -> None:
         assert process.stdin and process.stdout
         for _ in range(times):
-            process.stdin.write(photos.QUESTION.pack(len(picture), 64) + picture)
+            process.stdin.write(photos.QUESTION.pack(len(picture), 64, False) + picture)
             process.stdin.flush()
             *_, length = photos.ANSWER.unpack(photos.exactly(process.stdout, photos.ANSWER.size))
             photos.exactly(process.stdout, length)

@@ -1,6 +1,7 @@
 """Whatever a stranger's record or history says: it is refused in a sentence, or everything that shows it can."""
 
 import copy
+import gc
 import json
 import shutil
 import time
@@ -8,18 +9,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import orjson
 import pytest
+from gradio.context import LocalContext
 
 from animegan_app.catalog import Catalog, Offer
 from animegan_app.curves import differences, loss_figure, plane_figure, read_curves, scales, with_measured
 from animegan_app.studio import Studio
-from animegan_app.ui import experiments as page
 from animegan_app.ui import parts
+from animegan_app.ui.compare.grid import _heads
+from animegan_app.ui.experiments.charts import PLANE_WORDS as PLANE
+from animegan_app.ui.experiments.overview import _card, _row
+from animegan_app.ui.experiments.single import render_card
+from animegan_app.ui.looks import name_of
 from animegan_app.ui.stylize import about_checkpoint
 from hub_export.card import model_card
 from hub_export.checkpoint import read_history
 from hub_export.folder import FolderStore
+from hub_export.metrics import yardsticks
 from hub_export.record import (
     CARD,
     HISTORY,
@@ -36,7 +44,7 @@ from support.checkpoints import reseal, save_tiny
 from support.language import translated
 from train.evaluate import compared_with, evaluation
 
-PLANE_WORDS = dict.fromkeys([*page.PLANE_WORDS, *parts.PHASES], "word")
+PLANE_WORDS = dict.fromkeys([*PLANE, *parts.PHASES], "word")
 
 
 def nested(levels: int, inner: Any = 0) -> Any:
@@ -122,7 +130,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data": {"style": "Hayao", "holdout": 48},
     }
     data = {"photos": 12, "anime": 12, "source": "Ours.", "terms": "Free.", "measured": "On 8.", "compared_with": "other"}
-    save_tiny(folder, config=config, metrics=metrics, data=data)
+    look = {"name": "Plain", "line": "As it comes", "good_for": "anything", "name_zh": "素净"}
+    save_tiny(folder, config=config, metrics=metrics, data=data, look=look)
     return folder
 
 
@@ -132,8 +141,13 @@ def values(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def studio(folder: Path) -> Studio:
-    return Studio(Catalog({"bundled": FolderStore(folder.parents[1])}))
+def studio(folder: Path) -> Iterator[Studio]:
+    """What shows offers, as while an event is answered. What other tests left in memory is no garbage to look through."""
+    LocalContext.blocks.set(gr.Blocks())
+    gc.freeze()
+    yield Studio(Catalog({"bundled": FolderStore(folder.parents[1])}))
+    gc.unfreeze()
+    LocalContext.blocks.set(None)
 
 
 def show(record: Record, other: Record, studio: Studio) -> None:
@@ -142,7 +156,7 @@ def show(record: Record, other: Record, studio: Studio) -> None:
     for repo in (None, "you/animegan-tiny"):
         card = model_card(record, repo)
         assert len(card.encode()) <= SIZE_LIMITS[CARD]
-        page.render_card(card).encode()
+        render_card(card).encode()
     curves = with_measured(read_curves(studio.catalog.fetch(Offer("bundled", "tiny", other))), [record, other])
     figures = [
         plane_figure(offers, PLANE_WORDS),
@@ -156,8 +170,12 @@ def show(record: Record, other: Record, studio: Studio) -> None:
         json.dumps(figure, allow_nan=False).encode()
         orjson.dumps(figure)
     about_checkpoint(studio, offers["one"][0], None).encode()
-    page._overview(offers, None).encode()
+    style, content = yardsticks([record, other])
+    for each in offers.values():
+        orjson.dumps([_card(studio.catalog, each, None), _row(studio.catalog, each, style, content, None)])
+    orjson.dumps(_heads([each[0] for each in offers.values()], None))
     orjson.dumps([record.question, record.phase, record.epoch, record.step, record.sha256])
+    orjson.dumps([name_of(offers["one"][0], None), record.look])
     assert parse_record(record_text(record), "again") == record, "what was read can be written and read again"
 
 
@@ -176,10 +194,11 @@ def read(text: str) -> Record | None:
 def test_every_part_of_a_record_may_be_hostile(folder: Path, values: dict[str, Any], studio: Studio) -> None:
     other, accepted, slowest = read_record(folder), 0, 0.0
     shown: set[str] = set()
+    show(other, other, studio)  # what takes long the first time
     for path in places(values):
         for name, value in VALUES.items():
             text = json.dumps(changed(values, path, value))
-            started = time.process_time()
+            started = time.thread_time()
             record = read(text)
             accepted += record is not None
             # of settings with the same kind of value, showing one is enough
@@ -190,7 +209,7 @@ def test_every_part_of_a_record_may_be_hostile(folder: Path, values: dict[str, A
                     show(record, other, studio)
                 except Exception as error:
                     raise AssertionError(f"{path} = {name} was accepted and cannot be shown") from error
-            slowest = max(slowest, time.process_time() - started)
+            slowest = max(slowest, time.thread_time() - started)
     assert accepted > 500, "most texts of a setting are fine"
     assert slowest < 2, "in seconds"
 

@@ -88,6 +88,15 @@ def numpy_terms(kind: str) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     }[kind]
 
 
+def test_paired_terms_compare_place_by_place(rng: np.random.Generator) -> None:
+    target, fake = rng.normal(size=(2, 2, 4, 4, 1)).astype(np.float32)
+    wanted = np.log1p(np.exp(fake - target)).mean()
+    assert float(losses.paired_discriminator_loss(target, fake)) == pytest.approx(wanted, rel=1e-5)
+    assert float(losses.paired_generator_loss(target, fake)) == pytest.approx(
+        np.log1p(np.exp(target - fake)).mean(), rel=1e-5
+    )
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_adversarial_terms(rng: np.random.Generator, kind: str) -> None:
     anime, fake, gray, smooth = rng.normal(size=(4, 2, 3, 3, 1)).astype(np.float32)

@@ -4,6 +4,7 @@ import ast
 import base64
 import io
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from mcp import ClientSession
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamablehttp_client
 from PIL import Image
 
+from animegan_app.enlarge import enlarge
 from benchmarks.load import measure
 from hub_export.record import read_record
 from support.app import PAGODA, ROOT, Server, drawn, finish
@@ -42,9 +45,14 @@ def test_what_programs_may_call(server: Server, runs: Path) -> None:
         "weights": read_record(runs / "tiny" / "epoch-001").sha256,
         "commit": "",
     }
+    file, found = client.predict(handle_file(PAGODA), "local/tiny/epoch-001", 512, full_size=True, api_name="/stylise")
+    np.testing.assert_array_equal(np.asarray(Image.open(file)), enlarge(expected, (640, 427)))
+    assert (found["width"], found["height"]) == (640, 427)
+    _, found = client.predict(handle_file(PAGODA), "Tiny", 512, api_name="/stylise")
+    assert found["checkpoint"] == "local/tiny/epoch-002", "an experiment's name takes its newest"
     for values, sentence in [
-        ({"checkpoint": "local/../tiny/epoch-001"}, "is not on offer"),
-        ({"checkpoint": "local/tiny/epoch-009"}, "is not on offer"),
+        ({"checkpoint": "local/../tiny/epoch-001"}, "is neither a key that /checkpoints lists nor"),
+        ({"checkpoint": "it's"}, "it's is neither"),
         ({"longest_side": 100_000}, "longest side must be one of"),
         ({"strength": 151}, "strength must be from 0 to 150"),
         ({"photo_colours": 101}, "photo_colours must be from 0 to 100"),
@@ -55,9 +63,12 @@ def test_what_programs_may_call(server: Server, runs: Path) -> None:
     with pytest.raises(AppError, match="最长边必须是以下像素值之一：512"):
         chinese.predict(handle_file(PAGODA), longest_side=100_000, api_name="/stylise")
     own = {"path": str(PAGODA), "meta": {"_type": "gradio.FileData"}}  # a file of the server that nobody uploaded
-    call = f"{server.url}gradio_api/call/stylise"
-    event = httpx.post(call, json={"data": [own, "local/tiny/epoch-001", 512, 100, 0]}).json()["event_id"]
-    assert httpx.get(f"{call}/{event}", timeout=60).text.startswith("event: error")
+    uploaded = httpx.post(f"{server.url}gradio_api/upload", files={"files": PAGODA.read_bytes()}).json()[0]
+    for path, end in [(own["path"], "error"), (uploaded, "complete")]:
+        call = f"{server.url}gradio_api/call/stylise"
+        data = [own | {"path": path}, "local/tiny/epoch-001", 512, 100, 0]  # before there was full_size, that was all
+        event = httpx.post(call, json={"data": data}).json()["event_id"]
+        assert httpx.get(f"{call}/{event}", timeout=60).text.startswith(f"event: {end}")
 
 
 def test_the_program_in_the_docs_works(server: Server, tmp_path: Path) -> None:
@@ -80,8 +91,19 @@ def test_many_users_at_once(tmp_path: Path) -> None:
     assert 0 < report.memory < 3 * 2**30
 
 
+async def upload_tool(url: str, photo: Path) -> str:
+    """What `gradio upload-mcp`, which an assistant's program runs beside itself, answers for a local file."""
+    command = StdioServerParameters(
+        command=str(Path(sys.executable).with_name("gradio")), args=["upload-mcp", url, str(photo.parent)]
+    )
+    async with stdio_client(command) as (read, write), ClientSession(read, write) as session:
+        await session.initialize()
+        answer = await session.call_tool("upload_file_to_gradio", {"file": str(photo)})
+        return answer.content[0].text  # type: ignore[union-attr]
+
+
 def test_a_tool_of_the_model_context_protocol(server: Server, runs: Path) -> None:
-    async def ask() -> tuple[set[str], Any, Any]:
+    async def ask() -> tuple[Any, ...]:
         async with (
             streamablehttp_client(f"{server.url}gradio_api/mcp/") as (read, write, _),
             ClientSession(read, write) as session,
@@ -91,10 +113,18 @@ def test_a_tool_of_the_model_context_protocol(server: Server, runs: Path) -> Non
             photo = f"data:image/jpeg;base64,{base64.b64encode(PAGODA.read_bytes()).decode()}"
             arguments = {"photo": photo, "checkpoint": "local/tiny/epoch-001", "longest_side": 512}
             answer = await session.call_tool("stylise", arguments)
-            return tools, answer, await session.call_tool("stylise", arguments | {"longest_side": 100})
+            refused = await session.call_tool("stylise", arguments | {"longest_side": 100})
+            elsewhere = await session.call_tool("stylise", arguments | {"photo": "http://127.0.0.1:9/pagoda.jpg"})
+            told = next(tool for tool in (await session.list_tools()).tools if tool.name == "stylise")
+            uploaded = await upload_tool(server.url, PAGODA)
+            again = await session.call_tool("stylise", arguments | {"photo": uploaded})
+            return tools, answer, refused, elsewhere, told, again
 
-    tools, answer, refused = finish(ask())
+    tools, answer, refused, elsewhere, told, again = finish(ask())
     assert tools == {"stylise", "checkpoints"} and not answer.isError, answer
+    assert not again.isError and again.content[0].data == answer.content[0].data, "what the upload tool answers is taken"
+    assert elsewhere.isError and "photo is no file that was uploaded here" in elsewhere.content[0].text
+    assert all(way in told.description for way in ("handle_file", "data:image/jpeg;base64,", "upload_file_to_gradio")), told
     picture, line, found = answer.content
     expected = drawn(PAGODA, runs / "tiny" / "epoch-001", 512)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.data)))), expected)

@@ -19,10 +19,10 @@ from hub_export.checkpoint import save_checkpoint, write_record
 from hub_export.generator import build_generator
 from hub_export.record import HISTORY, RECORD, read_record
 from support.checkpoints import tiny_record
+from train.configuration import override, to_dict
 from train.experiments import EXPERIMENTS, changes
 from train.run import configure
 from train.run import parser as train_parser
-from train.settings import override, to_dict
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "experiments.md"

@@ -50,6 +50,14 @@ def test_a_sheet_is_as_wide_as_rows_and_columns_allow(tmp_path: Path) -> None:
     assert tall.width > 4 * 40 and tall.height < 2 * 160, "all beside each other"
 
 
+def test_a_sheet_has_as_many_columns_as_asked_for_and_empty_cells(tmp_path: Path) -> None:
+    one, two, three = pictures(tmp_path, (120, 80), 3)
+    page = np.asarray(opened(sheet([one, None, two, three], columns=2)))
+    places = [np.argwhere((page == colour).all(axis=2)).min(axis=0) for colour in COLOURS[:3]]
+    assert places[0][1] == places[1][1] < places[2][1] and places[0][0] < places[1][0] == places[2][0]
+    assert (page[: places[1][0], places[2][1] :] == 255).all(), "nothing is in the cell without a picture"
+
+
 def test_a_sheet_of_large_pictures_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_SHEET_PIXELS", 100_000)
     page = opened(sheet(pictures(tmp_path, (600, 400), 5)))

@@ -18,7 +18,7 @@ from hub_export.store import SOURCES_FILE
 from support.checkpoints import save_tiny
 from support.hub import HubServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 ROOT = Path(__file__).parents[1]
 HF = str(Path(sys.executable).parent / "hf")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from animegan_app import studio as module
 from animegan_app.catalog import HUB, Catalog
-from animegan_app.studio import Drawing, Studio
+from animegan_app.studio import THUMBNAIL_SIDE, Drawing, Studio
 from animegan_app.stylize import PhotoError, Stylized, Stylizer, read_photo
 from hub_export import pixels
 from hub_export.folder import FolderStore
@@ -178,6 +178,37 @@ def test_who_cancels_leaves_the_line_and_what_has_begun_is_kept(
     assert stylizer.count == 2, "the first had begun, the third had somebody left; the second was never made"
     draw(studio, first)
     assert stylizer.count == 2
+
+
+def test_what_nobody_has_asked_for_yet_waits_for_all_else_and_moves_up_when_asked_for(
+    studio: Studio, stylizer: CountingStylizer, tmp_path: Path
+) -> None:
+    stylizer.gate.clear()
+    drawn, told = [], list[str]()
+    paths = {name: photo(tmp_path, f"{name}.png", seed=seed) for seed, name in enumerate("abcd")}
+
+    async def draw(name: str, ahead: bool) -> Drawing | None:
+        path, told_of = paths[name], lambda done, doing: told.append(f"{name}: {doing}")
+        made = await (studio.draw_ahead(path, KEY, 512) if ahead else studio.draw(path, KEY, 512, told_of))
+        drawn.append(f"{name}{' ahead' * ahead}")
+        return made
+
+    async def crowd() -> None:
+        first = asyncio.create_task(draw("a", ahead=False))
+        await until(stylizer.entered.is_set)
+        waiting = [asyncio.create_task(draw(name, ahead=True)) for name in "bc"]
+        await until(lambda: len(studio._tasks) == 3)
+        assert not studio.idle
+        waiting += [asyncio.create_task(draw(name, ahead=False)) for name in "dc"]
+        await until(lambda: "d: Waiting for 2 drawings before this one" in told)  # not for b
+        stylizer.gate.set()
+        await asyncio.gather(first, *waiting)
+        small = await studio.draw_ahead(paths["a"], KEY, THUMBNAIL_SIDE)
+        assert small and small.size == (60, 40) and await studio.draw_ahead(paths["a"], KEY, 300) is None
+
+    asyncio.run(crowd())
+    assert drawn.index("b ahead") == 4 and stylizer.count == 5, drawn
+    asyncio.run(until(lambda: studio.idle))
 
 
 def test_the_line_has_an_end(

@@ -1,5 +1,6 @@
 """What the app says, in both its languages."""
 
+import ast
 import asyncio
 import re
 import shutil
@@ -23,7 +24,7 @@ from animegan_app.door import MAX_BYTES
 from animegan_app.photos import MAX_FILE_BYTES, PhotoError, read_photo
 from animegan_app.studio import Studio
 from animegan_app.stylize import Stylizer
-from animegan_app.ui import sources
+from animegan_app.ui import sources, words
 from animegan_app.ui.words import RECORDS, WORDS, recorded, say
 from hub_export.checkpoint import load_generator, read_history
 from hub_export.files import REMEDIES
@@ -32,12 +33,14 @@ from hub_export.hub import explain
 from hub_export.record import HISTORY, RECORD, WEIGHTS, CheckpointError, read_record
 from hub_export.sentences import ExplainedError, Sentence
 from hub_export.store import HubStore
-from support.app import PAGODA, REPO, WAIT, Server, choose, facts, finish, opened, remove, upload
+from support.app import PAGODA, REPO, WAIT, Server, choose, facts, finish, identity, laboratory, opened, remove, upload
 from support.checkpoints import reseal, save_tiny
 from support.hub import HubServer
 from support.language import translated
 from support.pictures import encode, png_header
 
+SAYING = ("say", "label", "parts.error", "parts.told", "self._problem")
+"""What takes a key of `WORDS` first."""
 CHINESE_READER: Any = SimpleNamespace(headers={"accept-language": "zh-CN"})
 
 
@@ -49,6 +52,23 @@ def names(template: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
 
 
+def test_every_word_that_is_said_is_there_and_every_one_that_is_there_is_said() -> None:
+    """A key that is asked for by a path that few people take is missed by nobody else before one of them comes."""
+    said, texts, beginnings = set[str](), set[str](), set[str]()
+    files = set(Path(uploads.__file__).parent.rglob("*.py")) - {Path(words.__file__)}
+    for node in (node for path in files for node in ast.walk(ast.parse(path.read_text()))):
+        match node:
+            case ast.Constant(str(text)):
+                texts.add(text)
+            case ast.JoinedStr([ast.Constant(str(text)), *_]) if text.endswith("_"):
+                beginnings.add(text)
+            case ast.Call(func, [ast.Constant(str(text)), *_]) if ast.unparse(func) in SAYING:
+                said.add(text)
+    assert len(said) > 100 and said <= WORDS.keys(), said - WORDS.keys()
+    unsaid = {word for word in WORDS if word not in texts and not word.startswith(tuple(beginnings))}
+    assert not unsaid
+
+
 def test_both_languages_fill_in_the_same_and_chinese_is_chinese() -> None:
     for english, told in [*SENTENCES.items(), *RECORDS.items(), *WORDS.values()]:
         assert names(english) == names(told), english
@@ -56,7 +76,7 @@ def test_both_languages_fill_in_the_same_and_chinese_is_chinese() -> None:
         plain = re.sub(r"\{[^}]*\}", "", english)
         assert re.search("[一-鿿]", told) or not re.search("[a-z]", plain), english
     assert not any(map(names, RECORDS)), "a record's text is no template"
-    assert WORDS["example_names"][0].split(", ") == [path.stem for path in uploads.EXAMPLES]
+    assert {len(names.split(", ")) for names in WORDS["example_names"]} == {len(uploads.EXAMPLES)}
 
 
 def test_a_sentence_within_another_is_told_in_the_same_language_and_strangers_text_stays() -> None:
@@ -81,6 +101,7 @@ def test_what_ships_is_told_in_chinese_too() -> None:
 PHOTOS: dict[str, Callable[[], bytes]] = {
     "text": lambda: b"I am no picture.",
     "HEIC": lambda: b"\0\0\0\x18ftypheic",
+    "raw": lambda: b"IIRO\x08\0\0\0",
     "cut off": lambda: PAGODA.read_bytes()[:20_000],
     "too many pixels": lambda: png_header(20_000, 20_000),
     "far too many pixels": lambda: png_header(2**30, 2**30),
@@ -215,14 +236,20 @@ def test_chinese_for_who_reads_it(browser: Browser, server: Server, tmp_path: Pa
     for page in opened(browser, server, width=1280, height=900, locale="zh-CN"):
         expect(page.get_by_role("tab", name="来源")).to_be_visible()
         expect(page).to_have_title(re.compile("AnimeGAN 实验室"))
-        expect(page.get_by_role("button", name="宝塔")).to_be_visible()
+        expect(page.get_by_role("button", name="美食")).to_be_visible()
+        expect(page.locator("#looks")).to_contain_text("清爽赛璐璐")
+        expect(page.locator("#looks .told")).to_contain_text("适合人物")
+        expect(page.get_by_role("button", name="选择照片")).to_be_visible()
+        laboratory(page)
         expect(page.locator("#about")).to_contain_text("画好的目标")
+        expect(page.locator("#longest-side")).to_contain_text("粗放 · 512 像素")
         expect(page.get_by_role("button", name="下载")).to_be_visible()
         expect(page.locator("#about")).to_contain_text("张照片")
         choose(page, "experiment", "tiny · 本地训练")
         expect(page.locator("#checkpoint input")).to_have_value("epoch-002 · 对抗")
         upload(page, PAGODA)
-        facts(page, "640 × 427 像素", "权重")
+        facts(page, "640 × 427 像素")
+        identity(page, "权重")
         remove(page)
         (tmp_path / "photo.jpg").write_text("I am no picture.")
         upload(page, tmp_path / "photo.jpg")

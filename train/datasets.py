@@ -1,9 +1,8 @@
 """Pictures decoded and prepared once as a TFDS set, and read into memory, from where batches.py serves them.
 
 An anime frame and its edge-smoothed version come from one decode: the smoothed picture is made from the pixels that are
-stored beside it. Likewise a photo and its target, what
-`targets.py` paints of it: its slow operations in one set, and on that the rest in another, so that looks that begin alike
-share the first.
+stored beside it. Likewise a photo and its target, what `targets.py` paints of it: its slow operations in one set, and on
+that the rest in another, so that looks that begin alike share the first.
 """
 
 import contextlib
@@ -17,7 +16,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from tqdm import tqdm
 
 from hub_export.files import os_sentence
 from hub_export.pictures import TooManyScans, bounded, upright, with_end
-from train import targets
+from train import processes, targets
 from train.batches import TrainingData
 from train.settings import DataConfig
 from train.smooth import smooth_edges
@@ -53,6 +52,10 @@ STARTS = (
 """How files begin that Pillow does not open, and why it does not."""
 AHEAD = 32
 """Pictures prepared or decoded before they are asked for."""
+FEWEST_FOR_PROCESSES = 100
+"""Pictures that are worth starting processes for, which takes some seconds."""
+Paint = Callable[..., np.ndarray]
+"""Takes a function and its arguments, and calls it."""
 PREPARE_AGAIN = "delete that folder, and it is made again"
 BAR_BLACK, BAR_LEAST, BAR_BLUR = 24, 0.015, 2
 """A bar's brightest value (video's black is 16), its least share of the picture's height or width, and the pixels that its
@@ -84,7 +87,14 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
         raise ValueError(os_sentence(error, cache, "choose other pictures")) from None
     if located.photos and located.photos.drawings and config.target:
         raise ValueError("--drawings are the targets: leave out data.target, or leave out --drawings")
-    anime = _open_set("anime", located.anime, config, cache) if located.anime else iter(())
+    for listing in filter(None, (located.photos, located.anime)):
+        if len(listing.pictures) <= config.holdout:
+            raise ValueError(
+                f"{len(listing.pictures)} pictures in {listing.label} leave nothing to train on when {config.holdout} are "
+                "held out: lower data.holdout or add pictures"
+            )
+    undone = config if config.redrawn else replace(config, target="")  # frames are unpainted where they are redrawn
+    anime = _open_set("anime", located.anime, undone, cache) if located.anime else iter(())
     if located.photos is None:
         photos = _fit_photos(monet2photo(cache), config)
     else:
@@ -144,7 +154,8 @@ class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
         skipped = {reason: list(names) for reason, names in config.listing.left_out.items()}
         bars: list[str] = []
         seen: set[bytes] = set()
-        results = tqdm(_parallel(lambda read: _prepare(config, *read), reads), config.kind, len(pictures), unit="picture")
+        prepare = functools.partial(_prepare, config, _painter(len(pictures)))
+        results = tqdm(_parallel(lambda read: prepare(*read), reads), config.kind, len(pictures), unit="picture")
         for name, result in zip(pictures, results, strict=True):
             if isinstance(result, str):
                 skipped.setdefault(result, []).append(name)
@@ -185,7 +196,7 @@ class FinishedPictures(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, bytes]]]:
         config = self.builder_config
         count = config.base.info.splits["train"].num_examples
-        finish = functools.partial(_finish_example, target=config.target)
+        finish = functools.partial(_finish_example, target=config.target, paint=_painter(count))
         yield from enumerate(tqdm(_parallel(finish, _examples(config.base)), "finish", count, unit="picture"))
 
 
@@ -265,13 +276,13 @@ def _decode_example(example: Mapping[str, bytes]) -> np.ndarray:
     return np.dstack([_pixels(example[name]) for name in LAYERS if name in example])
 
 
-def _finish_example(example: Mapping[str, bytes], target: str) -> dict[str, bytes]:
+def _finish_example(example: Mapping[str, bytes], target: str, paint: Paint) -> dict[str, bytes]:
     if "photo" in example:
         photo = _pixels(example["photo"])
         started = _pixels(example["target"]) if "target" in example else photo
-        made = {"target": targets.finish(started, photo, target)}
+        made = {"target": paint(targets.finish, started, photo, target)}
     else:
-        made = {"unpainted": targets.unpaint(_pixels(example["anime"]), target)}
+        made = {"unpainted": paint(targets.unpaint, _pixels(example["anime"]), target)}
     return {**example, **{name: _png(Image.fromarray(picture)) for name, picture in made.items()}}
 
 
@@ -320,8 +331,21 @@ class _Prepared:
     has_bars: bool
 
 
+def _painter(pictures: int) -> Paint:
+    """Calls a function of targets.py. Where there are many pictures, in a process for each core: most of a filter's time is
+    NumPy's, under Python's one lock."""
+    if pictures < FEWEST_FOR_PROCESSES:
+        return lambda function, *arguments: function(*arguments)
+
+    def paint(function: Callable[..., np.ndarray], *arguments: Any) -> np.ndarray:
+        with processes.breaking_told():
+            return processes.pool().submit(function, *arguments).result()
+
+    return paint
+
+
 def _prepare(
-    config: PictureConfig, read: Callable[[], bytes], read_drawing: Callable[[], bytes] | None = None
+    config: PictureConfig, paint: Paint, read: Callable[[], bytes], read_drawing: Callable[[], bytes] | None = None
 ) -> _Prepared | str:
     """One example, or why there is none. Raises ValueError where the file cannot be read."""
     try:
@@ -344,7 +368,7 @@ def _prepare(
     if config.kind == "anime":
         example["smooth"] = _png(Image.fromarray(smooth_edges(colour)))
     if config.target:
-        example["target"] = _png(Image.fromarray(targets.start(colour, config.target)))
+        example["target"] = _png(Image.fromarray(paint(targets.start, colour, config.target)))
     elif drawing:
         example["target"] = _png(_fit(drawing.crop(inner) if inner and config.cut_bars else drawing, config.resolution))
     return _Prepared(example, digest, inner is not None)

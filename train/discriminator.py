@@ -44,16 +44,17 @@ def build_discriminator(
 
 
 def _patch(config: DiscriminatorConfig, pictures: Tensor, group_norm: Callable[..., Any]) -> Tensor:
+    plain = config.norm == "none"  # nothing makes up for kernels that are too small, or takes out a bias
+
     def conv(x: Tensor, filters: int, stride: int) -> Tensor:
-        return _conv(
-            config, x, filters, stride, use_bias=False, kernel_initializer=keras.initializers.RandomNormal(stddev=0.02)
-        )
+        start = keras.initializers.HeNormal() if plain else keras.initializers.RandomNormal(stddev=0.02)
+        return _conv(config, x, filters, stride, use_bias=plain, kernel_initializer=start)
 
     def conv_norm(x: Tensor, filters: int) -> Tensor:
         if config.dropout:
             x = keras.layers.Dropout(config.dropout)(x)
-        groups = {"instance": -1, "layer": 1}[config.norm]
-        return _activate(group_norm(groups, epsilon=1e-5)(conv(x, filters, 1)))
+        x = conv(x, filters, 1)
+        return _activate(x if plain else group_norm({"instance": -1, "layer": 1}[config.norm], epsilon=1e-5)(x))
 
     channels = config.channels // 2
     x = _activate(conv(pictures, channels, 1))

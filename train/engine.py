@@ -7,6 +7,7 @@ or losses.
 """
 
 import contextlib
+import functools
 import json
 import os
 import time
@@ -58,7 +59,7 @@ def open_strategy(name: str, wait: float = 600.0) -> tf.distribute.Strategy:
                 f"--strategy mirrored shares every batch among several GPUs, and this machine has only {devices[0].name}: "
                 "leave it out"
             )
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
+        return _mirrored(*(device.name for device in devices))
     if name == "multiworker":
         try:
             told = json.loads(os.environ.get("TF_CONFIG", "{}"))
@@ -73,6 +74,12 @@ def open_strategy(name: str, wait: float = 600.0) -> tf.distribute.Strategy:
         await_workers(workers, own, wait)
         return tf.distribute.MultiWorkerMirroredStrategy()
     return tf.distribute.get_strategy()
+
+
+@functools.cache
+def _mirrored(*devices: str) -> tf.distribute.Strategy:
+    """One for all runs of a process: collective operations of two would have the same numbers, and fail."""
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 class Adam(keras.optimizers.Adam):

@@ -1,7 +1,7 @@
 """Measures checkpoints on pictures that they were not trained on, and writes the figures beside them.
 
     python -m train.evaluate runs/cel --data DIR                       every checkpoint of a run
-    python -m train.evaluate runs/cel/epoch-006 --data DIR --no-write  one; only prints
+    python -m train.evaluate runs/cel/epoch-011 --data DIR --no-write  one; only prints
     python -m train.evaluate RUN --data DIR --pictures PHOTOS OUTPUTS         and another model's pictures of PHOTOS; given
                                                                               more than once, each against the first
 
@@ -58,7 +58,7 @@ COLUMNS = {
 """What is printed: its title and its width."""
 RULE = (
     "the most drawn after the warm-up: the largest share of its thin dark lines runs through calm places, as blind "
-    "eyes have it: photos 0.07, AnimeGAN's pictures 0.11, AnimeGANv3's 0.27, frames 0.40"
+    "eyes have it: photos 0.07, AnimeGAN's pictures 0.11, AnimeGANv3's 0.27, frames 0.46"
 )
 
 
@@ -248,7 +248,8 @@ def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
 def _kinship(record: Record, network: str) -> str:
     """How near the measuring network is to what a checkpoint was trained against: "", or a remark in brackets."""
     features, discriminator = (record.config.get(name) for name in ("features", "discriminator"))
-    if not isinstance(features, dict) or features.get("network") != network:
+    used = record.data.get("feature_network", True)  # which earlier versions did not say
+    if not used or not isinstance(features, dict) or features.get("network") != network:
         return ""
     if isinstance(discriminator, dict) and discriminator.get("kind") == "projected":
         return " (its discriminator looked through the same network and layers, which flatters its style)"

@@ -13,7 +13,8 @@ from typing import Any
 
 from hub_export.architecture import GeneratorConfig
 from train.checks import nearest
-from train.settings import AnimeGANv3Config, CycleGANConfig, Experiment, PairsConfig, changed, flat_settings
+from train.configuration import changed, flat_settings
+from train.settings import AnimeGANv3Config, CycleGANConfig, Experiment, Look, PairsConfig
 
 EXPERIMENTS: dict[str, Experiment] = {}
 
@@ -33,11 +34,21 @@ def changes(experiment: Experiment) -> dict[str, list[Any]]:
     return {key: [base.get(key), value] for key, value in own.items() if value != base.get(key)}
 
 
-def _register(base: Experiment | None, name: str, question: str, cost: str = "", **sections: Any) -> Experiment:
-    """Derives an experiment; `sections` as in `settings.changed`."""
-    about = {"name": name, "question": question, "base": base.name if base else None, "cost": cost}
+def _register(
+    base: Experiment | None, name: str, question: str, cost: str = "", look: Look | None = None, **sections: Any
+) -> Experiment:
+    """Derives an experiment; `sections` as in `configuration.changed`."""
+    about = {"name": name, "question": question, "base": base.name if base else None, "cost": cost, "look": look or Look()}
     EXPERIMENTS[name] = changed(base or Experiment(name, question), about | sections)
     return EXPERIMENTS[name]
+
+
+def _joined(sections: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections with more settings in them."""
+    joined = dict(sections)
+    for name, own in more.items():
+        joined[name] = {**sections.get(name, {}), **own} if isinstance(own, Mapping) else own
+    return joined
 
 
 official_v1 = _register(
@@ -102,6 +113,23 @@ _register(
     },
 )
 
+TWO_CORES: dict[str, Any] = {
+    "features": {"network": "hed-vgg16"},
+    "loss": {"pixel_weight": 20.0},
+    "data": {"resolution": 0, "size": 128, "augment": "crop", "holdout": 48},
+    "schedule": {"warmup": "2 epochs", "length": "10 epochs", "epoch": "100 steps", "checkpoint_epochs": 2},
+    "precision": "float32",  # the same numbers on every machine
+}
+"""What turns an experiment into one for two CPU cores."""
+OFFICIAL_LAPTOP = _joined(TWO_CORES, {"schedule": {"batch": 4, "warmup_rate": 1e-3}})
+"""What turns a reference's own run into one for them; a warm-up of 200 steps learns at five times its rate."""
+_register(
+    official_v2,
+    "official-v2-hayao-laptop",
+    "On two CPU cores: What does AnimeGANv2's own recipe give in Hayao's style?",
+    **_joined(OFFICIAL_LAPTOP, {"schedule": {"generator_rate": 1e-4, "discriminator_rate": 2e-4}}),
+)
+
 official_v3 = _register(
     None,
     "official-v3-hayao",
@@ -140,19 +168,7 @@ _register(
     "official-v3-hayao-laptop",
     "On two CPU cores: What does AnimeGANv3's own recipe give in Hayao's style?",
     moments_decay=0.98,
-    features={"network": "hed-vgg16"},
-    loss={"pixel_weight": 20.0},
-    data={"resolution": 0, "size": 128, "augment": "crop", "holdout": 48},
-    schedule={
-        "batch": 4,
-        "warmup": "2 epochs",
-        "length": "10 epochs",
-        "epoch": "100 steps",
-        "warmup_rate": 1e-3,
-        "generator_rate": 5e-4,
-        "discriminator_rate": 5e-4,
-        "checkpoint_epochs": 2,
-    },
+    **OFFICIAL_LAPTOP,  # at five times the reference's rates after the warm-up too, all drawings became yellow at step 623
 )
 
 # The diary's runs as he ran them, read from his code of those days (zhen8838/K210_Yolo_framework, branch dev, and
@@ -179,22 +195,15 @@ repro_1 = _register(
 )
 LATER: dict[str, Any] = {"loss": {"colour_count": 2}, "data": {"augment": "flip"}}
 """What changed beside in his code of 18 April 2020, before the runs after the first: the colour loss was added twice."""
-LAPTOP: dict[str, Any] = {
-    "generator": GeneratorConfig("lite"),
-    "features": {"network": "hed-vgg16"},
-    "loss": {"pixel_weight": 20.0},
-    "data": {"resolution": 0, "size": 128, "augment": "crop", "augment_frames": True, "holdout": 48},
-    "schedule": {
-        "warmup": "2 epochs",
-        "length": "10 epochs",
-        "epoch": "100 steps",
-        "warmup_rate": 5e-4,
-        "epsilon": 1e-8,
-        "checkpoint_epochs": 2,
+LAPTOP = _joined(
+    TWO_CORES,
+    {
+        "generator": GeneratorConfig("lite"),
+        "data": {"augment_frames": True},
+        "schedule": {"warmup_rate": 5e-4, "epsilon": 1e-8},
     },
-    "precision": "float32",  # the same numbers on every machine
-}
-"""What turns an experiment into one for two CPU cores, the same for all of them."""
+)
+"""What turns an experiment of the diary into one for two CPU cores, the same for all of them."""
 ON_LAPTOP = "On two CPU cores: "
 """How its question begins there."""
 
@@ -218,10 +227,7 @@ def _ask(
         besides: what differed in his run too.
         cost: on two cores.
     """
-    both: dict[str, Any] = {
-        section: {**asked.get(section, {}), **besides.get(section, {})} for section in {**asked, **besides}
-    }
-    _register(EXPERIMENTS[base], name, question, **both)
+    _register(EXPERIMENTS[base], name, question, **_joined(asked, besides))
     _register(EXPERIMENTS[f"{base}-laptop"], f"{name}-laptop", ON_LAPTOP + question, cost, **asked)
 
 
@@ -365,65 +371,109 @@ cel = _register(
     None,
     "cel",
     "Does a generator that imitates a painted target, and redraws anime frames, draw where AnimeGAN tints a photo?",
-    cost="52 min, 2 cores, shared",
-    generator=GeneratorConfig("lite"),
+    cost="88 min, 2 cores, shared",
+    look=Look(
+        "Clean cel",
+        "Flat colours, thin lines",
+        "people, streets, everyday things",
+        "清爽赛璐璐",
+        "平涂的颜色，纤细的线条",
+        "人物、街景、日常物件",
+    ),
+    generator=GeneratorConfig("lite2"),
     recipe=PairsConfig(),
-    loss={"line_weight": 2.0},
+    loss={"line_weight": 3.0, "adversarial_weight": 0.25},
     data={
         "resolution": 0,
-        "size": 160,
+        "size": 224,
         "augment": "crop",
-        "target": "denoise | flat | dabs | light | lines",
-        "redrawn": 0.3,
+        "target": "denoise | flat(0.014) | dabs | contours | light(1.25, 12)",
+        "redrawn": 0.15,
         "holdout": 48,
     },
     schedule={
-        "batch": 8,
-        "warmup": "0 steps",
-        "length": "2400 steps",
+        "batch": 4,
+        "warmup": "1800 steps",
+        "length": "3300 steps",
         "epoch": "300 steps",
-        "generator_rate": 1.5e-3,
+        "warmup_rate": 1.5e-3,
+        "generator_rate": 7e-4,
+        "discriminator_rate": 1e-3,
         "decay": "cosine",
         "beta_1": 0.9,
         "beta_2": 0.99,
         "ema": 0.998,
-        "checkpoint_epochs": 2,
+        "checkpoint_epochs": 1,
     },
 )
-LOOK: dict[str, Any] = {
-    "init": "bundled:cel@epoch-008",
-    "schedule": {"length": "300 steps", "epoch": "300 steps", "generator_rate": 5e-4, "checkpoint_epochs": 1},
+FROM_CEL: dict[str, Any] = {
+    "init": "bundled:cel@epoch-011",
+    "schedule": {"warmup": "0 steps", "length": "300 steps", "generator_rate": 5e-4},
 }
 """How another look is learnt by a generator that draws already."""
 
-for _name, _question, _target in (
+for _name, _question, _target, _look in (
     (
         "ink",
         "Do shades in steps and heavy lines give a comic?",
-        "denoise | flat | dabs | shades(5) | light(1, 6, 0) | lines(1.6, 1.8, 0.97)",
+        "denoise | flat(0.014) | dabs | contours | shades(5) | light(1, 6, 0) | lines(1.4, 1.6, 0.97)",
+        Look(
+            "Ink comic",
+            "Heavy black lines, shades in steps",
+            "faces, animals, buildings",
+            "墨线漫画",
+            "粗黑的线条，分级的明暗",
+            "人像、动物、建筑",
+        ),
     ),
     (
         "background",
         "Do warm lights, cool darks and few lines give the painted background of a film?",
         "denoise | flat | dabs | light(1.25, 10, 8) | bloom(0.15) | lines(0.3, 1, 0.6)",
+        Look(
+            "Painted background",
+            "Warm light, cool shadows, few lines",
+            "landscapes, gardens, old houses",
+            "手绘背景",
+            "暖光冷影，线条很少",
+            "风景、庭院、老房子",
+        ),
     ),
     (
         "sky",
         "Do open shadows and light that spills over give a luminous sky?",
-        "denoise | flat | dabs | light(1.7, 30, 1) | bloom(0.6, 16) | lines(0.7, 0.9, 0.7)",
+        "denoise | flat(0.014) | dabs | contours | light(1.6, 28, 1) | bloom(0.5, 16)",
+        Look(
+            "Luminous sky",
+            "Open shadows, light that spills over",
+            "skies, the sea, wide views",
+            "澄澈天空",
+            "通透的暗部，四溢的光",
+            "天空、大海、开阔的景色",
+        ),
     ),
     (
         "evening",
         "Can a photo of a day be drawn as its evening?",
-        "denoise | flat | dabs | light(1.2, 4, 0) | dusk | lines(0.8)",
+        "denoise | flat(0.014) | dabs | contours | light(1.2, 4, 0) | dusk",
+        Look(
+            "Evening glow",
+            "The day of your photo, at dusk",
+            "streets, skylines, summer days",
+            "黄昏余晖",
+            "把白天画成傍晚",
+            "街道、天际线、夏日",
+        ),
     ),
 ):
-    _register(cel, _name, _question, data={"target": _target, "redrawn": 0.0}, **LOOK)
+    _register(cel, _name, _question, look=_look, data={"target": _target, "redrawn": 0.0}, **FROM_CEL)
 _register(
     cel,
     "pairs",
     "How near does a small generator come to one's own filter, hand or model, given photos and drawings of them?",
+    loss={"adversarial_weight": 0.0},
     data={"target": "", "redrawn": 0.0, "holdout": 8},
+    schedule={"warmup": "0 steps", "generator_rate": 1.5e-3},
 )
 _register(
     official_v2,

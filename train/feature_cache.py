@@ -28,7 +28,7 @@ class FeatureCache:
         style: which of a frame's entries has the style, "anime" or "anime_gray".
 
     Raises:
-        ValueError: the pictures are augmented, or the files cannot be written; the message names the remedy.
+        ValueError: the files cannot be written; the message names the remedy.
     """
 
     def __init__(self, folder: Path, features: keras.Model, data: TrainingData, style: str):

@@ -30,12 +30,13 @@ from hub_export.files import os_sentence
 from hub_export.generator import build_generator
 from hub_export.record import SAMPLES, CheckpointError, Record
 from hub_export.store import resolve
+from train import targets
 from train.batches import TrainingData
+from train.configuration import to_dict
 from train.engine import Engine, restore, state
 from train.experiments import changes
 from train.recipes import build_recipe
 from train.run_folder import DISK_FULL, ELSEWHERE, RunFolder
-from train.settings import to_dict
 
 LOG_STEPS = 10
 SAMPLE_PHOTOS = 4
@@ -99,13 +100,15 @@ class Run:
             raise ValueError(
                 f"{replicas} devices cannot share batches of {schedule.batch} evenly: set schedule.batch to a multiple"
             )
+        if options.cache_features:
+            experiment.check_caching()
         self.engine = Engine(schedule, experiment.seed, experiment.precision, self.strategy, options.xla)
         self.recipe = build_recipe(experiment, self.engine)
         saved = folder.load_state()
         if experiment.init and not saved:
             self.recipe.start_from(checkpoint.load_generator(resolve(experiment.init)))
         self.data = data = data() if callable(data) else data
-        self.recipe.check(data)
+        experiment.recipe.check_pictures(bool(data.anime_count), data.has_targets)
         self.plan = experiment.plan(data.steps_per_epoch(schedule.batch))
         self.step, self.seconds = 0, 0.0
         self._saved_step, self._pictures = -1, np.frombuffer(data.fingerprint(PICTURE_STRIDE), np.uint8)
@@ -247,7 +250,7 @@ class Run:
         phase = self._phase()
         for shares in shares_of(means, self.recipe.weights(phase)).values():
             means |= {f"share_{name}": share for name, share in shares.items()}
-        row = {"step": self.step, "epoch": self.plan.epoch(self.step), "phase": phase}
+        row = {"step": self.step, "steps": self.plan.total_steps, "epoch": self.plan.epoch(self.step), "phase": phase}
         row |= {name: float(f"{value:.5g}") for name, value in means.items()}
         self.folder.log(row)
         session.show(row)
@@ -271,6 +274,7 @@ class Run:
             experiment=self.folder.name,
             checkpoint=name,
             question=self.experiment.question,
+            look={name: text for name, text in asdict(self.experiment.look).items() if text},
             base=self.experiment.base,
             changes=changes(self.experiment),
             config=to_dict(self.experiment),
@@ -283,7 +287,8 @@ class Run:
                 **self.data.summary(),
                 "losses": dict(self.recipe.terms),
                 "shares": self.shares(),
-                "feature_network": any(True for _ in self.recipe.frozen),
+                "feature_network": bool(list(self.recipe.frozen)),
+                "target_networks": targets.networks(self.experiment.data.target),
             },
             compute={
                 "device": self.device,
@@ -299,6 +304,11 @@ class Run:
             generator = build_generator(generator_config)
             generator.set_weights(weights)
             samples = sample_grid(generator, self.photos, generator_config.stride)
+            if one_colour(samples):
+                raise TrainingStopped(
+                    f"step {record.step}: every drawing is of one flat colour, from which a generator does not come back. "
+                    "Start again with a lower schedule.generator_rate; the checkpoints before are kept"
+                )
             checkpoint.save_checkpoint(folder, generator, record, history, samples)
             (self.folder.path / "samples").mkdir(exist_ok=True)
             shutil.copyfile(folder / SAMPLES, self.folder.path / "samples" / f"{name}.jpg")
@@ -374,6 +384,8 @@ class _Session:
 
     def __exit__(self, *_: Any) -> None:
         self._end_profile()
+        if self._writer:
+            self._writer.close()  # what it has not written yet would come at any time, also after the run is copied
         self._bar.close()
 
     @contextlib.contextmanager
@@ -454,6 +466,13 @@ def sample_grid(generator: Any, photos: list[np.ndarray], stride: int) -> np.nda
         padded *= 2  # one picture alone may be slow, see `use_onednn`
     drawn = [pixels.unpad(pixels.from_model(picture), side, side) for picture in generator(np.stack(padded))][: len(squares)]
     return np.concatenate([np.concatenate(squares, axis=1), np.concatenate(drawn, axis=1)], axis=0)
+
+
+def one_colour(grid: np.ndarray) -> bool:
+    """Whether nothing but the colour of each drawing is left of it; `grid` is what `sample_grid` gives."""
+    side = grid.shape[0] // 2
+    drawn = grid[side:].reshape(side, -1, side, 3)
+    return not np.ptp(drawn, axis=(0, 2)).any()
 
 
 def device_name() -> str:

@@ -25,13 +25,12 @@ def to_gray(picture: Tensor) -> Tensor:
     return tf.repeat(luma, 3, axis=-1)
 
 
-def gradient_loss(target: Tensor, fake: Tensor, counts: Tensor | float = 1.0) -> Tensor:
-    """Mean absolute difference of the steps from pixel to pixel, down plus to the right; `counts` as in `pixel_loss`."""
+def gradient_loss(target: Tensor, fake: Tensor, counts: Tensor) -> Tensor:
+    """Mean absolute difference of the steps from pixel to pixel, down plus to the right, each times how much the pixel that
+    it leads to `counts`, (B, H, W, 1)."""
     difference = fake - target
     down, right = difference[:, 1:] - difference[:, :-1], difference[:, :, 1:] - difference[:, :, :-1]
-    if not isinstance(counts, float):
-        return tf.reduce_mean(counts[:, 1:] * tf.abs(down)) + tf.reduce_mean(counts[:, :, 1:] * tf.abs(right))
-    return counts * (tf.reduce_mean(tf.abs(down)) + tf.reduce_mean(tf.abs(right)))
+    return tf.reduce_mean(counts[:, 1:] * tf.abs(down)) + tf.reduce_mean(counts[:, :, 1:] * tf.abs(right))
 
 
 def line_map(picture: Tensor) -> Tensor:
@@ -106,6 +105,20 @@ def discriminator_losses(kind: str, logits: Mapping[str, Tensor]) -> dict[str, T
         "hinge": (lambda x: tf.reduce_mean(tf.nn.relu(1.0 - x)), lambda x: tf.reduce_mean(tf.nn.relu(1.0 + x))),
     }[kind]
     return {name: real(values) if name == "real" else not_real(values) for name, values in logits.items()}
+
+
+def paired_discriminator_loss(target_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Every place of a target should look more like one than the same place of its imitation: mean softplus(fake - target).
+
+    What is in the picture is the same in both and cancels; what is left is how it is drawn. Reference: Jolicoeur-Martineau
+    2019, "The relativistic discriminator: a key element missing from standard GAN".
+    """
+    return tf.reduce_mean(tf.nn.softplus(fake_logits - target_logits))
+
+
+def paired_generator_loss(target_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The imitation should look more like a target than the target does: mean softplus(target - fake)."""
+    return paired_discriminator_loss(fake_logits, target_logits)
 
 
 def gradient_penalty(

@@ -33,8 +33,8 @@ def flatten(picture: np.ndarray, threshold: float = 0.01) -> np.ndarray:
         threshold: λ, 0.005 (AnimeGANv3's) to 0.02; larger is flatter.
     """
     gray = picture @ LUMA
-    mean = _blur(gray, 12)
-    contrast = np.sqrt(np.maximum(_blur(gray * gray, 12) - mean * mean, 0))
+    mean = blur(gray, 12)
+    contrast = np.sqrt(np.maximum(blur(gray * gray, 12) - mean * mean, 0))
     flat = minimise_gradients(picture, threshold, np.clip((contrast / 0.08) ** 2, 0.08, 2.0))
     bilateral = cv2.bilateralFilter(_to_bytes(picture), 9, 30, 7).astype(np.float32) / 255
     return 0.75 * flat + 0.25 * bilateral
@@ -84,7 +84,7 @@ def dab(picture: np.ndarray, photo: np.ndarray, radius: int = 3) -> np.ndarray:
         radius: of a dab, in pixels.
     """
     _, across, _, _ = _structure(photo @ LUMA, 2.5)
-    busy = _blur(_ramp(np.sqrt(across), 0.012, 0.035), 4)[..., None]
+    busy = blur(ramp(np.sqrt(across), 0.012, 0.035), 4)[..., None]
     return picture * (1 - busy) + _kuwahara((photo + picture) / 2, radius) * busy
 
 
@@ -126,7 +126,7 @@ def _full(colour: np.ndarray, chroma: float) -> np.ndarray:
 
 
 def _split(lightness: np.ndarray) -> np.ndarray:
-    return 2 * _ramp(lightness, 55, 90) - 4 * (1 - _ramp(lightness, 8, 38))
+    return 2 * ramp(lightness, 55, 90) - 4 * (1 - ramp(lightness, 8, 38))
 
 
 def quantise(picture: np.ndarray, levels: int = 6, sharpness: float = 3.0) -> np.ndarray:
@@ -140,7 +140,7 @@ def quantise(picture: np.ndarray, levels: int = 6, sharpness: float = 3.0) -> np
 
 def bloom(picture: np.ndarray, strength: float = 0.4, radius: float = 12.0) -> np.ndarray:
     """Light that spills over: what is bright is blurred by a radius in pixels and screened over the picture."""
-    bright = _blur(picture * _ramp(picture @ LUMA, 0.6, 0.95)[..., None], radius)
+    bright = blur(picture * ramp(picture @ LUMA, 0.6, 0.95)[..., None], radius)
     return np.asarray(1 - (1 - picture) * (1 - strength * bright), np.float32)
 
 
@@ -148,8 +148,8 @@ def dusk(picture: np.ndarray, strength: float = 1.0) -> np.ndarray:
     """Evening: all is darker and blue, and warm bright colours stay lit as lamps are."""
     lab = cv2.cvtColor(picture.astype(np.float32), cv2.COLOR_RGB2LAB)
     lightness, a, b = lab[..., 0], lab[..., 1], lab[..., 2]
-    share = strength * (1 - 0.8 * _ramp(b, 12, 45) * _ramp(lightness, 45, 75))
-    dark = lightness * (1 - 0.42 * share * (1 - 0.25 * _ramp(lightness, 70, 100)))
+    share = strength * (1 - 0.8 * ramp(b, 12, 45) * ramp(lightness, 45, 75))
+    dark = lightness * (1 - 0.42 * share * (1 - 0.25 * ramp(lightness, 70, 100)))
     blue = np.stack([dark, a * (1 - 0.35 * share) + 3 * share, b * (1 - 0.45 * share) - 20 * share], axis=-1)
     return np.asarray(np.clip(cv2.cvtColor(blue.astype(np.float32), cv2.COLOR_LAB2RGB), 0, 1), np.float32)
 
@@ -169,37 +169,42 @@ def outline(
         width: σ of the difference of Gaussians in pixels; a line is about twice as wide.
         darkness: share of the local colour that a full line takes away.
     """
-    gray = _blur(photo @ LUMA, 0.6)
-    along, across, cosine, sine = _structure(photo @ LUMA, 2.5)
+    along, _, cosine, sine = _structure(photo @ LUMA, 2.5)
     response = _flow_difference((picture + photo) @ LUMA / 2, cosine, sine, width)
     wide_along, wide_across, _, _ = _structure(photo @ LUMA, 6.0)
     coherence = (wide_along - wide_across) / (wide_along + wide_across + 1e-9)
-    texture = _ramp(np.sqrt(wide_across), 0.012, 0.03) * (1 - _ramp(coherence, 0.35, 0.7))
+    texture = ramp(np.sqrt(wide_across), 0.012, 0.03) * (1 - ramp(coherence, 0.35, 0.7))
     around = np.ones((9, 9), np.uint8)
-    dark, bright = _blur(cv2.erode(picture, around), 2), _blur(cv2.dilate(picture, around), 2)
-    cloud = _ramp(dark[..., 2] - dark[..., 0], 0, 0.08) * _ramp(bright.min(-1), 0.45, 0.7) * _ramp(dark @ LUMA, 0.12, 0.3)
-    line = _ramp(response, 0.003, 0.018) * _ramp(np.sqrt(along), 0.01, 0.045) * (1 - 0.85 * cloud)
-    thin = cv2.morphologyEx(gray, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) - gray
-    thin = _ramp(thin, 0.06, 0.25) * _ramp((along - across) / (along + across + 1e-9), 0.15, 0.45)  # no specks
-    line = np.clip(strength * np.maximum(line, thin) * (1 - 0.9 * texture), 0, 1)
+    dark, bright = blur(cv2.erode(picture, around), 2), blur(cv2.dilate(picture, around), 2)
+    cloud = ramp(dark[..., 2] - dark[..., 0], 0, 0.08) * ramp(bright.min(-1), 0.45, 0.7) * ramp(dark @ LUMA, 0.12, 0.3)
+    line = ramp(response, 0.003, 0.018) * ramp(np.sqrt(along), 0.01, 0.045) * (1 - 0.85 * cloud)
+    line = np.clip(strength * np.maximum(line, thin_lines(photo)) * (1 - 0.9 * texture), 0, 1)
     return np.asarray(picture * (1 - darkness * line[..., None]), np.float32)
+
+
+def thin_lines(photo: np.ndarray) -> np.ndarray:
+    """Lines that a photo has already: thin, dark, and running on; no specks."""
+    gray = blur(photo @ LUMA, 0.6)
+    along, across, _, _ = _structure(photo @ LUMA, 2.5)
+    depth = cv2.morphologyEx(gray, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) - gray
+    return ramp(depth, 0.06, 0.25) * ramp((along - across) / (along + across + 1e-9), 0.15, 0.45)
 
 
 def erase_lines(picture: np.ndarray) -> np.ndarray:
     """A drawn frame without its dark lines of up to 4 pixels (a morphological closing), and as soft as a photo."""
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-    return _blur(cv2.morphologyEx(picture, cv2.MORPH_CLOSE, around), 0.7)
+    return blur(cv2.morphologyEx(picture, cv2.MORPH_CLOSE, around), 0.7)
 
 
 def _to_bytes(picture: np.ndarray) -> np.ndarray:
     return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _blur(picture: np.ndarray, sigma: float) -> np.ndarray:
+def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma))
 
 
-def _ramp(x: np.ndarray, start: float, end: float) -> np.ndarray:
+def ramp(x: np.ndarray, start: float, end: float) -> np.ndarray:
     """0 up to start, 1 from end on, smooth in between."""
     t = np.clip((x - start) / (end - start), 0, 1)
     return np.asarray(t * t * (3 - 2 * t))
@@ -212,7 +217,7 @@ def _cosine_laplacian(length: int) -> np.ndarray:
 def _structure(gray: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The structure tensor's eigenvalues, larger first, and the cosine and sine of the gradient's direction: (H, W) each."""
     right, down = cv2.Scharr(gray, cv2.CV_32F, 1, 0, scale=1 / 32), cv2.Scharr(gray, cv2.CV_32F, 0, 1, scale=1 / 32)
-    xx, xy, yy = (_blur(product, sigma) for product in (right * right, right * down, down * down))
+    xx, xy, yy = (blur(product, sigma) for product in (right * right, right * down, down * down))
     spread = np.sqrt((xx - yy) ** 2 + 4 * xy * xy)
     angle = 0.5 * np.arctan2(2 * xy, xx - yy)
     return (xx + yy + spread) / 2, np.maximum((xx + yy - spread) / 2, 0), np.cos(angle), np.sin(angle)

@@ -13,7 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 @functools.cache
 def pool() -> ProcessPoolExecutor:
-    """One process for each core that this one may use; they start with the first job, and load no TensorFlow."""
+    """One process for each core that this one may use; they start with the first job. TensorFlow, which the contours of a
+    target need, is loaded by who needs it, on one thread and without the devices."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     spawned = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
     return ProcessPoolExecutor(cores, spawned, _begin)
@@ -27,8 +28,8 @@ def breaking_told() -> Iterator[None]:
     except BrokenProcessPool:
         pool.cache_clear()
         raise RuntimeError(
-            "a process that works on pictures beside the training was killed, perhaps for want of memory: free some, or "
-            "lower schedule.batch; then --resume"
+            "a process that works on pictures beside this one was killed, perhaps for want of memory: free some, or lower "
+            "schedule.batch; then run the command again, with --resume if it had begun to train"
         ) from None
 
 
@@ -36,6 +37,7 @@ def _begin() -> None:
     import cv2
 
     cv2.setNumThreads(1)  # there is a process for each core
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_NUM_INTRAOP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     for kind in ("SIGINT", "SIGHUP"):  # a terminal sends them to all; the run finishes its step and ends these
         if hasattr(signal, kind):
             signal.signal(getattr(signal, kind), signal.SIG_IGN)

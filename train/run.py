@@ -22,9 +22,10 @@ import sys
 from pathlib import Path
 
 from train import use_onednn
+from train.configuration import changed, override, to_dict
 from train.experiments import EXPERIMENTS, get_experiment
 from train.schedule import Duration, ScheduleConfig
-from train.settings import Experiment, changed, override, to_dict
+from train.settings import Experiment
 
 
 def parser() -> argparse.ArgumentParser:
@@ -201,6 +202,7 @@ def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
     strategy = open_strategy(arguments.strategy, arguments.wait)
     source = Source.of(arguments.data, arguments.photos, arguments.anime, arguments.drawings)
     source.check(experiment.data)
+    experiment.recipe.check_pictures(source.has_frames, bool(experiment.data.target or source.drawings))
     chief = strategy.extended.should_checkpoint
     path = arguments.runs / (arguments.name or experiment.name)
     folder = RunFolder(path, experiment, arguments.resume, chief)

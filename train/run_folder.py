@@ -2,7 +2,7 @@
 
 runs/NAME/
     experiment.json      the configuration
-    history.jsonl        every loss term, one line for LOG_STEPS steps (their mean)
+    history.jsonl        every loss term, one line for LOG_STEPS steps (their mean), with the step and of how many it is one
     samples/             a grid of fixed photos for every checkpoint
     epoch-004/ ...       checkpoints (hub_export/checkpoint.py): `runs/` is a FolderStore
     state.npz            weights, optimizers, averages, power-iteration vectors, and the step
@@ -31,11 +31,14 @@ from hub_export.card import model_card
 from hub_export.files import os_sentence, replacing, write_aside
 from hub_export.metrics import yardsticks
 from hub_export.record import CARD, HISTORY, RECORD, CheckpointError, Record, read_record
+from train.configuration import flat_settings, from_dict, to_dict
 from train.schedule import WARM_UP
-from train.settings import Experiment, flat_settings, from_dict, to_dict
+from train.settings import Experiment
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 ELSEWHERE = "choose another folder with --runs"
+ASKING_SECONDS = 0.1
+"""Longer than an app shares the lock to ask whether it is held."""
 CONFIG, STATE, PREVIOUS, LOCK = "experiment.json", "state.npz", "state-previous.npz", ".lock"
 
 
@@ -242,7 +245,11 @@ def lock(path: Path) -> Any:
         return None
     file = open(path / LOCK, "a+", encoding="utf-8")  # noqa: SIM115  open for as long as the lock is held
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(ASKING_SECONDS)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
         holder = file.read().strip() or "another process"

@@ -1,22 +1,18 @@
 """What an experiment is: typed settings, all of which are checked when one is made.
 
-A registered experiment, `--set`, a file and Python meet the same checks, in `__post_init__`. As JSON, and wherever a setting
-is named, the sections of a recipe stand beside all others: "loss.style_weight", not "recipe.loss.style_weight". The schedule
-is in schedule.py.
+A registered experiment, `--set`, a file and Python meet the same checks, in `__post_init__`. The schedule is in schedule.py;
+what reads settings from text and files is in configuration.py.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from hub_export.architecture import GeneratorConfig
-from train.checks import check_choices, check_numbers, nearest
+from hub_export.record import look_fault
+from train.checks import check_choices, check_numbers
 from train.schedule import WARM_UP, Duration, Plan, ScheduleConfig
 from train.targets import parse
-
-ABOUT = ("name", "question", "base", "cost")
-"""What an experiment says of itself; everything else is a setting."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,7 @@ class DiscriminatorConfig:
             blocks, so that it need not learn to see first; takes a VGG. `layers` and `norm` do not matter then.
         channels: twice the first layer's output channels; for a projected one those of its heads.
         layers: downsampling stages + 1.
-        norm: instance (v1) or layer (v2) normalisation.
+        norm: instance (v1) or layer (v2) normalisation, or none.
         spectral_norm: divide every kernel by its largest singular value.
         dropout: rate before each normalised convolution, or each of a head's, 0 for none.
         input: "colour" (the references), or "gray": the luma of what it judges, so that it asks for lines and shading and
@@ -39,7 +35,7 @@ class DiscriminatorConfig:
     kind: Literal["patch", "projected"] = "patch"
     channels: int = 64
     layers: int = 3
-    norm: Literal["instance", "layer"] = "instance"
+    norm: Literal["instance", "layer", "none"] = "instance"
     spectral_norm: bool = True
     dropout: float = 0.0
     input: Literal["colour", "gray"] = "colour"
@@ -162,6 +158,23 @@ class RecipeConfig:
     """Its phases in order: a warm-up, if it has one, and the main one."""
     architectures: ClassVar[tuple[str, ...]] = ()
     """The generators it can train; () for any."""
+    caches_features: ClassVar[bool] = False
+    """Whether features of pictures that do not change can be computed once, see --cache-features."""
+
+    def check_pictures(self, frames: bool, targets: bool) -> None:
+        """Raises ValueError, with the remedy, if these are not what it learns from: photos, and what else there is.
+
+        Args:
+            frames: whether there are anime frames.
+            targets: whether photos are to become something, painted or given.
+        """
+        raise NotImplementedError
+
+
+def check_frames(recipe: str, frames: bool) -> None:
+    """Raises ValueError for a recipe that looks at anime frames where there are none."""
+    if not frames:
+        raise ValueError(f"{recipe} learns from anime frames: give them with --anime DIR, or --data in its layout")
 
 
 @dataclass(frozen=True)
@@ -176,6 +189,7 @@ class AnimeGANConfig(RecipeConfig):
 
     kind = "animegan"
     phases = (WARM_UP, "adversarial")
+    caches_features = True
 
     spectral_norm: bool = False
     simultaneous: bool = False
@@ -188,6 +202,10 @@ class AnimeGANConfig(RecipeConfig):
         if self.discriminator.input == "gray" and self.loss.gray_weight:
             raise ValueError("discriminator.input=gray takes gray frames for real ones: add --set loss.gray_weight=0")
         check_projected(self.discriminator, self.features)
+
+    def check_pictures(self, frames: bool, targets: bool) -> None:
+        """There must be anime frames."""
+        check_frames("AnimeGAN", frames)
 
 
 def check_projected(discriminator: DiscriminatorConfig, features: FeatureConfig) -> None:
@@ -205,8 +223,8 @@ class PairsLossConfig:
         gradient_weight: of that of the steps between neighbouring pixels.
         line_weight: how much more both count where the target has a dark line: without it a line whose place is unsure
             fades, since its absence costs less than two halves of it.
-        adversarial_weight: of a discriminator's word (least squares) that tells targets from drawings, after the warm-up;
-            0 for none.
+        adversarial_weight: of the word of a discriminator that tells targets from their imitations, after the warm-up; 0 for
+            none.
     """
 
     pixel_weight: float = 1.0
@@ -232,7 +250,7 @@ class PairsConfig(RecipeConfig):
     phases = (WARM_UP, "imitation")
 
     discriminator: DiscriminatorConfig = field(
-        default_factory=lambda: DiscriminatorConfig("projected", channels=128, input="gray")
+        default_factory=lambda: DiscriminatorConfig(channels=32, layers=2, norm="none", spectral_norm=False, input="gray")
     )
     features: FeatureConfig = field(default_factory=lambda: FeatureConfig("hed-vgg16"))
     loss: PairsLossConfig = field(default_factory=PairsLossConfig)
@@ -240,6 +258,11 @@ class PairsConfig(RecipeConfig):
     def __post_init__(self) -> None:
         check_choices(self, "")
         check_projected(self.discriminator, self.features)
+
+    def check_pictures(self, frames: bool, targets: bool) -> None:
+        """There must be something to imitate."""
+        if not targets:
+            raise ValueError("nothing to imitate: give drawings of the photos with --drawings DIR, or set data.target")
 
 
 @dataclass(frozen=True)
@@ -337,6 +360,14 @@ class AnimeGANv3Config(RecipeConfig):
         if self.features.network == "mobilenetv2":
             raise ValueError("animeganv3 compares style in layers of a VGG: features.network must be vgg19 or hed-vgg16")
 
+    def check_pictures(self, frames: bool, targets: bool) -> None:
+        """There must be anime frames, and the photos' region means beside them."""
+        check_frames("AnimeGANv3", frames)
+        if self.loss.photo_region_weight and not targets:
+            raise ValueError(
+                "AnimeGANv3 compares with the photo's regions too: set data.target=regions, or loss.photo_region_weight=0"
+            )
+
 
 @dataclass(frozen=True)
 class CycleGANLossConfig:
@@ -378,10 +409,34 @@ class CycleGANConfig(RecipeConfig):
         check_choices(self, "")
         check_numbers(self, "", most=1024, buffer=0, discriminator_channels=1)
 
+    def check_pictures(self, frames: bool, targets: bool) -> None:
+        """There must be anime frames, and nothing that photos are to become."""
+        check_frames("CycleGAN", frames)
+        if targets:
+            raise ValueError("CycleGAN compares photos with no target: leave out --drawings and data.target")
+
 
 RECIPES: dict[str, type[RecipeConfig]] = {
     config.kind: config for config in (AnimeGANConfig, PairsConfig, AnimeGANv3Config, CycleGANConfig)
 }
+
+
+@dataclass(frozen=True)
+class Look:
+    """Under what people find the drawings, see `hub_export.record.Look`; without a name they find the experiment alone."""
+
+    name: str = ""
+    line: str = ""
+    good_for: str = ""
+    name_zh: str = ""
+    line_zh: str = ""
+    good_for_zh: str = ""
+
+    def __post_init__(self) -> None:
+        check_choices(self, "look.")
+        for entry in dataclasses.fields(self):
+            if fault := look_fault(entry.name, getattr(self, entry.name)):
+                raise ValueError(f"look.{entry.name} holds {fault}")
 
 
 @dataclass(frozen=True)
@@ -393,6 +448,7 @@ class Experiment:
         question: what it asks, in a sentence.
         base: name of the experiment it differs from, None for a base of its own.
         cost: what it took, "72 min, 2 cores"; "" if nobody has run it.
+        look: under what people find its drawings.
         generator: what is trained and exported.
         init: where the generator starts from, "hub:you/animegan-hayao@epoch-060", "bundled:NAME@epoch-060" or a
             checkpoint's folder; "" for random.
@@ -405,6 +461,7 @@ class Experiment:
     question: str
     base: str | None = None
     cost: str = ""
+    look: Look = field(default_factory=Look)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     init: str = ""
     recipe: RecipeConfig = field(default_factory=AnimeGANConfig)
@@ -433,164 +490,12 @@ class Experiment:
         """The schedule in steps; `data_epoch` is how many the pictures' own epoch has. Raises ValueError."""
         return self.schedule.plan(data_epoch, self.recipe.phases[-1])
 
-
-def changed(experiment: Experiment, sections: Mapping[str, Any]) -> Experiment:
-    """The same but for `sections`: a dict changes settings of a section, anything else takes the old value's place."""
-
-    def new(owner: Any, names: set[str]) -> dict[str, Any]:
-        return {
-            name: replace(getattr(owner, name), **value) if isinstance(value, dict) else value
-            for name, value in sections.items()
-            if name in names
-        }
-
-    whole = {entry.name for entry in dataclasses.fields(experiment)}
-    base = sections.get("recipe", experiment.recipe)
-    recipe = replace(base, **new(base, sections.keys() - whole))
-    return replace(experiment, **{**new(experiment, whole), "recipe": recipe})
-
-
-def to_dict(experiment: Experiment) -> dict[str, Any]:
-    """As JSON keeps it: the recipe's kind, and its sections beside the others."""
-    values = dataclasses.asdict(experiment)
-    recipe = values.pop("recipe")
-    about = {name: values.pop(name) for name in ABOUT}
-    return {**about, "recipe": experiment.recipe.kind, **recipe, **values}
-
-
-def flat_settings(experiment: Experiment) -> dict[str, Any]:
-    """The whole configuration as {"loss.style_weight": 3.0, ...}, without what the experiment says of itself."""
-    flat: dict[str, Any] = {}
-    for key, value in to_dict(experiment).items():
-        if isinstance(value, dict):
-            flat.update({f"{key}.{inner}": setting for inner, setting in value.items()})
-        elif key not in ABOUT:
-            flat[key] = value
-    return flat
-
-
-def override(experiment: Experiment, settings: list[str], name: str) -> Experiment:
-    """Derives an experiment from `KEY=VALUE` settings.
-
-    Args:
-        experiment: the base.
-        settings: e.g. ["loss.style_weight=30", "schedule.warmup=300 steps"]; values take the type of the field, a list
-            is written with commas.
-        name: the derived experiment's name.
-
-    Raises:
-        ValueError: no "=", an unknown key (names the nearest), or a value that the setting does not take.
-    """
-    known = [key for key in flat_settings(experiment) if key != "recipe"]
-    sections: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise ValueError(f"--set takes KEY=VALUE, got {setting!r}")
-        if key not in known:
-            raise ValueError(f"unknown setting {key!r}: {nearest(key, known)}")
-        section, _, inner = key.rpartition(".")
-        owner: Any = experiment if hasattr(experiment, section or inner) else experiment.recipe
-        owner = getattr(owner, section) if section else owner
-        value = parse_value(text, get_type_hints(type(owner))[inner], key)
-        (sections.setdefault(section, {}) if section else sections)[inner] = value
-    if sections.get("generator", {}).get("channels") == 0:  # 0 stands for the architecture's own, which --set can name
-        raise ValueError("generator.channels must be 1 or more, got 0")
-    question = f"{experiment.name}, changed: {', '.join(settings)}."
-    return changed(experiment, sections | {"name": name, "base": experiment.name, "question": question, "cost": ""})
-
-
-def parse_value(text: str, kind: Any, key: str) -> Any:
-    """A setting's value from text: "30", "true", "a, b". Raises ValueError that names the setting."""
-    if get_origin(kind) is Literal:
-        return text  # which of them it is, the settings check
-    if get_origin(kind) is tuple:
-        return tuple(parse_value(part.strip(), get_args(kind)[0], key) for part in text.split(",") if part.strip())
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise ValueError(f"{key} takes true or false, got {text!r}")
-        return text.lower() == "true"
-    try:
-        return kind(text)
-    except ValueError:
-        raise ValueError(f"{key} takes {kind.__name__}, got {text!r}") from None
-
-
-RETIRED: dict[str, Any] = {
-    "data.warm": 0.0,
-    "data.vivid": 0.0,
-    "data.tones": 0.0,
-    "data.night": 0.0,
-    "data.lines": 0.0,
-    "data.flatten": 0.0,
-    "loss.drawn": 0.0,
-    "loss.drawn_by": "",
-    "loss.drawn_edge": 0.0,
-    "loss.textured_content": 1.0,
-    "loss.chroma_weight": 1.0,
-    "loss.colour_saturation": 1.0,
-    "loss.colour_uv": "huber",
-    "discriminator.colour_jitter": 0.0,
-}
-"""Settings of earlier versions, with the value at which they did nothing."""
-RENAMED = {"discriminator.sees": "input"}
-"""Settings of earlier versions, and their names in the same section now."""
-
-
-def from_dict(values: Mapping[str, Any]) -> Experiment:
-    """Rebuilds an experiment from `to_dict`'s values, or from those of an earlier version.
-
-    Raises:
-        ValueError: a setting is unknown, retired, or out of range; the message names it.
-    """
-    values = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
-    for name, neutral in RETIRED.items():
-        section, _, inner = name.partition(".")
-        old = values.get(section)
-        if isinstance(old, dict) and inner in old and (found := old.pop(inner)) != neutral:
+    def check_caching(self) -> None:
+        """Raises ValueError where no features of the pictures can be computed once."""
+        if not self.recipe.caches_features:
+            raise ValueError(f"the recipe {self.recipe.kind} does not cache features: train without --cache-features")
+        if self.data.augment != "none":
             raise ValueError(
-                f"{name}={found} was a setting of an earlier version and is retired: what was trained with it still draws, "
-                "but cannot be trained again or further by this version"
+                f"pictures change with data.augment={self.data.augment}, so their features cannot be cached: train without "
+                "--cache-features"
             )
-    for name, new in RENAMED.items():
-        section, _, inner = name.partition(".")
-        if isinstance(own := values.get(section), dict) and inner in own:
-            own[new] = own.pop(inner)
-    if isinstance(values.get("schedule"), dict):
-        values["schedule"] = _with_durations(values["schedule"])
-    kind = values.pop("recipe", AnimeGANConfig.kind)  # earlier versions had no other
-    if kind not in RECIPES:
-        raise ValueError(f"unknown recipe {kind!r}: {nearest(str(kind), RECIPES)}")
-    own = {entry.name for entry in dataclasses.fields(RECIPES[kind])}
-    recipe = _build(RECIPES[kind], {key: value for key, value in values.items() if key in own})
-    return _build(Experiment, {key: value for key, value in values.items() if key not in own} | {"recipe": recipe})
-
-
-def _build(kind: Any, values: Mapping[str, Any]) -> Any:
-    hints = get_type_hints(kind)
-    try:
-        return kind(
-            **{
-                key: hints[key](**value) if isinstance(value, dict) and dataclasses.is_dataclass(hints.get(key)) else value
-                for key, value in values.items()
-            }
-        )
-    except TypeError as error:
-        raise ValueError(f"not an experiment of this version: {error}") from None
-
-
-def _with_durations(schedule: dict[str, Any]) -> dict[str, Any]:
-    """A schedule of an earlier version, with five numbers for the three durations; 0 steps meant: as the epochs say."""
-    old: dict[str, Any] = {
-        name: schedule.pop(name)
-        for name in ("warmup_epochs", "epochs", "steps_per_epoch", "warmup_steps", "steps")
-        if name in schedule
-    }
-    for steps, epochs, name in (("warmup_steps", "warmup_epochs", "warmup"), ("steps", "epochs", "length")):
-        if old.get(steps):
-            schedule[name] = f"{old[steps]} steps"
-        elif epochs in old:
-            schedule[name] = f"{old[epochs]} epochs"
-    if old.get("steps_per_epoch"):
-        schedule["epoch"] = f"{old['steps_per_epoch']} steps"
-    return schedule

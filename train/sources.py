@@ -78,6 +78,11 @@ class Source:
         if self.drawings is not None and self.photos is None:
             raise ValueError("--drawings DIR needs --photos DIR, the photos that they are of")
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether there are anime frames: given, in a data folder, or generated."""
+        return self.anime is not None or self.photos is None
+
     def check(self, config: DataConfig) -> None:
         """Raises ValueError where no pictures are given, or what is given is not there. Nothing is opened or downloaded."""
         if self.data is None and self.photos is None and self.anime is None and config.style != GENERATED:

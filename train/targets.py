@@ -15,6 +15,7 @@ import numpy as np
 
 from train import painting
 from train.checks import nearest
+from train.contours import contour
 from train.regions import average_regions
 
 Operation = Callable[..., np.ndarray]
@@ -23,6 +24,8 @@ OPERATIONS: dict[str, Operation] = {}
 """By name; each takes (picture, photo), both (H, W, 3) float32 RGB [0, 1], and numbers, and returns a picture."""
 SLOW: set[str] = set()
 """What takes more than some tens of milliseconds a picture."""
+NETWORKS = {"contours": "HED, trained on outlines that people drew on the photos of BSDS500"}
+"""Operations that ask a pretrained network, and which."""
 UNDO: dict[str, Operation] = {}
 """What takes an operation back, as far as one can: it takes a picture and the operation's numbers."""
 
@@ -93,6 +96,14 @@ def lines(
     return painting.outline(picture, photo, strength, width, darkness)
 
 
+@operation(undo=lambda picture, *numbers: painting.erase_lines(picture), slow=True)
+def contours(
+    picture: np.ndarray, photo: np.ndarray, strength: float = 1.0, width: float = 0.85, darkness: float = 0.95
+) -> np.ndarray:
+    """Tinted lines around things, where a person would trace them (a network, HED)."""
+    return contour(picture, photo, strength, width, darkness)
+
+
 @operation(slow=True)
 def regions(picture: np.ndarray, photo: np.ndarray, least: float = 50.0) -> np.ndarray:
     """The mean colour of each region, of so many pixels at the least (AnimeGANv3's own segmentation)."""
@@ -138,6 +149,11 @@ def unpaint(frame: np.ndarray, target: str) -> np.ndarray:
 def digest(steps: Steps) -> str:
     """What tells operations from all others: their numbers, and the filters' version; "" for none."""
     return f"{steps} by {painting.VERSION}" if steps else ""
+
+
+def networks(target: str) -> list[str]:
+    """The pretrained networks that a target is painted with."""
+    return [NETWORKS[name] for name, _ in parse(target) if name in NETWORKS]
 
 
 def parts(target: str) -> tuple[Steps, Steps]:

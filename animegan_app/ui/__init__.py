@@ -20,41 +20,44 @@ import gradio as gr
 
 from animegan_app.catalog import HUB, Catalog, Offer, open_catalog
 from animegan_app.studio import Studio
-from animegan_app.ui import compare, experiments, parts
+from animegan_app.ui import compare, experiments, keep, looks, parts, picture, several, stylize, video
 from animegan_app.ui.compare import Compare
 from animegan_app.ui.experiments import Experiments
+from animegan_app.ui.keep import Keep, Visit
+from animegan_app.ui.language import FOLLOW
+from animegan_app.ui.link import WRITE, Link
 from animegan_app.ui.parts import Outputs
 from animegan_app.ui.programs import Programs
 from animegan_app.ui.serving import Blocks
 from animegan_app.ui.serving import launch as launch
+from animegan_app.ui.several import Several
 from animegan_app.ui.sources import Sources, add, describe
 from animegan_app.ui.stylize import TRAIN, Stylize
-from animegan_app.ui.words import label, say
+from animegan_app.ui.video import Video
+from animegan_app.ui.words import label, language, say
 from hub_export.record import CheckpointError
 from hub_export.sentences import ExplainedError
 
 CSS = """
-.gradio-container { max-width: 1180px !important; width: 100%; margin: 0 auto !important; }
-#title h1 { font-size: 1.9rem; line-height: 1.2; margin: .2rem 0; letter-spacing: -.01em; }
-#title p, #facts { color: var(--body-text-color-subdued); margin: 0; }
-#result { align-items: center; }
-#format { flex-wrap: nowrap; }
-#facts { font-size: .92rem; overflow-wrap: anywhere; }
-.picture-slider > .html-container { padding: 0; }
-.picture-slider > .html-container > div { gap: 0; }
-#slider, #slider .empty { min-height: min(400px, 60vw); }
-#cancel, #stylise:has(#slider [data-testid="status-tracker"]:not(.hide)) #again { display: none; }
-#stylise:has(#slider [data-testid="status-tracker"]:not(.hide)) #cancel { display: block; }
-.examples .gallery { display: grid; grid-template-columns: repeat(5, 1fr); gap: .5rem; }
-.examples .gallery span, .examples .gallery .container { display: block; width: 100%; height: auto; max-height: none; }
+footer .divider { @media (max-width: 640px) { display: none !important; } }
+.gradio-container .fillable { max-width: 1280px !important; }
+#title .prose { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 .9rem; }
+#title h1 { font-size: 1.5rem; line-height: 1.2; margin: .2rem 0; letter-spacing: -.01em; }
+#title p { color: var(--body-text-color-subdued); margin: 0; }
+.examples .gallery { display: grid; grid-template-columns: repeat(6, 1fr); gap: .5rem; }
+.examples .gallery span, .examples .gallery .container { display: block; width: 100%; height: auto; }
+.examples .gallery .container { max-width: none; max-height: none; }
 .examples img { width: 100%; height: auto; aspect-ratio: 1; max-width: none; object-fit: cover; }
+#identity { color: var(--body-text-color-subdued); font-size: .92rem; overflow-wrap: anywhere; min-height: 1.5rem; }
 #about h2 { font-size: 1.05rem; font-weight: 600; margin: 0 0 .6rem; }
 #about summary { cursor: pointer; margin: .6rem 0 .4rem; }
 #about dl { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.2rem; margin: 0; }
 #about dt { color: var(--body-text-color-subdued); }
 #about dd { margin: 0; overflow-wrap: anywhere; }
 #add-row { align-items: end; }
-#experiment input, #checkpoint input { text-overflow: ellipsis; }
+:is(#experiment, #checkpoint, #blind-first, #blind-second) input { text-overflow: ellipsis; }
+.bare > .html-container { padding: 0; }
+.bare > .html-container > div { gap: 0; }
 .dark { --color-accent: var(--primary-500); }
 .table { overflow-x: auto; word-break: keep-all; }
 .table table, .table tr, .table th, .table td { border: 0 !important; border-collapse: collapse; }
@@ -67,11 +70,13 @@ CSS = """
 button:focus-visible, summary:focus-visible, input:focus-visible, .outer:focus-visible, label:has(input:focus-visible) {
   outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
 @media (max-width: 640px) {
-  #title h1 { font-size: 1.5rem; }
+  #title, #tabs { width: auto; margin-inline: -20px; }
+  #title { padding: 0; }
+  #title h1 { font-size: 1.25rem; }
+  #title p { display: none; }
   #tabs [role="tablist"] { background: none; }
-  #tabs [role="tab"] { flex: 1 0 auto; justify-content: center; height: 2.75rem; padding: 0 .4rem; }
-  #result, #add-row { flex-direction: column; align-items: stretch; }
-  #download { width: 100% !important; }
+  #tabs [role="tab"] { flex: 1 0 auto; justify-content: center; height: 2.75rem; padding: 0 .15rem; font-size: .92rem; }
+  #add-row { flex-direction: column; align-items: stretch; }
   #about dl { grid-template-columns: 1fr; }
   #about dd { margin-bottom: .4rem; }
 }
@@ -80,9 +85,6 @@ button:focus-visible, summary:focus-visible, input:focus-visible, .outer:focus-v
 LOOK_SECONDS = 10
 """How often an open page asks whether there are new checkpoints on this machine."""
 
-TITLE = """document.title = element.querySelector("h1").textContent;"""
-"""The browser's tab in the person's language."""
-
 
 def build_demo(catalog: Catalog | None = None) -> Blocks:
     """The whole app. Reads records only: TensorFlow loads, and the Hub is asked, after the first page is up.
@@ -90,7 +92,8 @@ def build_demo(catalog: Catalog | None = None) -> Blocks:
     Args:
         catalog: what to offer; None for `open_catalog()`.
     """
-    with Blocks(title="AnimeGAN laboratory", css=CSS + compare.CSS + experiments.CSS) as demo:
+    rooms = picture, looks, stylize, keep, several, compare, video, experiments
+    with Blocks(title="AnimeGAN laboratory", css=CSS + "".join(room.CSS for room in rooms)) as demo:
         Page(demo, catalog or open_catalog())
     demo.queue(max_size=parts.QUEUE_SIZE, default_concurrency_limit=1)
     return demo
@@ -106,7 +109,9 @@ class Page:
 
     def __init__(self, demo: Blocks, catalog: Catalog):
         self.catalog, self.studio = catalog, Studio(catalog)
-        gr.HTML(label("title"), js_on_load=TITLE, elem_id="title")
+        title = gr.HTML(label("title"), js_on_load=FOLLOW, elem_id="title")
+        self.language = gr.Textbox(language(None), visible="hidden")
+        """Changes with the language of the page; `title` is told of that by the browser."""
         self.notice = _notice(catalog.default(), ("", ""), None)
         self.link = gr.State(("", ""))
         """What the address asks for and is not on offer: an experiment and a checkpoint."""
@@ -114,26 +119,53 @@ class Page:
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab(label("stylise"), id="stylise", elem_id="stylise"):
                 self.stylize = Stylize(self.studio, self.known)
+                with self.stylize.result:
+                    keeping = Keep(self.studio)
+                with self.stylize.keeping:
+                    visit = Visit(self.studio)
+                many = Several(self.studio)
             with gr.Tab(label("compare"), id="compare", elem_id="compare"):
-                Compare(self.studio, self.stylize, self.known)
+                self.compare = Compare(self.studio, self.stylize, self.known)
+                with self.compare.grid.buttons:
+                    comparison = gr.Button(label("copy_comparison"), elem_id="compare-link")
+            with gr.Tab(label("video"), id="video", elem_id="video") as tab:
+                Video(self.studio, self.stylize, tab, self.known)
             with gr.Tab(label("experiments"), id="experiments", elem_id="experiments") as tab:
                 Experiments(self.studio, self.stylize, tab, tabs, self.known)
             with gr.Tab(label("sources"), id="sources", elem_id="sources"):
                 self.sources = Sources(self.studio)
         Programs(self.studio)
-        self._wire(demo)
+        for part in (keeping, visit, many):
+            part.wire(self.stylize)
+        keeping.copies_link(comparison)
+        self.tabs = tabs
+        drawn = [visit.drawn, self.stylize.shown]
+        self.language.change(visit.strip_of, drawn, visit.strip, **parts.QUICK)
+        self._wire(demo, title)
 
-    def _wire(self, demo: Blocks) -> None:
+    def _wire(self, demo: Blocks, title: gr.HTML) -> None:
         experiment, checkpoint = self.stylize.experiment, self.stylize.checkpoint
-        page: list[Any] = [self.known, self.link, self.notice, experiment, checkpoint, self.sources.table]
+        page: list[Any] = [
+            *(self.known, self.language, self.link, self.notice),
+            *(experiment, checkpoint, self.sources.table),
+        ]
         looked: list[Any] = [self.known, self.link, experiment]
-        loading = demo.load(self.opened, None, page, **parts.QUICK)
+        stylize = self.stylize
+        linked: list[Any] = [
+            *(experiment, checkpoint, stylize.longest_side, stylize.strength, stylize.photo_colours),
+            self.compare.grid.chosen,
+        ]
+        changed = [*(each.change for each in linked[1:]), self.tabs.select]
+        gr.on(changed, None, linked, None, js=WRITE, **parts.QUICK)
+        title.submit(self.look, looked, page, preprocess=False, **parts.QUICK)
+        self.language.change(stylize.retell, [stylize.shown], [stylize.facts, stylize.identity], **parts.QUICK)
+        loading = demo.load(self.opened, None, [*page, *linked[2:], self.tabs], **parts.QUICK)
         loading.then(self.warm_up, None, None, **parts.QUICK)
         if self.catalog.hub:
             asking = loading.then(self.ask_hub, None, None, **parts.QUICK)
             asking.then(self.look, looked, page, preprocess=False, **parts.QUICK)
         gr.on(  # whoever chooses no longer waits for what the address asked for
-            [experiment.input, checkpoint.input],
+            [experiment.input, checkpoint.input, self.stylize.looks.row.select],
             lambda: {self.link: ("", ""), self.notice: gr.HTML(visible=False)},
             None,
             [self.link, self.notice],
@@ -152,17 +184,29 @@ class Page:
         )
 
     def opened(self, request: gr.Request) -> Outputs:
-        """The page as its address asks for it, "?experiment=bundled/cel&checkpoint=epoch-015"."""
-        link = request.query_params.get("experiment", ""), request.query_params.get("checkpoint", "")
-        offer = self._linked(link)
-        return self._showing(offer, request) if offer else self._showing(self.catalog.default(), request, link)
+        """The page as its address asks for it, see `Link`; of a checkpoint that is not on offer, the experiment's first."""
+        link = Link.of(request.query_params)
+        names = link.experiment, link.checkpoint
+        offer = self._linked(names)
+        near = offer or self._linked((link.experiment, "")) or self.catalog.default()
+        offered = {offer.key for offers in self.catalog.experiments().values() for offer in offers}
+        stylize, compared = self.stylize, [key for key in link.compared if key in offered]
+        asked = {
+            stylize.longest_side: link.side,
+            stylize.strength: link.strength,
+            stylize.photo_colours: link.colours,
+            self.compare.grid.chosen: compared or None,
+        }
+        found = self._showing(near, request, ("", "") if offer else names)
+        found |= {part: gr.update(value=value) for part, value in asked.items() if value is not None}
+        return found | ({self.tabs: gr.Tabs(selected=link.tab)} if link.tab else {})
 
     def look(self, known: str, link: tuple[str, str], experiment: str | None, request: gr.Request) -> Outputs:
         """What came or went since the page last looked; an experiment that is on offer stays chosen.
 
         While it is, nothing here is of that one alone: the answer may come after another has been chosen.
         """
-        stamp = _stamp(self.catalog)
+        stamp = _stamp(self.catalog, request)
         if stamp == known:
             return gr.skip()
         offer = self._linked(link)
@@ -174,6 +218,7 @@ class Page:
             return self._showing(self.catalog.default(), request, link)
         return {
             self.known: stamp,
+            self.language: language(request),
             self.link: link,
             self.notice: _notice(offers[0], link, request),
             self.stylize.experiment: gr.update(choices=parts.experiment_choices(experiments, request)),
@@ -217,7 +262,8 @@ class Page:
     def _showing(self, offer: Offer | None, request: gr.Request, link: tuple[str, str] = ("", "")) -> Outputs:
         """The page with everything that is on offer now, and `offer` chosen; `link` is what is not on offer."""
         return {
-            self.known: _stamp(self.catalog),
+            self.known: _stamp(self.catalog, request),
+            self.language: language(request),
             self.link: link,
             self.notice: _notice(offer, link, request),
             **self.stylize.choose(offer, request),
@@ -225,10 +271,10 @@ class Page:
         }
 
 
-def _stamp(catalog: Catalog) -> str:
-    """Another text wherever a page that lists the catalog would be another page."""
+def _stamp(catalog: Catalog, request: gr.Request) -> str:
+    """Another text wherever a page that lists the catalog would be another page, be it in another language."""
     keys = [(offer.key, offer.record.sha256) for offers in catalog.experiments().values() for offer in offers]
-    shown = keys, catalog.problems(), catalog.hub.sources if catalog.hub else []
+    shown = language(request), keys, catalog.problems(), catalog.hub.sources if catalog.hub else []
     return hashlib.sha256(repr(shown).encode()).hexdigest()
 
 

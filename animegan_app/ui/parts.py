@@ -1,29 +1,29 @@
 """What several tabs show: choices, tables, errors, names of files. Text from records is a stranger's and always escaped."""
 
 import html
-import io
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 import numpy as np
 from gradio.context import LocalContext
 from gradio.processing_utils import save_bytes_to_cache
+from gradio.route_utils import API_PREFIX
 from gradio.utils import get_upload_folder
-from PIL import Image
 
-from animegan_app import uploads
 from animegan_app.catalog import Offer
 from animegan_app.ui.words import label, say
+from animegan_app.writing import encoded
 from hub_export.record import Record
 from hub_export.sentences import Sentence
 
 QUEUE_SIZE = 64
 """How many requests may wait; all of them may, for a download or for the one drawing that is made at a time. One visitor's
 half of them leaves the other half to others."""
-ERROR_SECONDS = 20
-JPEG_QUALITY = 95
+ERROR_SECONDS = 6
 PHASES = ("warm-up", "adversarial", "imitation")
 
 Outputs = dict[Any, Any]
@@ -40,126 +40,64 @@ SLOW: dict[str, Any] = {
 }
 """How an event is answered that waits for drawings."""
 
-NAME_EXAMPLES = """
-const examples = element.closest(".examples"), names = element.textContent.trim().split(", ");
-const name = () => examples.querySelectorAll("button").forEach((button, index) => { button.ariaLabel = names[index]; });
-new MutationObserver(name).observe(examples, { childList: true, subtree: true });
-name();
+CSV = """
+const harmless = (text) => String(text ?? "").replace(/^(?=[=+@\\t\\r-])/, "'").replaceAll('"', '""');
+const quoted = (value) => (typeof value === "number" ? value : `"${harmless(value)}"`);
+const csv = (rows) => rows.map((row) => row.map(quoted).join(",")).join("\\r\\n");
 """
-"""Says what the example pictures show, for screen readers."""
-
-MOVE_HANDLE = """
-const listen = () => {
-    const handle = element.querySelector(".outer:not([role='slider'])");
-    if (!handle) return;
-    const place = () => new DOMMatrix(getComputedStyle(handle).transform).e;
-    const wide = () => handle.parentElement.getBoundingClientRect();
-    const tell = () => { handle.ariaValueNow = Math.round(100 * place() / wide().width); };
-    Object.assign(handle, { role: "slider", tabIndex: 0, ariaLabel: element.querySelector(".name").textContent });
-    Object.assign(handle, { ariaValueMin: 0, ariaValueMax: 100 });
-    new MutationObserver(tell).observe(handle, { attributeFilter: ["style"] });
-    tell();
-    handle.addEventListener("keydown", (event) => {
-        const share = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[event.key];
-        if (!share) return;
-        event.preventDefault();
-        const clientX = wide().left + place() + share * wide().width;
-        for (const type of ["mousedown", "mouseup"]) {
-            const target = type === "mousedown" ? handle : window;
-            target.dispatchEvent(new MouseEvent(type, { view: window, bubbles: true, clientX }));
-        }
-    });
-};
-new MutationObserver(listen).observe(element, { childList: true, subtree: true });
-listen();
-"""
-"""gr.ImageSlider knows the mouse and the finger alone: gives its handle a name, a value, and the keys of a slider."""
-
-
-LEAVE_FULL_SCREEN = """
-new MutationObserver(() => {
-    const gallery = element.querySelector(".fullscreen");
-    if (gallery && !gallery.querySelector(".preview")) window.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
-}).observe(element, { childList: true, subtree: true });
-"""
-"""gr.Gallery enters the full screen with an enlarged picture, whose closing takes away the button that leaves it."""
+"""A table in which no cell is a formula to whoever opens it."""
 
 
 def error(problem: Exception | str, request: gr.Request | None, **values: object) -> gr.Error:
     """Tells who asks what went wrong: what was raised, or what `say` knows by a key and values.
 
-    Gradio renders messages as HTML, so names from files are escaped.
+    Gradio renders messages as HTML.
     """
+    return gr.Error(told(problem, request, **values), duration=ERROR_SECONDS, print_exception=False)
+
+
+def told(problem: Exception | str, request: gr.Request | None, **values: object) -> str:
+    """The same as HTML, in which names from files are escaped."""
     text = say(Sentence.of(problem) if isinstance(problem, Exception) else problem, request, **values)
-    text = text.encode("utf-8", "replace").decode()  # a name that a program sent may be no valid text
-    return gr.Error(html.escape(text), duration=ERROR_SECONDS, print_exception=False)
+    return html.escape(text.encode("utf-8", "replace").decode())  # a name that a program sent may be no valid text
 
 
-def photo_input(name: str, height: int) -> gr.Image:
-    """A photo to upload, paste or take, or to choose among the examples below it.
+TAKE_ANY = """
+const isOdd = (file) => !file.type.startsWith("image/");
+const typed = (files) => {
+    const all = new DataTransfer();
+    for (const file of files) all.items.add(isOdd(file) ? new File([file], file.name, { type: "image/heic" }) : file);
+    return all;
+};
+element.addEventListener("click", () => {
+    for (const input of element.querySelectorAll("input[type=file]")) input.accept = "image/*,.heic,.heif,.hif";
+}, true);
+element.addEventListener("change", ({ target }) => {
+    if (target.files && [...target.files].some(isOdd)) target.files = typed(target.files).files;
+}, true);
+element.addEventListener("drop", (event) => {
+    const { dataTransfer, target } = event;
+    if (![...(dataTransfer?.files ?? [])].some(isOdd)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const named = { bubbles: true, cancelable: true, dataTransfer: typed(dataTransfer.files) };
+    target.dispatchEvent(new DragEvent("drop", named));
+}, true);
+"""
+"""gr.Image takes what the browser calls an image, and most browsers have no name for HEIC. What has none gets that name: if
+it is something else, `read_photo` says so, in the person's language."""
+
+
+def photo_files(name: str, title: str, height: int) -> gr.File:
+    """Several photos to choose at once; what the browser takes for no picture is taken too, see `TAKE_ANY`.
 
     Args:
-        name: id of its element; the examples' is f"{name}-examples".
+        name: id of its element.
+        title: key of what it is called.
         height: in pixels.
     """
-    photo = gr.Image(
-        label=label("photo"),
-        type="filepath",
-        image_mode=None,
-        sources=["upload", "clipboard", "webcam"],
-        height=height,
-        buttons=["fullscreen"],
-        placeholder=label("drop"),
-        elem_id=name,
-    )
-    with gr.Column(elem_id=f"{name}-examples", elem_classes="examples"):
-        gr.Examples([str(path) for path in uploads.EXAMPLES], photo, label=label("examples"), api_visibility="private")
-        gr.HTML(label("example_names"), js_on_load=NAME_EXAMPLES, visible="hidden")
-    return photo
-
-
-def picture_slider(name: str, height: int, title: str, shows_title: bool) -> gr.ImageSlider:
-    """A slider between two pictures of one size.
-
-    Args:
-        name: id of its element.
-        height: what it has at most, in pixels, where it does not fill the screen.
-        title: key of what it is called, by screen readers also where it does not show its title.
-    """
-    with gr.HTML(
-        label(title),
-        html_template="<span class='name' hidden>${value}</span>@children",
-        js_on_load=MOVE_HANDLE,
-        elem_classes="picture-slider",
-    ):
-        return gr.ImageSlider(
-            label=label(title),
-            show_label=shows_title,
-            type="filepath",
-            interactive=False,
-            max_height=height,
-            buttons=["fullscreen"],
-            elem_id=name,
-        )
-
-
-def gallery(name: str, buttons: list[Any]) -> gr.Gallery:
-    """Pictures side by side, at their own shape; a click enlarges one.
-
-    Args:
-        name: id of its element.
-        buttons: Gradio's, on an enlarged picture.
-    """
-    with gr.HTML(html_template="@children", js_on_load=LEAVE_FULL_SCREEN):
-        return gr.Gallery(
-            show_label=False,
-            columns=None,
-            height="auto",
-            object_fit="contain",
-            interactive=False,
-            buttons=buttons,
-            elem_id=name,
-        )
+    with gr.HTML(html_template="@children", js_on_load=TAKE_ANY, elem_classes="bare"):
+        return gr.File(file_count="multiple", file_types=["image"], label=label(title), height=height, elem_id=name)
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -206,14 +144,13 @@ def pixels_of(size: Any) -> str:
 
 
 def save(picture: np.ndarray, name: str) -> str:
-    """A picture as a file that Gradio serves and deletes."""
-    content = io.BytesIO()
-    image = Image.fromarray(picture)
-    if name.endswith(".jpg"):
-        image.save(content, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    else:
-        image.save(content, "PNG", compress_level=1)  # a third larger than the default and six times as fast
-    return keep(content.getvalue(), name)
+    """A picture, RGB or RGBA, as a file that Gradio serves and deletes."""
+    return keep(encoded(picture, Path(name).suffix), name)
+
+
+def address(path: str) -> str:
+    """Where the page finds a file that `keep` or `save` made."""
+    return f"{API_PREFIX.strip('/')}/file={quote(path)}"
 
 
 def keep(content: bytes, name: str) -> str:

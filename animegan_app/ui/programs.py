@@ -1,18 +1,32 @@
 """What programs may call, over Gradio's API and as tools of the Model Context Protocol."""
 
+import asyncio
 from typing import Any
 
 import gradio as gr
 from gradio.data_classes import FileData
 from gradio.events import api
 
-from animegan_app import uploads
+from animegan_app import catalog, photos, uploads
 from animegan_app.photos import PhotoError
 from animegan_app.studio import Studio
-from animegan_app.stylize import DEFAULT_LONGEST_SIDE, blend
+from animegan_app.stylize import DEFAULT_LONGEST_SIDE, MOST_STRENGTH, blend
 from animegan_app.ui import parts
-from animegan_app.ui.stylize import MOST_STRENGTH, TRAIN, file_name
+from animegan_app.ui.stylize import TRAIN, file_name
+from animegan_app.ui.words import say
 from hub_export.record import CheckpointError
+from hub_export.sentences import ExplainedError, Sentence
+
+FOR_PROGRAMS = {
+    photos.gone().sentence.english: (
+        "photo is no file that was uploaded here: hand it over by gradio_client.handle_file, as a data: URL, or by the URL "
+        "or path of its upload; other URLs are not fetched."
+    ),
+    catalog.gone("").sentence.english: (
+        "{name} is neither a key that /checkpoints lists nor the name of an experiment or look there."
+    ),
+}
+"""What is told to programs in place of what a person is told, both in English."""
 
 
 class Programs:
@@ -32,15 +46,22 @@ class Programs:
         longest_side: int = DEFAULT_LONGEST_SIDE,
         strength: float = 100,
         photo_colours: float = 0,
+        full_size: bool = False,
     ) -> tuple[FileData, dict[str, Any]]:
         """Redraws a photo as anime.
 
+        A local photo is handed over in Python by gradio_client.handle_file("photo.jpg"); by a tool's caller as a data: URL
+        (data:image/jpeg;base64,...) or as the URL that the tool upload_file_to_gradio answers with, which the program
+        `gradio upload-mcp APP_URL FOLDER` offers for the files of a folder; over HTTP by POST to /gradio_api/upload, and the
+        path that it answers with. Any other URL is refused, for nothing is downloaded.
+
         Args:
-            photo: a JPEG, PNG, WebP, AVIF, GIF, BMP or TIFF file.
-            checkpoint: one of the keys that /checkpoints lists; the app's first choice if it is left out.
-            longest_side: the picture is scaled down to at most 512, 768, 1024 or 1536 pixels.
+            photo: a JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF file of up to 50 MB.
+            checkpoint: a key that /checkpoints lists, or the name of an experiment or look there; left out, the first one.
+            longest_side: the picture is drawn at no more than 512, 768, 1024 or 1536 pixels.
             strength: 0 (the photo) over 100 (anime) to 150 (what makes it anime, exaggerated by half).
             photo_colours: 0 (anime's colours) to 100 (the photo's).
+            full_size: raises the drawing to the photo's own size, up to 80 megapixels, and keeps its transparency; slower.
 
         Returns:
             The picture as a PNG file, and width, height, seconds, checkpoint, weights (sha256) and commit (on the Hub).
@@ -50,25 +71,28 @@ class Programs:
                 raise PhotoError("strength must be from 0 to {most}.", most=MOST_STRENGTH)
             if not _is_percent(photo_colours, 100):
                 raise PhotoError("photo_colours must be from 0 to 100.")
-            offer = self.studio.catalog.find(checkpoint) if checkpoint else self.studio.catalog.default()
+            offer = self.studio.catalog.named(checkpoint) if checkpoint else self.studio.catalog.default()
             if offer is None:
-                raise parts.error("nothing_for_programs", request, command=TRAIN)
+                raise CheckpointError("There is no checkpoint to draw with: train one with {command}", command=TRAIN)
             path = uploads.take(photo)  # a dict, as Gradio hands it over
-            drawing = await self.studio.draw(path, offer.key, longest_side, lambda done, doing: None)
-        except (PhotoError, CheckpointError) as error:
-            raise parts.error(error, request) from None
-        anime = blend(drawing.photo, drawing.anime, strength / 100, photo_colours / 100)
+            drawing = await self.studio.draw(path, offer.key, longest_side, _silent)
+            mixed = strength / 100, photo_colours / 100
+            if full_size:
+                picture = await self.studio.finish(drawing, path, *mixed, _silent)
+            else:
+                picture = blend(drawing.photo, drawing.anime, *mixed)
+        except (PhotoError, CheckpointError) as problem:
+            raise error(problem, request) from None
         name = file_name(path.stem, drawing.record, strength, photo_colours)
-        width, height = drawing.size
         facts = {
-            "width": width,
-            "height": height,
+            "width": picture.shape[1],
+            "height": picture.shape[0],
             "seconds": round(drawing.seconds, 3),
             "checkpoint": offer.key,
             "weights": drawing.record.sha256,
             "commit": drawing.commit,
         }
-        return FileData(path=parts.save(anime, f"{name}.png")), facts
+        return FileData(path=await asyncio.to_thread(parts.save, picture, f"{name}.png")), facts
 
     def checkpoints(self) -> list[dict[str, Any]]:
         """Lists the checkpoints that photos can be drawn with.
@@ -91,6 +115,17 @@ class Programs:
             for offers in self.studio.catalog.experiments().values()
             for offer in offers
         ]
+
+
+def error(problem: ExplainedError, request: gr.Request | None) -> gr.Error:
+    """Tells a program what went wrong, as plain text, and what is for it to do instead of to press."""
+    told = FOR_PROGRAMS.get(problem.sentence.english)
+    sentence = Sentence(told, **problem.sentence.values) if told else problem.sentence
+    return gr.Error(say(sentence, request).encode("utf-8", "replace").decode(), print_exception=False)
+
+
+def _silent(done: float, doing: Sentence) -> None:
+    """For programs, which are not told how far it is."""
 
 
 def _is_percent(value: object, most: int) -> bool:

@@ -11,13 +11,15 @@ from importlib.util import find_spec
 from typing import Any
 
 import gradio as gr
+from gradio.components.api_component import Api
 from gradio.context import LocalContext
 from starlette.requests import HTTPConnection
 
 from animegan_app import address, uploads
 from animegan_app.door import Door, allowed, visitor
+from animegan_app.memory import give_back
 from animegan_app.photos import MAX_FILE_BYTES, PhotoError
-from animegan_app.ui import parts
+from animegan_app.ui import parts, programs
 from animegan_app.ui.words import TRANSLATIONS, say
 
 KEPT_SECONDS = 3600
@@ -75,11 +77,20 @@ class Blocks(gr.Blocks):
             sys.exit(f"{host}, port {port}, cannot be listened at: {error}")
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any, **named: Any) -> Any:
-        """`gr.Blocks.preprocess_data` of what names no file but a visitor's; from elsewhere Gradio would download it."""
+        """`gr.Blocks.preprocess_data` of what names no file but a visitor's; from elsewhere Gradio would download it.
+
+        What a program leaves out at the end is what its endpoint takes then.
+        """
+        missing = block_fn.inputs[len(inputs) :]
+        if all(isinstance(block, Api) for block in missing):  # who calls by place may leave out what was added since
+            inputs = [*inputs, *(block.value for block in missing)]
         try:
-            uploads.take_all(inputs)
+            inputs = uploads.take_all(inputs)
         except PhotoError as error:
-            raise parts.error(error, LocalContext.request.get(None)) from None
+            request = LocalContext.request.get(None)
+            if block_fn.inputs and all(isinstance(block, Api) for block in block_fn.inputs):
+                raise programs.error(error, request) from None
+            raise parts.error(error, request) from None
         return await super().preprocess_data(block_fn, inputs, *rest, **named)
 
     def _waiting(self, who: str) -> int:
@@ -111,13 +122,14 @@ def _end(number: int, frame: Any) -> None:
 
 
 def _keep_cleaning(demo: gr.Blocks) -> None:
-    """Deletes what is old or too much, whoever put it there; the copies of the examples stay."""
+    """Deletes what is old or too much, whoever put it there; the copies of the examples stay. Gives free memory back."""
     while True:
         time.sleep(CLEAN_SECONDS)
         kept = {str(path) for block in list(demo.blocks.values()) for path in getattr(block, "keep_in_cache", ())}
         uploads.clean(KEPT_SECONDS, kept)
         for files in demo.temp_file_sets:
             files.difference_update([path for path in list(files) if not os.path.exists(path)])
+        give_back()
 
 
 def _theme() -> gr.themes.Base:

@@ -1,42 +1,86 @@
 """The first tab: a photo, a checkpoint, and a slider between photo and anime."""
 
+import asyncio
 import html
 import json
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from animegan_app import uploads
-from animegan_app.catalog import HUB, Catalog, Offer, gone
+from animegan_app.catalog import HUB, RECOMMENDED, SHIPPED, Catalog, Offer, gone
 from animegan_app.photos import PhotoError
 from animegan_app.studio import Drawing, Studio, megabytes
-from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, blend
-from animegan_app.ui import parts
+from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, MOST_STRENGTH, blend
+from animegan_app.ui import parts, picture
+from animegan_app.ui.looks import DRAWN, WANTED, Looks, looks, name_of
 from animegan_app.ui.parts import Outputs
 from animegan_app.ui.words import label, recorded, say
 from hub_export.record import WEIGHTS, CheckpointError, Record
 from hub_export.sentences import Sentence
 
 TRAIN = "python -m train.run cel --photos PHOTOS --anime FRAMES"
-MOST_STRENGTH = 150
-"""Percent; the bundled checkpoint shown first stays clean up to it, by eye."""
-SHARE = """(experiment, checkpoint) => {
-    const address = new URL(window.location);
-    if (checkpoint) {
-        address.searchParams.set("experiment", experiment);
-        address.searchParams.set("checkpoint", checkpoint.split("/").pop());
-    }
-    window.history.replaceState(window.history.state, "", address);
+SAVE = """(file) => {
+    const link = document.createElement("a");
+    Object.assign(link, { href: file.url, download: file.orig_name ?? file.path.split("/").pop() });
+    link.click();
 }"""
-"""Puts the choice into the page's address."""
+"""Gives a file that was made to who asked for it."""
 
-WANT = """(photo, checkpoint, side) => photo ? JSON.stringify([photo.path, checkpoint, side]) : \"\""""
+WANT = """(photo, checkpoint, side) => JSON.stringify([photo?.path ?? null, checkpoint, side])"""
 """What there is to draw, as a text: a photo and a choice that arrive together are one change of it, drawn once.
 
 The choice is read from here alone: the dropdowns may say more already, which is then the next change.
 """
 AGAIN = WANT.replace("side]", "side, Date.now()]")
 """The same as a change in any case."""
+FIRST = f"{SHIPPED}/{RECOMMENDED}/", DEFAULT_LONGEST_SIDE, 100, 0
+"""What drew `uploads.FIRST`: how the checkpoint's key begins, the longest side, the strength and the share of colours."""
+
+
+CSS = """
+#stage { display: grid; grid-template-columns: minmax(0, 1fr) 300px; gap: 1rem 1.25rem;
+  grid-template-rows: auto auto auto 1fr;
+  grid-template-areas: "sight choice" "sight examples" "sight keep" "looks keep"; }
+#sight { grid-area: sight; position: relative; min-width: 0; }
+#choice { grid-area: choice; min-width: 0; min-height: 105px; }
+#photo-examples { grid-area: examples; min-width: 0; min-height: 190px; }
+#looks { grid-area: looks; min-width: 0; }
+#keep { grid-area: keep; min-width: 0; gap: .7rem; }
+#cancel, #again { position: absolute; z-index: 30; left: 50%; bottom: 1rem; transform: translateX(-50%); width: auto;
+  min-width: 9rem; min-height: 44px; box-shadow: 0 2px 10px rgb(0 0 0 / .35); }
+#cancel, #stylise:has(#slider [data-testid="status-tracker"]:not(.hide)) #again { display: none; }
+#stylise:has(#slider [data-testid="status-tracker"]:not(.hide)) #cancel { display: block; }
+:is(#looks, #facts) > .html-container { padding: 0; }
+:is(#slider .icon-button, #strength button, #colours button) { min-width: 28px; min-height: 28px; }
+:is(#laboratory, #several) { padding-block: 0; }
+:is(#laboratory, #several) > button { min-height: 48px; margin: 0; align-items: center; }
+#facts { font-size: .92rem; overflow-wrap: anywhere; min-height: 3rem; color: var(--body-text-color-subdued); }
+#facts p { margin: 0; }
+#facts .problem { color: var(--body-text-color); border-left: 4px solid #dc2626; padding-left: .6rem; }
+#facts:has([data-testid="status-tracker"]:not(.hide)) .prose { visibility: hidden; }
+#result { flex-wrap: nowrap; align-items: center; gap: .5rem; }
+#download { min-height: 48px; }
+#format .wrap { flex-wrap: nowrap; gap: .3rem; }
+#format label { padding: .55rem .6rem; }
+#format input { position: absolute; opacity: 0; }
+#format label span { margin: 0; }
+#photo-examples .gallery { grid-template-columns: repeat(3, 1fr); gap: .4rem; }
+#photo-examples img { aspect-ratio: 4 / 3; max-height: none; }
+#photo-examples .gallery button { aspect-ratio: 4 / 3; overflow: hidden; position: relative; }
+#photo-examples .gallery button::after { content: attr(data-name); position: absolute; inset: auto 0 0; padding-top: .9rem;
+  font-size: .75rem; line-height: 1.6; color: #fff; background: linear-gradient(transparent, rgb(0 0 0 / .7)); }
+@media (max-width: 860px) {
+  #choice, #photo-examples { min-height: 0; }
+  #stage { grid-template-columns: minmax(0, 1fr); grid-template-rows: none; gap: .75rem;
+    grid-template-areas: "sight" "choice" "looks" "keep" "examples"; }
+  #sight { --frame: min(88vw, 56vh); }
+  #looks label { flex-basis: 5.8rem; }
+  #photo-examples .gallery { grid-template-columns: repeat(6, 1fr); }
+  #photo-examples img, #photo-examples .gallery button { aspect-ratio: 1; }
+}
+"""
 
 
 class Stylize:
@@ -49,25 +93,32 @@ class Stylize:
 
     def __init__(self, studio: Studio, known: gr.Textbox):
         self.studio, self.catalog = studio, studio.catalog
-        with gr.Row():
-            with gr.Column(scale=2, min_width=300):
-                self.photo = parts.photo_input("photo", 360)
-            with gr.Column(scale=3, min_width=300):
-                self._lay_out_result()
-        self._lay_out_choice()
-        self.about = gr.HTML(elem_id="about")  # filled by `describe`, in the person's language
+        with gr.Column(elem_id="stage"):  # a grid: what stands where is in CSS, and the phone's order is this one
+            with gr.Column(elem_id="sight"):
+                self._lay_out_picture()
+            with gr.Column(elem_id="choice"):
+                self.photo = picture.photo_bar()
+            self.looks = Looks(studio)
+            with gr.Column(elem_id="keep") as self.keeping:
+                self._lay_out_keeping()
+            picture.examples(self.photo)
+        with gr.Accordion(label("laboratory"), open=False, elem_id="laboratory") as self.laboratory:
+            self._lay_out_laboratory()
         self.wanted = gr.Textbox(visible="hidden", elem_id="wanted")
-        self.refused = gr.State([])
-        """What of it could not be drawn, and was told: Gradio may ask twice for the last of fast changes."""
-        self._wire_drawing()
+        self.shown = gr.State()
+        """What the picture shows: None for the first sight, or `finish`'s photo, checkpoint, side, strength, colours."""
+        self._wire_drawing(known)
         self._wire_choice(known)
 
-    def _lay_out_result(self) -> None:
-        self.slider = parts.picture_slider("slider", 440, "slider", shows_title=True)
-        with gr.Row(elem_id="result"):
-            self.facts = gr.HTML(elem_id="facts")
-            self.cancel = gr.Button(label("cancel"), scale=0, min_width=120, elem_id="cancel")
-            self.again = gr.Button(label("again"), scale=0, min_width=120, visible=False, elem_id="again")
+    def _lay_out_picture(self) -> None:
+        self.slider = picture.picture_slider()
+        self.cancel = gr.Button(label("cancel"), elem_id="cancel")
+        self.again = gr.Button(label("again"), visible=False, elem_id="again")
+
+    def _lay_out_keeping(self) -> None:
+        self.facts = gr.HTML(label("first_sight"), elem_id="facts")
+        with gr.Row(elem_id="result") as self.result:
+            self.download = gr.Button(label("download"), variant="primary", interactive=False, elem_id="download")
             self.suffix = gr.Radio(
                 [("PNG", "png"), ("JPEG", "jpg")],
                 value="png",
@@ -75,71 +126,107 @@ class Stylize:
                 show_label=False,
                 container=False,
                 scale=0,
-                min_width=170,
+                min_width=150,
                 elem_id="format",
             )
-            self.download = gr.DownloadButton(
-                label("download"), variant="primary", interactive=False, scale=0, min_width=150, elem_id="download"
-            )
-        with gr.Row():
-            self.strength = gr.Slider(
-                0, MOST_STRENGTH, 100, step=1, label=label("strength"), info=label("strength_info"), elem_id="strength"
-            )
-            self.photo_colours = gr.Slider(
-                0, 100, 0, step=1, label=label("photo_colours"), info=label("photo_colours_info"), elem_id="colours"
-            )
+        # Here comes what else keeps and shares the picture that is shown: `self.shown` says which it is.
+        self.file = gr.DownloadButton(visible="hidden")  # holds what was made for the button above
+        self.strength = gr.Slider(
+            0, MOST_STRENGTH, 100, step=1, label=label("strength"), info=label("strength_info"), elem_id="strength"
+        )
 
-    def _lay_out_choice(self) -> None:
+    def _lay_out_laboratory(self) -> None:
         with gr.Row():
             self.experiment, self.checkpoint = _choices(self.catalog, self.catalog.default(), None)
+        with gr.Row():
             self.longest_side = gr.Radio(
-                [(f"{side}", side) for side in LONGEST_SIDES],
+                [(f"{side} px", side) for side in LONGEST_SIDES],
                 value=DEFAULT_LONGEST_SIDE,
-                label=label("longest_side"),
+                label=label("strokes"),
+                info=label("strokes_info"),
                 min_width=260,
                 elem_id="longest-side",
             )
+            self.photo_colours = gr.Slider(
+                0,
+                100,
+                0,
+                step=1,
+                label=label("photo_colours"),
+                info=label("photo_colours_info"),
+                min_width=260,
+                elem_id="colours",
+            )
+        self.identity = gr.HTML(elem_id="identity")
+        self.about = gr.HTML(elem_id="about")  # filled by `describe`, in the person's language
 
-    def _wire_drawing(self) -> None:
+    def _wire_drawing(self, known: gr.Textbox) -> None:
         chosen: list[Any] = [self.photo, self.checkpoint, self.longest_side]
-        gr.on([component.change for component in chosen], None, chosen, self.wanted, js=WANT, **parts.QUICK)
+        said = [component.change for component in (*chosen, known)]  # an open page is first told what is known
+        gr.on(said, None, chosen, self.wanted, js=WANT, **parts.QUICK)
         self.again.click(None, chosen, self.wanted, js=AGAIN, **parts.QUICK)
-        self.photo.clear(lambda: {self.again: gr.Button(visible=False)}, None, self.again, **parts.QUICK)
-        results = [self.slider, self.download, self.facts, self.longest_side, self.again]
+        results = [
+            *(self.slider, self.shown, self.download, self.facts),
+            *(self.identity, self.longest_side, self.again),
+        ]
         drawn: Any = {
             "fn": self.show,
-            "inputs": [self.wanted, self.refused, self.photo, self.strength, self.photo_colours, self.suffix],
+            "inputs": [self.wanted, self.photo, self.strength, self.photo_colours],
             "outputs": results,
             "preprocess": False,  # Pillow reads the file in `read_photo` alone, whose errors are sentences
             "trigger_mode": "always_last",
             "concurrency_limit": parts.QUEUE_SIZE,
             "api_visibility": "private",
         }
+        self.wanted.change(None, self.wanted, None, js=WANTED, **parts.QUICK)
         drawing = self.wanted.change(**drawn, show_progress_on=self.slider)
+        drawing.success(None, None, None, js=DRAWN, **parts.QUICK)
         # What had to be downloaded is here now.
         drawing.success(self.describe, self.checkpoint, self.about, preprocess=False, **parts.QUICK)
-        drawing.failure(lambda: self.nothing(again=True), None, results, **parts.QUICK)
-        adjusted = [self.strength.change, self.photo_colours.change, self.suffix.change]
-        adjusting = gr.on(adjusted, **drawn, show_progress="hidden")
+        drawing.failure(lambda: {self.again: gr.Button(visible=True)}, None, self.again, **parts.QUICK)
+        adjusting = gr.on([self.strength.change, self.photo_colours.change], **drawn, show_progress="hidden")
+        finishing = self.download.click(
+            self.finish, [self.shown, self.suffix], self.file, **parts.SLOW, show_progress_on=self.facts
+        )
+        finishing.success(None, self.file, None, js=SAVE, **parts.QUICK)
         self.cancel.click(
-            lambda: {self.wanted: "", self.again: gr.Button(visible=True)},
+            lambda: {self.again: gr.Button(visible=True)},
             None,
-            [self.wanted, self.again],
+            self.again,
             cancels=[drawing, adjusting],
             **parts.QUICK,
         )
 
     def _wire_choice(self, known: gr.Textbox) -> None:
         chosen: list[Any] = [self.experiment, self.checkpoint]
+        self.looks.row.select(self.choose_look, None, chosen, **parts.QUICK)
         self.experiment.input(self.list_checkpoints, chosen, self.checkpoint, **parts.LAST)
         known.change(self.renew_checkpoints, chosen, self.checkpoint, **parts.LAST)
+        known.change(self.renew_looks, None, [self.looks.row, self.longest_side], **parts.QUICK)
         gr.on([self.checkpoint.change, known.change], self.describe, self.checkpoint, self.about, **parts.LAST)
-        self.checkpoint.change(None, chosen, None, js=SHARE, **parts.QUICK)
+        self.checkpoint.change(self.reveal, self.checkpoint, self.laboratory, preprocess=False, **parts.QUICK)
 
     def choose(self, offer: Offer | None, request: gr.Request | None) -> Outputs:
         """Both dropdowns with everything on offer and `offer` chosen."""
         experiment, checkpoint = _choices(self.catalog, offer, request)
         return {self.experiment: experiment, self.checkpoint: checkpoint}
+
+    def choose_look(self, event: gr.EventData, request: gr.Request) -> Outputs:
+        """The same for the look that was chosen in the row."""
+        try:
+            return self.choose(self.catalog.find(event.key), request)
+        except CheckpointError as error:
+            raise parts.error(error, request) from None
+
+    def renew_looks(self, request: gr.Request) -> Outputs:
+        """The row and the sizes, in the person's language."""
+        sizes = [(say(f"side_{side}", request, side=side), side) for side in LONGEST_SIDES]
+        return {self.looks.row: self.looks.told(request), self.longest_side: gr.Radio(choices=sizes)}
+
+    def reveal(self, key: str | None) -> dict[str, Any]:
+        """Opens the laboratory if what is chosen is none of the looks: it is to be seen where it was chosen."""
+        seen = key is None or key in {offer.key for offer in looks(self.catalog)}
+        return gr.skip() if seen else gr.update(open=True)
 
     def list_checkpoints(self, experiment: str | None, checkpoint: str | None, request: gr.Request) -> Any:
         """The experiment's. One of them that is chosen stays: Gradio tells of a choice also where a list is just left."""
@@ -164,62 +251,100 @@ class Stylize:
         except CheckpointError as error:
             raise parts.error(error, request) from None
 
-    def nothing(self, again: bool) -> Outputs:
-        """No result, and whether the same may be asked for again."""
-        return {
-            self.slider: None,
-            self.download: gr.DownloadButton(value=None, interactive=False),
-            self.facts: "",
-            self.again: gr.Button(visible=again),
-        }
-
     async def show(
         self,
         wanted: str,
-        refused: list[str],
         photo: dict[str, Any] | None,
         strength: float,
         photo_colours: float,
-        suffix: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
     ) -> Outputs:
-        """The photo and its anime version, the same as a file, facts, and what the sizes cost.
+        """The photo and its anime version, facts, and what the sizes cost. Before there is a photo, those of an example.
+
+        What cannot be drawn is told in place of the facts, and what was shown stays.
 
         Args:
             wanted: see `WANT`.
-            refused: what of it was told to be impossible.
         """
-        if refused != [wanted]:
-            refused.clear()
-        if not wanted or photo is None:
-            return self.nothing(again=photo is not None)
         _, checkpoint, longest_side, *_ = json.loads(wanted)
-        if not checkpoint:
-            raise parts.error("nothing_to_draw_with", request, command=TRAIN)
+        settings = {"checkpoint": checkpoint, "side": longest_side, "strength": strength, "colours": photo_colours}
 
         def report(done: float, doing: Sentence) -> None:
             progress(done, desc=say(doing, request))
 
         try:
-            path = uploads.take(photo)  # not the path in the text
+            if photo is None and self._is_first(settings):
+                return self._first_sight(request)
+            if not checkpoint:
+                return self._problem("nothing_to_draw_with", request, command=TRAIN)
+            path = uploads.take(photo) if photo else uploads.FIRST[0]  # not the path in the text
             drawing = await self.studio.draw(path, checkpoint, longest_side, report)
         except (PhotoError, CheckpointError) as problem:
-            error = parts.error(problem, request)
-            error.visible = wanted not in refused
-            refused[:] = [wanted]
-            raise error from None
+            kept = {} if photo else self._first_sight(request)  # a photo that was taken away is shown no longer
+            return {**kept, **self._problem(problem, request)}
         anime = blend(drawing.photo, drawing.anime, strength / 100, photo_colours / 100)
         name = file_name(path.stem, drawing.record, strength, photo_colours)
-        shown = parts.save(drawing.photo, "photo.png"), parts.save(anime, f"{name}.png")
-        file = shown[1] if suffix == "png" else parts.save(anime, f"{name}.{suffix}")
         return {
-            self.slider: shown,
-            self.download: gr.DownloadButton(value=file, interactive=True),
+            self.slider: (parts.save(drawing.photo, "photo.png"), parts.save(anime, f"{name}.png")),
+            self.shown: {"photo": str(path), **settings},
+            self.download: gr.Button(interactive=True),
             self.facts: facts(drawing, request),
+            self.identity: identity(drawing, request),
             self.longest_side: gr.Radio(choices=_costs(self.studio, drawing, request)),
             self.again: gr.Button(visible=False),
         }
+
+    async def retell(self, shown: dict[str, Any] | None, request: gr.Request) -> Outputs:
+        """The facts in another language."""
+        if shown is None:
+            return {self.facts: say("first_sight", request), self.identity: ""}
+        drawing = await self.studio.recall(Path(shown["photo"]), shown["checkpoint"], shown["side"])
+        return {self.facts: facts(drawing, request), self.identity: identity(drawing, request)} if drawing else gr.skip()
+
+    def _problem(self, problem: Exception | str, request: gr.Request, **values: object) -> Outputs:
+        told = parts.told(problem, request, **values)
+        return {self.facts: f"<p class='problem' role='alert'>{told}</p>", self.again: gr.Button(visible=True)}
+
+    def _is_first(self, settings: dict[str, Any]) -> bool:
+        """Whether the picture that ships is what these give, or what is given while nothing is here to draw with."""
+        key, *rest = settings.values()
+        start, *first = FIRST
+        if not key or (str(key).startswith(start) and rest == first):
+            return True
+        return self.catalog.missing_bytes(self.catalog.find(key)) > 0
+
+    def _first_sight(self, request: gr.Request) -> Outputs:
+        return {
+            self.slider: tuple(map(str, uploads.FIRST)),
+            self.shown: None,
+            self.download: gr.Button(interactive=False),
+            self.facts: say("first_sight", request),
+            self.identity: "",
+            self.again: gr.Button(visible=False),
+        }
+
+    async def finish(
+        self,
+        shown: dict[str, Any],
+        suffix: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
+    ) -> str:
+        """What is shown as a file in the photo's own size."""
+
+        def report(done: float, doing: Sentence) -> None:
+            progress(done, desc=say(doing, request))
+
+        strength, colours = shown["strength"], shown["colours"]
+        try:
+            path = uploads.take({"path": shown["photo"]})
+            drawing = await self.studio.draw(path, shown["checkpoint"], shown["side"], report)
+            picture = await self.studio.finish(drawing, path, strength / 100, colours / 100, report)
+        except (PhotoError, CheckpointError) as problem:
+            raise parts.error(problem, request) from None
+        name = file_name(path.stem, drawing.record, strength, colours)
+        return await asyncio.to_thread(parts.save, picture, f"{name}.{suffix}")
 
 
 def _choices(catalog: Catalog, offer: Offer | None, request: gr.Request | None) -> tuple[gr.Dropdown, gr.Dropdown]:
@@ -292,13 +417,16 @@ def about_checkpoint(studio: Studio, offer: Offer | None, request: gr.Request | 
 
 
 def facts(drawing: Drawing, request: gr.Request | None) -> str:
-    """HTML: size, seconds, checkpoint, identity of the weights and, from the Hub, of the commit."""
-    size = parts.pixels_of(drawing.size)
-    reduced = say("reduced", request, size=size, original=parts.pixels_of(drawing.original))
+    """HTML: which look, how long it took, and how large the download is."""
+    name, seconds = name_of(drawing.offer, request), f"{drawing.seconds:.1f}"
+    return html.escape(say("drawn_in", request, name=name, seconds=seconds, full=parts.pixels_of(drawing.full)))
+
+
+def identity(drawing: Drawing, request: gr.Request | None) -> str:
+    """HTML: what was drawn at which size, by which weights and, from the Hub, of which commit."""
     words = [
-        say("size", request, size=size) if drawing.size == drawing.original else reduced,
-        say("time", request, seconds=f"{drawing.seconds:.1f}"),
         f"{drawing.offer.name} {drawing.record.checkpoint}",
+        say("drawn_at", request, size=parts.pixels_of(drawing.size)),
         say("weights", request, sha=drawing.record.sha256[:12]),
     ]
     if drawing.commit:
@@ -330,8 +458,8 @@ def _costs(studio: Studio, drawing: Drawing, request: gr.Request | None) -> list
         scale = min(1.0, side / max(drawing.original))
         width, height = (max(1, round(length * scale)) for length in drawing.original)
         seconds = studio.expected_seconds(drawing.record, width, height)
-        text = f"{side}" if seconds is None else say("seconds", request, side=side, seconds=f"{seconds:.1f}")
-        found.append((text, side))
+        words = say(f"side_{side}", request, side=side)
+        found.append((words if seconds is None else say("seconds", request, words=words, seconds=f"{seconds:.1f}"), side))
     return found
 
 

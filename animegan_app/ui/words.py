@@ -5,6 +5,7 @@ There are two ways to say something: `label` for what stays on the page as it is
 and `CHINESE` has its Chinese by its English; so is what a record says, as `recorded` reads it. Cards stay as published.
 """
 
+import re
 from typing import Any
 
 import gradio as gr
@@ -16,9 +17,8 @@ from hub_export.sentences import Sentence
 WORDS: dict[str, tuple[str, str]] = {
     # The frame
     "title": (
-        "<h1>AnimeGAN laboratory</h1><p>Your photo, redrawn by generators from different experiments and moments of their "
-        "training. It is sent nowhere else and deleted within two hours.</p>",
-        "<h1>AnimeGAN 实验室</h1><p>用不同实验、不同训练阶段的生成器重绘你的照片。照片不会发往别处，两小时内删除。</p>",
+        "<h1>AnimeGAN laboratory</h1><p>Your photo, drawn as anime: choose a look.</p>",
+        "<h1>AnimeGAN 实验室</h1><p>把你的照片画成动漫：选一种画风。</p>",
     ),
     "no_checkpoint": (
         "There is no checkpoint yet. Train one with <code>{command}</code>.",
@@ -30,6 +30,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "stylise": ("Stylise", "风格化"),
     "compare": ("Compare", "比较"),
+    "video": ("Video", "视频"),
     "experiments": ("Experiments", "实验"),
     "sources": ("Sources", "来源"),
     "bundled": ("bundled", "内置"),
@@ -37,18 +38,46 @@ WORDS: dict[str, tuple[str, str]] = {
     "hub": ("Hugging Face Hub", "Hugging Face Hub"),
     # A photo and what is chosen
     "photo": ("Photo", "照片"),
+    "photo_bar": (
+        "<div class='bar'><button type='button' class='choose'><span class='first'>Choose a photo</span>"
+        "<span class='other'>Another photo</span></button><button type='button' class='camera'>Camera</button>"
+        "<button type='button' class='remove' aria-label='Remove the photo' title='Remove the photo'>✕</button></div>"
+        "<p class='hint'><span class='drop'>Or drop or paste one anywhere. </span>"
+        "It is sent nowhere else and deleted within two hours.</p>",
+        "<div class='bar'><button type='button' class='choose'><span class='first'>选择照片</span>"
+        "<span class='other'>换一张</span></button><button type='button' class='camera'>拍照</button>"
+        "<button type='button' class='remove' aria-label='移除照片' title='移除照片'>✕</button></div>"
+        "<p class='hint'><span class='drop'>也可以拖放或粘贴到页面任意位置。</span>照片不会发往别处，两小时内删除。</p>",
+    ),
     "drop": ("Drop or paste a photo\n- or -\nclick to choose one", "拖放或粘贴照片\n- 或 -\n点击选择"),
     "examples": ("Or try one of these", "或试试这些"),
-    "example_names": ("autumn, mountains, pagoda, room, stream", "秋色, 群山, 宝塔, 房间, 溪流"),
+    "example_names": ("Food, Animals, Face, Landscape, Night, Building", "美食, 动物, 人像, 风景, 夜景, 建筑"),
     "experiment": ("Experiment", "实验"),
     "checkpoint": ("Checkpoint", "检查点"),
-    "longest_side": ("Longest side at most, in pixels", "最长边上限（像素）"),
-    "seconds": ("{side} · ≈ {seconds} s", "{side} · ≈ {seconds} 秒"),
+    "longest_side": ("Drawing size: longest side, in pixels", "绘制时的最长边（像素）"),
+    "strokes": ("Strokes", "笔触"),
+    "strokes_info": (
+        "The longest side of what is drawn. The download has your photo's own size",
+        "绘制时的最长边；下载的图片与照片同样大小",
+    ),
+    "side_512": ("Bold · {side} px", "粗放 · {side} 像素"),
+    "side_768": ("Balanced · {side} px", "适中 · {side} 像素"),
+    "side_1024": ("Fine · {side} px", "细致 · {side} 像素"),
+    "side_1536": ("Finest · {side} px", "最细 · {side} 像素"),
+    "seconds": ("{words} · {seconds} s", "{words} · {seconds} 秒"),
     "warm-up": ("warm-up", "预热"),
     "adversarial": ("adversarial", "对抗"),
     "imitation": ("imitation", "模仿"),
     # The result
-    "slider": ("Photo ⇄ anime", "照片 ⇄ 动漫"),
+    "first_sight": ("An example. Choose a photo to see yours.", "这是示例。选一张照片，看看你自己的。"),
+    "slider": ("Photo ⇄ drawing", "照片 ⇄ 画"),
+    "halves": (
+        "<span class='half before'>Photo</span><span class='half after'>Drawing</span>",
+        "<span class='half before'>照片</span><span class='half after'>画</span>",
+    ),
+    "looks": ("Looks", "画风"),
+    "good_for": ("good for {photos}", "适合{photos}"),
+    "laboratory": ("Laboratory: experiments, strokes, colours", "实验室：实验、笔触、色彩"),
     "strength": ("Strength, %", "强度（%）"),
     "strength_info": ("0 is your photo, more than 100 exaggerates", "0 即原照片，超过 100 则更夸张"),
     "photo_colours": ("Keep the photo's colours, %", "保留照片色彩（%）"),
@@ -57,19 +86,39 @@ WORDS: dict[str, tuple[str, str]] = {
     "download": ("Download", "下载"),
     "cancel": ("Cancel", "取消"),
     "again": ("Draw it", "绘制"),
+    "no_photo": ("Choose a photo first.", "请先选择照片。"),
     "nothing_to_draw_with": (
         "There is no checkpoint to draw with: train one with {command}, then reload the page",
         "没有可用于绘制的检查点：请用 {command} 训练一个，然后刷新页面",
     ),
-    "nothing_for_programs": (
-        "There is no checkpoint to draw with: train one with {command}",
-        "没有可用于绘制的检查点：请用 {command} 训练一个",
+    "drawn_in": (
+        "{name}, drawn in {seconds} s. The download has {full} px.",
+        "{name}，用时 {seconds} 秒。下载的图片为 {full} 像素。",
     ),
-    "reduced": ("{size} px, reduced from {original}", "{size} 像素，由 {original} 缩小"),
     "size": ("{size} px", "{size} 像素"),
-    "time": ("{seconds} s", "{seconds} 秒"),
+    "drawn_at": ("drawn at {size} px", "以 {size} 像素绘制"),
     "weights": ("weights {sha}", "权重 {sha}"),
     "commit": ("commit {sha}", "提交 {sha}"),
+    # What is kept
+    "keep": ("Keep…", "保存与分享…"),
+    "share": ("Share…", "分享…"),
+    "copy": ("Copy the picture", "复制图片"),
+    "collage": ("Before and after, one picture", "前后对比拼图"),
+    "moving": ("<p>Moving, 3 s</p>", "<p>三秒动图</p>"),
+    "copy_link": ("Copy a link to this look", "复制此画风的链接"),
+    "copy_comparison": ("Copy a link to this comparison", "复制此比较的链接"),
+    "copied": ("The picture is copied.", "图片已复制。"),
+    "link_copied": ("The link is copied: what is chosen, not the photo.", "链接已复制：含所选内容，不含照片。"),
+    "not_copied": ("The browser did not let it be copied: download it instead.", "浏览器不允许复制：请改为下载。"),
+    "not_shared": ("The browser did not let it be shared: download it instead.", "浏览器不允许分享：请改为下载。"),
+    "visit": ("Drawn in this visit", "本次绘制"),
+    "several": ("Several photos at once", "一次画多张照片"),
+    "several_files": ("Up to 50 photos, drawn with the look and settings above", "最多 50 张照片，按上方的画风与设置绘制"),
+    "several_draw": ("Draw all into a zip", "全部绘制并打包"),
+    "zip_full": (
+        "{name} and what follows it did not fit into {most} MB: draw those by themselves.",
+        "{name} 及其后的照片超出 {most} MB：请另行绘制。",
+    ),
     # About a checkpoint
     "question": ("Question", "问题"),
     "taken_at": ("Taken at", "训练进度"),
@@ -94,34 +143,91 @@ WORDS: dict[str, tuple[str, str]] = {
     "setting": ("Setting", "设置"),
     "here": ("here", "此处"),
     # Compare
-    "chosen": ("Checkpoints to compare", "要比较的检查点"),
+    "compare_told": (
+        "<p>Your photos, or the examples, drawn by several checkpoints. Tap a picture to enlarge it beside others.</p>",
+        "<p>用多个检查点绘制你的照片（不选则用示例）。点按任意图片，即可与其他图片并排放大。</p>",
+    ),
+    "compare_photos": ("Photos", "照片"),
+    "chosen": ("Checkpoints", "检查点"),
     "chosen_info": (
         "Type to search. Those on the Hub are downloaded when they draw.",
         "输入可搜索。Hub 上的检查点在绘制时下载。",
     ),
     "draw_grid": ("Draw them all", "全部绘制"),
     "get_sheet": ("Download the sheet", "下载对照表"),
-    "left": ("Left", "左"),
-    "right": ("Right", "右"),
-    "pair": ("Left ⇄ right", "左 ⇄ 右"),
     "drawn": ("{count} of {all} drawn", "已绘制 {count} / {all}"),
-    "no_photo": ("Choose a photo first.", "请先选择照片。"),
+    "grid_name": ("Photos by checkpoints", "照片与检查点对照"),
+    "failed": ("Not drawn: ", "未绘制："),
+    "enlarge": ("Enlarge", "放大"),
+    "enlarged": ("Enlarged pictures", "放大的图片"),
+    "side_by_side": ("Shown side by side, up to four", "并排显示，最多四张"),
+    "difference": ("Difference", "差异"),
+    "mean": ("mean", "平均"),
+    "close": ("Close", "关闭"),
+    "previous": ("Previous photo", "上一张照片"),
+    "next": ("Next photo", "下一张照片"),
+    "nearer": ("Zoom in", "放大"),
+    "farther": ("Zoom out", "缩小"),
+    "fit": ("Fit", "适合窗口"),
+    "hint": (
+        "Zoom: + − 0, pinch or Ctrl and wheel. Move: drag or arrow keys. Other photo: Page Up, Page Down",
+        "缩放：+ − 0、双指或 Ctrl 加滚轮。移动：拖动或方向键。换照片：Page Up、Page Down",
+    ),
     "no_choice": ("Choose at least one checkpoint.", "请至少选择一个检查点。"),
     "too_many": ("Choose at most {most} checkpoints.", "最多选择 {most} 个检查点。"),
-    "course_title": (
-        "<h2>The course of an experiment</h2><p>The same photo at every checkpoint, from the warm-up on.</p>",
-        "<h2>一个实验的历程</h2><p>同一张照片在每个检查点的样子，从预热开始。</p>",
+    "blind_fold": ("Blind test: which is more of a drawing?", "盲测：哪一幅更像画？"),
+    "blind_told": (
+        "<p>Two checkpoints draw each photo; you choose without knowing which is whose, by tap or with ← and →.</p>",
+        "<p>两个检查点各画一遍每张照片；你在不知道是谁画的情况下选择，点按或按 ← →。</p>",
+    ),
+    "blind_title_plain": ("Which is more of a drawing?", "哪一幅更像画？"),
+    "blind_one": ("One checkpoint", "一个检查点"),
+    "blind_other": ("Another checkpoint", "另一个检查点"),
+    "blind_start": ("Draw and ask me", "绘制并让我选"),
+    "blind_question": ("Which is more of a drawing?", "哪一幅更像画？"),
+    "blind_left": ("The left one", "左边这幅"),
+    "blind_right": ("The right one", "右边这幅"),
+    "blind_neither": ("No difference (↓)", "没有差别（↓）"),
+    "blind_over": ("You chose", "你的选择"),
+    "blind_csv": ("Your answers as a table (CSV)", "你的回答（CSV 表格）"),
+    "too_many_photos": ("Choose at most {most} photos.", "最多选择 {most} 张照片。"),
+    "same_twice": ("Choose two different checkpoints.", "请选择两个不同的检查点。"),
+    "course_fold": ("The course of an experiment", "一个实验的历程"),
+    "course_told": (
+        "<p>The first photo at every checkpoint, from the warm-up on.</p>",
+        "<p>第一张照片在每个检查点的样子，从预热开始。</p>",
     ),
     "draw_course": ("Draw its course", "绘制历程"),
     "get_course": ("Download it as a moving picture", "下载为动图"),
     "scrub": ("Moment of the training", "训练时刻"),
-    "differences_title": (
-        "<h2>What differs</h2><p>The settings in which two experiments differ.</p>",
-        "<h2>差别</h2><p>两个实验之间不同的设置。</p>",
+    "differences_fold": ("What differs between two experiments", "两个实验的差别"),
+    "differences_told": (
+        "<p>The settings in which two experiments differ.</p>",
+        "<p>两个实验之间不同的设置。</p>",
     ),
     "one": ("One experiment", "一个实验"),
     "other": ("Another", "另一个实验"),
     "nothing_differs": ("They do not differ in any setting.", "所有设置都相同。"),
+    # Video
+    "clip": ("Clip", "视频"),
+    "clip_limits": (
+        "<p>MP4, MOV, MKV, WebM or AVI, up to 30 seconds and 50 MB. Sound, length and frame rate stay.</p>",
+        "<p>MP4、MOV、MKV、WebM 或 AVI，最长 30 秒、50 MB。声音、时长和帧率保持不变。</p>",
+    ),
+    "clip_side_info": (
+        "Smaller: bolder and faster. Enlarged to the clip's own size",
+        "越小越粗放、越快；随后放大到视频原来的大小",
+    ),
+    "clip_strength_info": ("0 is your clip, more than 100 exaggerates", "0 即原视频，超过 100 则更夸张"),
+    "steady": ("Steady", "稳定"),
+    "steady_info": (
+        "Less flicker where nothing moves; slow and faint motion lags",
+        "静止处闪烁更少；缓慢而微弱的运动会滞后",
+    ),
+    "draws_with": ("Draws with {name}, as chosen for photos.", "使用为照片选择的 {name} 绘制。"),
+    "drawn_clip": ("Anime", "动漫"),
+    "no_clip": ("Choose a clip first.", "请先选择视频。"),
+    "clip_length": ("{seconds} s, {frames} frames", "{seconds} 秒，{frames} 帧"),
     # Experiments
     "steps": ("Steps", "步数"),
     "phase": ("Phase", "阶段"),
@@ -130,27 +236,126 @@ WORDS: dict[str, tuple[str, str]] = {
     "independent_style": ("Independent style distance", "独立风格距离"),
     "independent_content": ("Independent content distance", "独立内容距离"),
     "best": ("Measured best", "测得最佳"),
-    "curves_title": ("<h2>Curves</h2>", "<h2>曲线</h2>"),
-    "overlaid": ("Experiments shown", "显示的实验"),
+    "overview": ("Overview", "总览"),
+    "curves": ("Curves", "曲线"),
+    "plane": ("Plane", "风格与内容"),
+    "samples_tab": ("Samples", "样例"),
+    "running": ("is running", "正在训练"),
+    "running_step": ("is running, step {step} of {steps}", "正在训练，第 {step} 步，共 {steps} 步"),
+    "running_open": ("is running, step {step}", "正在训练，第 {step} 步"),
+    "time_left": ("{line}, {time} left", "{line}，还需 {time}"),
+    "open_it": ("Open", "查看"),
+    "search": ("Search experiments", "搜索实验"),
+    "columns": ("Columns", "列"),
+    "download_csv": ("CSV", "CSV"),
+    "download_json": ("JSON", "JSON"),
+    "nothing_found": ("No experiment has these words.", "没有包含这些文字的实验。"),
+    "all_experiments": ("All experiments", "所有实验"),
+    "what": ("What is", "说明："),
+    "verdict_unmeasured": ("Not measured yet.", "尚未测量。"),
+    "verdict_unscaled": ("Style distance {figure}; lower is more anime.", "风格距离 {figure}；越低越像动漫。"),
+    "verdict_photo": (
+        "Cannot be told from a photo by its textures: {way} % of the way to anime.",
+        "从质感上看与照片无异：距动漫只走了 {way} % 的路。",
+    ),
+    "verdict_way": (
+        "{way} % of the way from photo to anime by its textures; eyes may differ.",
+        "按质感测量，从照片到动漫走了 {way} % 的路；观感可能不同。",
+    ),
+    "verdict_farther": (
+        "Its textures are farther from anime than a photo's: {way} % of the way; eyes may differ.",
+        "从质感上看比照片离动漫更远：{way} %；观感可能不同。",
+    ),
+    "told_style": (
+        "How far its textures are from anime's, in the network it was trained against. Lower is more anime.",
+        "其质感与动漫的距离，用训练时所对照的网络测量。越低越像动漫。",
+    ),
+    "told_independent_style": (
+        "How far its textures are from anime's, in a network that nothing was trained against. Lower is more anime.",
+        "其质感与动漫的距离，用与训练无关的网络测量。越低越像动漫。",
+    ),
+    "told_content": (
+        "How far it leaves the photo, in the network it was trained against. 0 is the photo itself; lower keeps more.",
+        "偏离照片的程度，用训练时所对照的网络测量。0 即照片本身；越低保留越多。",
+    ),
+    "told_independent_content": (
+        "How far it leaves the photo, in a network that nothing was trained against. 0 is the photo itself; lower keeps "
+        "more.",
+        "偏离照片的程度，用与训练无关的网络测量。0 即照片本身；越低保留越多。",
+    ),
+    "told_colour": (
+        "How far its colours are from the photo's. 0 is the photo itself; neither way is better.",
+        "其颜色与照片的距离。0 即照片本身；高低无所谓好坏。",
+    ),
+    "told_flat": (
+        "How much of the picture is flat. Nearer to anime's value is more anime.",
+        "画面中平坦部分所占的比例。越接近动漫的数值越像动漫。",
+    ),
+    "told_lines": (
+        "How much of the picture is thin dark lines. Nearer to anime's value is more anime.",
+        "画面中细暗线条所占的比例。越接近动漫的数值越像动漫。",
+    ),
+    "told_texture": (
+        "How much of the picture is fine texture. Nearer to anime's value is more anime.",
+        "画面中细碎纹理所占的比例。越接近动漫的数值越像动漫。",
+    ),
+    "told_drawn": (
+        "How many of its thin dark lines run through calm places, as drawn ones do. Nearer to anime's value is more anime.",
+        "细暗线条中，有多少像画出来的那样穿过平静之处。越接近动漫的数值越像动漫。",
+    ),
+    "told_best": (
+        "Its measured checkpoint with the lowest style distance, whose figures these are.",
+        "测得风格距离最低的检查点，表中即其数值。",
+    ),
+    "told_steps": ("How many steps its newest checkpoint was trained for.", "最新检查点训练的步数。"),
+    "told_compute": ("How long its training took so far.", "目前训练所用的时间。"),
+    "device": ("Device", "设备"),
+    "term_generator": (
+        "What the generator minimises, a weighted sum. Lower is nearer to its aim; between experiments with other weights "
+        "it says nothing.",
+        "生成器所最小化的加权和。越低越接近目标；权重不同的实验之间不可比较。",
+    ),
+    "term_content": (
+        "How far drawings leave the photo's content, as trained. Lower keeps more of the photo.",
+        "训练中绘图偏离照片内容的程度。越低保留越多。",
+    ),
+    "term_style": (
+        "How far drawings' textures are from anime's, as trained. Lower is more anime.",
+        "训练中绘图质感与动漫的距离。越低越像动漫。",
+    ),
+    "term_d_real": (
+        "The discriminator's loss on anime. Near 0 it knows anime well; one that wins everywhere teaches nothing.",
+        "判别器在动漫画面上的损失。接近 0 表示它很会辨认动漫；若处处获胜则教不了什么。",
+    ),
+    "term_d_fake": (
+        "The discriminator's loss on drawings. Near 0 it tells them from anime at once.",
+        "判别器在绘图上的损失。接近 0 表示它一眼就能分辨。",
+    ),
+    "meanings": ("What these mean", "这些数值的含义"),
+    "how_measured": ("How this was measured", "测量方法"),
+    "card_fold": ("Model card", "模型卡片"),
+    "overlaid": ("Experiments (choose more to lay them over each other)", "实验（可多选叠加）"),
+    "terms_fold": ("Terms and smoothing", "各项与平滑"),
     "terms_shown": ("Terms", "各项"),
     "smoothing": ("Smoothing", "平滑"),
     "smoothing_info": ("Neighbours averaged on either side", "两侧取平均的点数"),
     "logarithmic": ("Logarithmic", "对数刻度"),
     "step": ("step", "步"),
-    "plane_title": (
-        "<h2>Style and content</h2><p>Every measured checkpoint is a point; click one to draw with it. "
-        "A ring is from the warm-up.</p>",
-        "<h2>风格与内容</h2><p>每个测量过的检查点是一个点；点击即用它绘制。圆环表示预热阶段。</p>",
+    "plane_told": (
+        "<p>Every measured checkpoint is a point; click one to draw with it. A ring is from the warm-up, a bar the error. "
+        "In the legend, a click hides an experiment, two clicks show it alone.</p>",
+        "<p>每个测量过的检查点是一个点；点击即用它绘制。圆环表示预热阶段，竖线表示误差。"
+        "在图例中单击可隐藏一个实验，双击则只显示它。</p>",
     ),
     "plane_content": ("content distance: 0 keeps everything", "内容距离：0 表示完全保留"),
     "plane_style": ("style distance: lower is more anime", "风格距离：越低越像动漫"),
     "plane_independent_content": (
-        "content distance in the independent network: 0 keeps everything",
-        "独立网络中的内容距离：0 表示完全保留",
+        "content distance: 0 keeps everything<br>(independent network)",
+        "内容距离：0 表示完全保留<br>（独立网络）",
     ),
     "plane_independent_style": (
-        "style distance in the independent network: lower is more anime",
-        "独立网络中的风格距离：越低越像动漫",
+        "style distance: lower is more anime<br>(independent network)",
+        "风格距离：越低越像动漫<br>（独立网络）",
     ),
     "plane_point": ("style %{{y:.3g}}, content %{{x:.3g}}", "风格 %{{y:.3g}}，内容 %{{x:.3g}}"),
     "plane_photos": ("photos", "照片"),
@@ -163,7 +368,6 @@ WORDS: dict[str, tuple[str, str]] = {
         "None of these was measured yet: python -m train.evaluate runs/NAME --data DIR does it.",
         "尚无测量结果：python -m train.evaluate runs/NAME --data DIR 可进行测量。",
     ),
-    "one_title": ("<h2>One experiment</h2>", "<h2>单个实验</h2>"),
     "samples": (
         "<p>The same photos at every checkpoint, and below them what it made of them.</p>",
         "<p>每个检查点都用同样的照片，下方为其结果。</p>",
@@ -252,11 +456,8 @@ RECORDS: dict[str, str] = {
         "整套程序能运行吗？生成的图片、极小的网络、几步训练：CPU 上只需数秒。"
     ),
     # What else the records of the checkpoints that ship say
-    "Own pictures: photos.": "自有图片：照片。",
-    "Photos: BSDS500 (for research), SUN and ImageNet samples (research terms). It starts from cel, which learnt from "
-    "stills that Studio Ghibli publishes for common-sense use; not affiliated; research and personal use.": (
-        "照片：BSDS500（供研究）、SUN 和 ImageNet 样本（研究条款）。起点是 cel，它学过吉卜力工作室公布的、"
-        "可在常识范围内使用的剧照；与其无关联；供研究和个人使用。"
+    "Held-out 48 photos and 48 frames, longest side 512; hed-vgg16 conv2_2 and conv3_3; independent: EfficientNet-Lite0.": (
+        "未参与训练的 48 张照片和 48 帧画面，最长边 512；hed-vgg16 的 conv2_2 和 conv3_3；独立网络：EfficientNet-Lite0。"
     ),
     "Style Hayao of data, in AnimeGAN's layout.": "data 文件夹中的 Hayao 风格，按 AnimeGAN 的布局。",
     "Photos: BSDS500 (for research), SUN and ImageNet samples (research terms). Frames: stills that Studio Ghibli publishes "
@@ -289,9 +490,11 @@ CHINESE = SENTENCES | RECORDS
 
 PREFIX = "animegan."
 """Gradio has words of its own, and keys for them."""
+GRADIO_LACKS = {"common.upload": ("Upload", "上传")}
+"""Keys that Gradio's own parts ask for and no language of Gradio has."""
 TRANSLATIONS = gr.I18n(
-    en={PREFIX + key: english for key, (english, _) in WORDS.items()},
-    zh={PREFIX + key: chinese for key, (_, chinese) in WORDS.items()},
+    en={PREFIX + key: english for key, (english, _) in WORDS.items()} | {key: told[0] for key, told in GRADIO_LACKS.items()},
+    zh={PREFIX + key: chinese for key, (_, chinese) in WORDS.items()} | {key: told[1] for key, told in GRADIO_LACKS.items()},
 )
 
 
@@ -299,6 +502,17 @@ def label(key: str) -> Any:
     """Words for a label, placeholder or value, in the browser's language."""
     assert key in WORDS, key
     return TRANSLATIONS(PREFIX + key)
+
+
+def is_chinese(request: gr.Request | HTTPConnection | None) -> bool:
+    """Whether who asks reads Chinese."""
+    return request is not None and request.headers.get("accept-language", "").lower().startswith("zh")
+
+
+def language(request: gr.Request | HTTPConnection | None) -> str:
+    """What who asks reads, as the page tells it: "en", "zh" or another, which is answered in English."""
+    told = request.headers.get("accept-language", "") if request else ""
+    return re.split("[,;-]", told.lower() or "en")[0][:8]
 
 
 def say(what: str | Sentence, request: gr.Request | HTTPConnection | None, **values: object) -> str:
@@ -316,7 +530,7 @@ def say(what: str | Sentence, request: gr.Request | HTTPConnection | None, **val
         chinese = CHINESE.get(english, english)
     else:
         english, chinese = WORDS[what]
-    if request is None or not request.headers.get("accept-language", "").lower().startswith("zh"):
+    if not is_chinese(request):
         return english.format(**values)
     inner = {name: say(value, request) if isinstance(value, Sentence) else value for name, value in values.items()}
     return chinese.format(**inner)

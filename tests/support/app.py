@@ -35,6 +35,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 WAIT = 90_000  # milliseconds; TensorFlow may still be loading
 ASKED: WeakKeyDictionary[Page, set[Request]] = WeakKeyDictionary()
@@ -87,26 +88,27 @@ class Server:
         self.log.close()
 
 
-def opened(browser: Browser, server: Server, width: int, height: int, locale: str = "en-GB") -> Iterator[Page]:
+def opened(
+    browser: Browser, server: Server, width: int, height: int, locale: str = "en-GB", touch: bool = False
+) -> Iterator[Page]:
     """The app's page; fails afterwards if the page asked for anything beyond the server."""
     strangers: list[str] = []
 
-    def watch(route: Route) -> None:
-        if route.request.url.startswith(server.url):
-            route.continue_()
-        else:
-            strangers.append(route.request.url)
-            route.abort()
+    def watch(request: Request) -> None:
+        if request.url.startswith("http") and not request.url.startswith(server.url):
+            strangers.append(request.url)
 
-    context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True, locale=locale)
-    context.route("**/*", watch)
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, accept_downloads=True, locale=locale, has_touch=touch, is_mobile=touch
+    )
+    context.on("request", watch)  # a route would switch off the cache and double what it costs to open a page
     page = context.new_page()
     asked = ASKED[page] = set()
     page.on("request", lambda request: asked.add(request) if request.method == "POST" else None)
     for end in ("requestfinished", "requestfailed"):
         page.on(end, lambda request: asked.discard(request))  # Playwright marks the function, which a method does not take
     page.goto(server.url)
-    expect(page.locator("#checkpoint input")).to_be_visible()
+    expect(page.locator("#laboratory > button")).to_be_visible(timeout=WAIT)
     yield page
     context.close()
     assert strangers == []
@@ -122,7 +124,15 @@ def settled(page: Page) -> None:
         quiet = 0 if ASKED[page] else quiet + 1
 
 
+def laboratory(page: Page) -> None:
+    """Opens the fold of experiments and checkpoints, if it is closed."""
+    if not page.locator("#checkpoint input").is_visible():
+        page.locator("#laboratory > button").click()
+
+
 def choose(page: Page, dropdown: str, option: str) -> None:
+    if dropdown in ("experiment", "checkpoint"):
+        laboratory(page)
     page.locator(f"#{dropdown} input").click()
     page.locator(f"#{dropdown}").get_by_role("option", name=option).click()
 
@@ -132,13 +142,20 @@ def upload(page: Page, path: Path) -> None:
 
 
 def remove(page: Page) -> None:
-    page.locator("#photo").get_by_label("Remove Image").click()
+    page.locator("#photo-bar .remove").click()
 
 
 def facts(page: Page, *texts: str) -> None:
     """Waits until the line of facts holds these texts."""
     for text in texts:
         expect(page.locator("#facts")).to_contain_text(text, timeout=WAIT)
+
+
+def identity(page: Page, *texts: str) -> None:
+    """Waits until the laboratory says that these have drawn."""
+    laboratory(page)
+    for text in texts:
+        expect(page.locator("#identity")).to_contain_text(text, timeout=WAIT)
 
 
 def downloaded(page: Page, name: str) -> np.ndarray:
@@ -169,6 +186,13 @@ def held(page: Page, data: str) -> Route:
         assert time.monotonic() < deadline, data
         page.wait_for_timeout(100)
     return found[0]
+
+
+def accessible_names(page: Page) -> set[str]:
+    """What a screen reader calls the parts that are on the screen now, apart from their text."""
+    found = """[...document.querySelectorAll("*")].filter((each) => each.checkVisibility()).flatMap((each) =>
+        ["aria-label", "title", "alt", "placeholder", "aria-valuetext"].map((name) => each.getAttribute(name)))"""
+    return set(filter(None, page.evaluate(found)))
 
 
 def finish(coroutine: Coroutine[Any, Any, Any]) -> Any:

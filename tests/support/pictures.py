@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 
 def scene(height: int, width: int) -> np.ndarray:
@@ -13,6 +14,8 @@ def scene(height: int, width: int) -> np.ndarray:
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
+    if kind == "HEIF":
+        register_heif_opener()
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()

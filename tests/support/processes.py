@@ -2,12 +2,19 @@
 
 import contextlib
 import random
+import resource
+import runpy
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
+ROOT = Path(__file__).parents[2]
 Found = TypeVar("Found")
 PORTS = iter(random.SystemRandom().sample(range(20_000, 30_000), 10_000))
 
@@ -18,6 +25,30 @@ def free_port() -> int:
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise OSError("no port from 20000 to 29999 is free")
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What `python app.py` says as it ends before it listens, here in this process, which has Gradio already."""
+    monkeypatch.setattr(sys, "argv", ["app.py", *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
+    return capsys.readouterr().err or str(end.value)
+
+
+def memory(process: int) -> int:
+    """Resident bytes of a process and of all that it started."""
+    children: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended while we looked
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(status.parent.name))
+    found, waiting = 0, [process]
+    while waiting:
+        each = waiting.pop()
+        waiting += children.get(each, [])
+        with contextlib.suppress(OSError):
+            found += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * resource.getpagesize()
+    return found
 
 
 def until(condition: Callable[[], Found], *alive: subprocess.Popen, seconds: float = 120) -> Found:

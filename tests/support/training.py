@@ -1,15 +1,19 @@
 """Recipes as tests build and step them."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from train.configuration import override
 from train.engine import Engine
 from train.experiments import get_experiment
 from train.recipes import build_recipe
+from train.run_folder import PREVIOUS, STATE, RunFolder
 from train.schedule import Plan
-from train.settings import Experiment, override
+from train.settings import Experiment
 
 
 def built(experiment: Experiment, precision: str = "float32", **options: Any) -> Any:
@@ -21,6 +25,13 @@ def take(recipe: Any, batch: Any, step: int, warmup_steps: int, total_steps: int
     """Its step number `step` (from 0) of a run with so many; the terms."""
     plan = Plan(1, warmup_steps, total_steps, recipe.experiment.recipe.phases[-1])
     return recipe.engine.step(recipe, batch, plan.moment(step))
+
+
+def earlier(run: Path, copy: Path, experiment: Experiment) -> RunFolder:
+    """A copy of a run that has only come to the save before its last, to be resumed."""
+    shutil.copytree(run, copy)
+    (copy / PREVIOUS).replace(copy / STATE)
+    return RunFolder(copy, experiment, resume=True)
 
 
 def noise(recipe: Any, seed: int = 0, size: int = 32) -> dict[str, Any]:

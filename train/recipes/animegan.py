@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from hub_export.generator import STOCK, Layers, build_generator
-from train import losses
+from train import losses, recipes
 from train.batches import TrainingData
 from train.discriminator import build_discriminator
 from train.engine import Engine
@@ -32,7 +31,6 @@ from train.layers import (
     advance_power_iterations,
     fold_spectral_norm,
     group_norm,
-    unfold,
 )
 from train.schedule import WARM_UP, Moment, decay_factor
 from train.settings import AnimeGANConfig, Experiment
@@ -60,7 +58,7 @@ TERMS = {
 """In words."""
 
 
-class Recipe:
+class Recipe(recipes.Recipe):
     """See `train.recipes.Recipe`.
 
     Args:
@@ -90,6 +88,8 @@ class Recipe:
         self.warmup_step = engine.shared(self._warm_up)
         self.adversarial_step = engine.shared(functools.partial(self._train_both, update_discriminator=True))
         self.generator_step = engine.shared(functools.partial(self._train_both, update_discriminator=False))
+        self.entries = frozenset({"photo", "target", "anime", "anime_gray", self.smooth_entry})
+        self.frozen = list(self.features.variables)  # which a projected discriminator holds too
         self._collapsed_steps = 0
 
     @property
@@ -104,16 +104,6 @@ class Recipe:
         }
         more = {"averaged": self.averaged, "generator_scales": self.scales}
         return owners | {name: owner for name, owner in more.items() if owner}
-
-    @property
-    def frozen(self) -> list[Any]:
-        """The feature network's variables, which a projected discriminator holds too."""
-        return list(self.features.variables)
-
-    @property
-    def entries(self) -> frozenset[str]:
-        """Photos, their targets, and frames in colour, gray and smooth."""
-        return frozenset({"photo", "target", "anime", "anime_gray", self.smooth_entry})
 
     @property
     def smooth_entry(self) -> str:
@@ -149,11 +139,6 @@ class Recipe:
             "gray": loss.gray_weight,
             "smooth": loss.smooth_weight,
         }
-
-    def check(self, data: TrainingData) -> None:
-        """There must be anime frames."""
-        if not data.anime_count:
-            raise ValueError("AnimeGAN learns from anime frames: give them with --anime DIR, or --data in its layout")
 
     def step(self, batch: Batch, moment: Moment) -> Terms:
         """One step of the phase that the moment is in.
@@ -253,11 +238,6 @@ class Recipe:
         """The generator's weights, averaged if the schedule says so, its kernels divided by σ."""
         return fold_spectral_norm(self.averaged or self.generator)
 
-    def start_from(self, generator: keras.Model) -> None:
-        """Draws what a checkpoint's generator does; the experiment must have an init. Raises ValueError if it cannot."""
-        for model in filter(None, (self.generator, self.averaged)):
-            unfold(generator, model)
-
     def advice(self, terms: Mapping[str, float]) -> str | None:
         """A discriminator that tells every drawing from anime teaches nothing more."""
         judged = [terms[name] for name in ("d_real", "d_fake") if name in terms]
@@ -272,5 +252,5 @@ class Recipe:
         )
 
     def cache_features(self, folder: Path, data: TrainingData) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
-        """The target's features and the Gram matrix of a frame. Raises ValueError where augmentation makes new pictures."""
+        """The target's features and the Gram matrix of a frame. Raises ValueError where the files cannot be written."""
         return FeatureCache(folder, self.features, data, self.style_entry).beside

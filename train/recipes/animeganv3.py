@@ -14,7 +14,6 @@ Reference: AnimeGANv3_hayao.py, AnimeGANv3_shinkai.py, tools/ops.py, net/.
 
 import functools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -23,8 +22,7 @@ import tensorflow as tf
 
 from hub_export.architecture import GeneratorConfig
 from hub_export.generator import V3_SCALES, Layers, build_generator, lade, v3_tail
-from train import losses
-from train.batches import TrainingData
+from train import losses, recipes
 from train.engine import Engine
 from train.features import build_features, with_shallow_layers
 from train.layers import FastConv2D, RecallConv2D, SpectralConv2D, advance_power_iterations, group_norm
@@ -65,14 +63,14 @@ TERMS = {
 """In words."""
 
 
-class Recipe:
+class Recipe(recipes.Recipe):
     """See `train.recipes.Recipe`. `experiment.recipe` is an AnimeGANv3Config.
 
     Args:
         norm: the normalisation of all models; another than this device's fastest tells what it would cost elsewhere.
     """
 
-    terms: Mapping[str, str] = TERMS
+    terms = TERMS
     entries = frozenset({"photo", "target", "anime_gray", "smooth_gray"})
 
     def __init__(self, experiment: Experiment, engine: Engine, norm: Callable[..., Any] = group_norm):
@@ -110,11 +108,6 @@ class Recipe:
         }
         return owners | ({"averaged": self.averaged} if self.averaged else {})
 
-    @property
-    def frozen(self) -> list[Any]:
-        """Nothing in `saved` is frozen."""
-        return []
-
     def weights(self, phase: str) -> dict[str, dict[str, float]]:
         """The weights of the terms of "generator" and "discriminator"."""
         loss = self.loss
@@ -143,15 +136,6 @@ class Recipe:
             "d_main_fake": loss.main_discriminator_weight,
         }
         return {"generator": generator, "discriminator": discriminator}
-
-    def check(self, data: TrainingData) -> None:
-        """There must be anime frames, and the photos' region means beside them."""
-        if not data.anime_count:
-            raise ValueError("AnimeGANv3 learns from anime frames: give them with --anime DIR, or --data in its layout")
-        if self.loss.photo_region_weight and not data.has_targets:
-            raise ValueError(
-                "AnimeGANv3 compares with the photo's regions too: set data.target=regions, or loss.photo_region_weight=0"
-            )
 
     def step(self, batch: Batch, moment: Moment) -> Terms:
         """One step of the phase that the moment is in.
@@ -280,14 +264,6 @@ class Recipe:
         for model in filter(None, (self.generator, self.averaged)):
             for tail in range(2):
                 start(one_tail(model, tail), generator)
-
-    def advice(self, terms: Mapping[str, float]) -> str | None:
-        """Style and regions teach on even where a discriminator has won."""
-        return None
-
-    def cache_features(self, folder: Path, data: TrainingData) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
-        """Raises ValueError: the cache holds one layer's features, and here three are compared."""
-        raise ValueError("the recipe animeganv3 compares three layers, which are not cached: train without --cache-features")
 
 
 def build_tails(config: GeneratorConfig, layers: Layers, moments_decay: float) -> keras.Model:

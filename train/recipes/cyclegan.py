@@ -11,18 +11,15 @@ junyanz/CycleGAN and its PyTorch version, whose order of steps this is; Chen et 
 
 import functools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from hub_export.generator import Layers, build_generator
-from train import losses
-from train.batches import TrainingData
+from train import losses, recipes
 from train.engine import Engine
-from train.layers import FastConv2D, group_norm, unfold
+from train.layers import FastConv2D, group_norm
 from train.schedule import Moment, decay_factor
 from train.settings import CycleGANConfig, Experiment
 from train.tensors import Batch, Tensor, Terms
@@ -45,16 +42,16 @@ TERMS = {
 """In words."""
 
 
-class Recipe:
+class Recipe(recipes.Recipe):
     """See `train.recipes.Recipe`. `experiment.recipe` is a CycleGANConfig; what leads from anime to photos is named back."""
 
-    terms: Mapping[str, str] = TERMS
-    frozen = ()
+    terms = TERMS
 
     def __init__(self, experiment: Experiment, engine: Engine, norm: Callable[..., Any] = group_norm):
         assert isinstance(experiment.recipe, CycleGANConfig)
         self.experiment, self.engine, self.config = experiment, engine, experiment.recipe
         batch, size = experiment.schedule.batch, experiment.data.size
+        self.entries = frozenset({"photo", "anime"} | ({"smooth"} if self.config.loss.smooth_weight else set()))
         with engine.scope():
             build = functools.partial(build_generator, experiment.generator, Layers(FastConv2D, norm))
             self.generator, self.back_generator = build(), build()
@@ -66,11 +63,6 @@ class Recipe:
             self.discriminator_optimizer = engine.optimizer(Both(self.discriminator, self.back_discriminator))
             self.buffer, self.back_buffer = (Buffer(self.config.buffer, batch, size) for _ in range(2))
         self.cycle_step = engine.shared(self._train)
-
-    @property
-    def entries(self) -> frozenset[str]:
-        """Photos and frames, and their smooth versions where those are shown."""
-        return frozenset({"photo", "anime"} | ({"smooth"} if self.config.loss.smooth_weight else set()))
 
     @property
     def saved(self) -> dict[str, Any]:
@@ -94,13 +86,6 @@ class Recipe:
         judged = {"d_real": 0.5, "d_fake": 0.5}
         back, back_judged = ({f"back_{name}": weight for name, weight in own.items()} for own in (way, judged))
         return {"generator": way | back, "discriminator": judged | {"d_smooth": 0.5 * loss.smooth_weight} | back_judged}
-
-    def check(self, data: TrainingData) -> None:
-        """There must be anime frames, and nothing that photos are to become."""
-        if not data.anime_count:
-            raise ValueError("CycleGAN learns from anime frames: give them with --anime DIR, or --data in its layout")
-        if data.has_targets:
-            raise ValueError("CycleGAN compares photos with no target: leave out --drawings and data.target")
 
     def step(self, batch: Batch, moment: Moment) -> Terms:
         """One step on `photo`, `anime` and, for some, `smooth`, each (B, S, S, 3) float32 [-1, 1]."""
@@ -155,23 +140,6 @@ class Recipe:
         chance = self.engine.uniform((pictures.shape[0], 2), stream)
         everyone = buffer.exchange(replica.all_gather(pictures, axis=0), replica.all_gather(chance, axis=0))
         return tf.reshape(everyone, (-1, *pictures.shape))[replica.replica_id_in_sync_group]
-
-    def export(self) -> list[np.ndarray]:
-        """The weights of the generator that draws photos, averaged if the schedule says so."""
-        return (self.averaged or self.generator).get_weights()
-
-    def start_from(self, generator: keras.Model) -> None:
-        """Takes the weights of a checkpoint's generator; the way back starts anew. Raises ValueError if it is another."""
-        for model in filter(None, (self.generator, self.averaged)):
-            unfold(generator, model)
-
-    def advice(self, terms: Mapping[str, float]) -> str | None:
-        """The cycle teaches on, whoever wins."""
-        return None
-
-    def cache_features(self, folder: Path, data: TrainingData) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
-        """Raises ValueError: there is no feature network."""
-        raise ValueError("the recipe cyclegan has no features to cache: train without --cache-features")
 
 
 class Both:

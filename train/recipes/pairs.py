@@ -5,30 +5,27 @@ difference of pixels, and of their steps to the right and down, without which an
 dark lines. With data.redrawn a share of each batch are anime frames, unpainted, which the generator learns to draw again:
 how lines really run, no filter knows.
 
-What is unsure comes out faint and smooth, which costs least. So, after a warm-up, a discriminator may judge: targets, which
-are painted photos and frames at their own scale, are its real pictures, drawings are its fakes.
+What is unsure comes out faint and smooth, which costs least. So, after a warm-up, a discriminator may judge, place by place,
+which of a target and its imitation is the target; targets are painted photos, and frames at their own scale. Asked about one
+picture alone it learnt nothing here in hundreds of steps, since pictures differ more in what they show than in how.
 
-Reference: Chen et al. 2017, "Fast Image Processing with Fully-Convolutional Networks"; Isola et al. 2017, "Image-to-Image
-Translation with Conditional Adversarial Networks", whose discriminator sees the photo too; AnimeGANv3, which trains its
-second tail on what smoothing made of its first, before a discriminator.
+Reference: Chen et al. 2017, "Fast Image Processing with Fully-Convolutional Networks"; Wang et al. 2018, "ESRGAN", whose
+discriminator compares, too; AnimeGANv3, which trains its second tail on what smoothing made of its first, before a
+discriminator.
 """
 
 import functools
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
 import tensorflow as tf
 
 from hub_export.generator import Layers, build_generator
-from train import losses
-from train.batches import TrainingData
+from train import losses, recipes
 from train.discriminator import build_discriminator
 from train.engine import Engine
 from train.features import build_features
-from train.layers import FastConv2D, advance_power_iterations, group_norm, unfold
+from train.layers import FastConv2D, advance_power_iterations, group_norm
 from train.schedule import WARM_UP, Moment, decay_factor
 from train.settings import Experiment, PairsConfig
 from train.tensors import Batch, Tensor, Terms
@@ -39,15 +36,13 @@ TERMS = {
     "generator": "generator, weighted sum",
 }
 JUDGED_TERMS = {
-    "adversarial": "adversarial: drawings taken for targets",
-    "d_real": "discriminator: targets",
-    "d_fake": "discriminator: drawings",
-    "discriminator": "discriminator, weighted sum",
+    "adversarial": "adversarial: imitations that look more like targets than these do",
+    "discriminator": "discriminator: targets told from their imitations",
 }
 """In words."""
 
 
-class Recipe:
+class Recipe(recipes.Recipe):
     """See `train.recipes.Recipe`. `experiment.recipe` is a PairsConfig."""
 
     entries = frozenset({"photo", "target"})
@@ -84,13 +79,7 @@ class Recipe:
         generator = {"pixel": self.loss.pixel_weight, "gradient": self.loss.gradient_weight}
         if phase == WARM_UP or not self.loss.adversarial_weight:
             return {"generator": generator}
-        judged = {"d_real": 1.0, "d_fake": 1.0}
-        return {"generator": generator | {"adversarial": self.loss.adversarial_weight}, "discriminator": judged}
-
-    def check(self, data: TrainingData) -> None:
-        """There must be something to imitate."""
-        if not data.has_targets:
-            raise ValueError("nothing to imitate: give drawings of the photos with --drawings DIR, or set data.target")
+        return {"generator": generator | {"adversarial": self.loss.adversarial_weight}}
 
     def step(self, batch: Batch, moment: Moment) -> Terms:
         """One step on `photo` and `target`, each (B, S, S, 3) float32 [-1, 1]."""
@@ -105,51 +94,34 @@ class Recipe:
 
     def _imitate(self, batch: Batch, judged: bool) -> Terms:
         photo, target = batch["photo"], batch["target"]
-        counts = 1.0 + self.loss.line_weight * losses.line_map(target) if self.loss.line_weight else 1.0
+        counts = 1.0 + self.loss.line_weight * losses.line_map(target)
         with tf.GradientTape() as tape:
             fake = self.generator(photo, training=True)
-            with tape.stop_recording():
-                discriminator_terms = self._update_discriminator(target, fake) if judged else {}
             terms = {
                 "pixel": losses.pixel_loss(target, fake, counts),
                 "gradient": losses.gradient_loss(target, fake, counts),
             }
             if judged:
+                with tape.stop_recording():
+                    comparison, target_logits = self._update_discriminator(target, fake)
                 logits = self.discriminator(self._seen(fake), training=True)
-                terms["adversarial"] = losses.generator_adversarial_loss("lsgan", logits)
+                terms["adversarial"] = losses.paired_generator_loss(target_logits, logits)
             total = losses.weighted_sum(terms, self.weights("imitation")["generator"])
             scaled = self.engine.scale(total, self.optimizer)
         self.engine.apply(tape, scaled, self.optimizer, self.generator)
-        return {**terms, "generator": total, **discriminator_terms}
+        return {**terms, "generator": total, **({"discriminator": comparison} if judged else {})}
 
-    def _update_discriminator(self, target: Tensor, fake: Tensor) -> Terms:
+    def _update_discriminator(self, target: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Its loss, and what it said of the targets."""
         pictures = tf.concat([self._seen(target), self._seen(fake)], axis=0)
         advance_power_iterations(self.discriminator)
         with tf.GradientTape() as tape:
-            real_logits, fake_logits = tf.split(self.discriminator(pictures, training=True), 2)
-            terms = losses.discriminator_losses("lsgan", {"real": real_logits, "fake": fake_logits})
-            total = terms["real"] + terms["fake"]
-            scaled = self.engine.scale(total, self.discriminator_optimizer)
+            target_logits, fake_logits = tf.split(self.discriminator(pictures, training=True), 2)
+            comparison = losses.paired_discriminator_loss(target_logits, fake_logits)
+            scaled = self.engine.scale(comparison, self.discriminator_optimizer)
         self.engine.apply(tape, scaled, self.discriminator_optimizer, self.discriminator)
-        return {**{f"d_{name}": value for name, value in terms.items()}, "discriminator": total}
+        return comparison, target_logits
 
     def _seen(self, picture: Tensor) -> Tensor:
         """What the discriminator sees of pictures, see `input` of DiscriminatorConfig."""
         return losses.to_gray(picture) if self.config.input == "gray" else picture
-
-    def export(self) -> list[np.ndarray]:
-        """The generator's weights, averaged if the schedule says so."""
-        return (self.averaged or self.generator).get_weights()
-
-    def start_from(self, generator: keras.Model) -> None:
-        """Takes the weights of a checkpoint's generator. Raises ValueError if it is not the experiment's."""
-        for model in filter(None, (self.generator, self.averaged)):
-            unfold(generator, model)
-
-    def advice(self, terms: Mapping[str, float]) -> str | None:
-        """Imitation can always go on."""
-        return None
-
-    def cache_features(self, folder: Path, data: TrainingData) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
-        """Raises ValueError: pairs are compared pixel by pixel."""
-        raise ValueError("the recipe pairs has no features to cache: train without --cache-features")

@@ -1,43 +1,50 @@
 """The same photo at every checkpoint of an experiment, with a slider that moves through the training."""
 
+import html
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
-from gradio.route_utils import API_PREFIX
 
 from animegan_app import sheet
 from animegan_app.catalog import Offer, gone
+from animegan_app.sheet import Labelled
 from animegan_app.studio import Studio
 from animegan_app.ui import parts
-from animegan_app.ui.compare.drawing import MAX_CHOSEN, Picture, draw_all
+from animegan_app.ui.compare.drawing import MAX_CHOSEN, chosen_photos, draw_all, labelled
 from animegan_app.ui.parts import Outputs
 from animegan_app.ui.words import label, say
 
 COURSE = """
-{{#if value}}<figure class="course">
-    <input type="range" min="0" max="${value?.pictures.length - 1}" value="${value?.pictures.length - 1}" step="1"
-        aria-label="{{value.name}}">
-    <figcaption></figcaption>
-    {{#each value.pictures}}<img src="{{address}}" alt="{{caption}}" hidden>{{/each}}
-</figure>{{/if}}
+<figure class="course" hidden><input type="range" min="0" step="1"><figcaption></figcaption><div></div></figure>
 """
-"""All pictures of a course in one place and a slider that says which one shows."""
+"""All pictures of a course in one place and a slider that says which one shows. What they are called may be a stranger's
+words, and Gradio runs a template as a program: text comes from the script."""
 
 SCRUB = """
+const figure = element.querySelector(".course"), range = figure.querySelector("input");
 const show = () => {
-    const range = element.querySelector("input");
-    if (!range) return;
-    const images = element.querySelectorAll("img");
+    const images = [...figure.querySelectorAll("img")];
     images.forEach((image, index) => { image.hidden = index !== Number(range.value); });
     const caption = images[range.value]?.alt ?? "";
-    element.querySelector("figcaption").textContent = caption;
+    figure.querySelector("figcaption").textContent = caption;
     range.setAttribute("aria-valuetext", caption);
 };
-element.addEventListener("input", show);
-watch("value", show);
+const lay = () => {
+    const pictures = props.value?.pictures ?? [], paper = figure.querySelector("div");
+    figure.hidden = !pictures.length;
+    range.ariaLabel = props.value?.name ?? "";
+    const here = new Map([...paper.children].map((image) => [image.getAttribute("src"), image]));
+    paper.replaceChildren(...pictures.map(({ address, caption, size: [width, height] }) => (
+        Object.assign(here.get(address) ?? document.createElement("img"), { src: address, alt: caption, width, height })
+    )));
+    range.max = pictures.length - 1;
+    range.value = pictures.length - 1;
+    show();
+};
+range.addEventListener("input", show);
+watch("value", lay);
+lay();
 """
 """Moves through pictures that are already on the page."""
 
@@ -48,7 +55,7 @@ class Course:
     def __init__(self, studio: Studio):
         self.studio, self.catalog = studio, studio.catalog
         experiments = self.catalog.experiments()
-        gr.HTML(label("course_title"))
+        gr.HTML(label("course_told"))
         with gr.Row():
             self.experiment = gr.Dropdown(
                 parts.experiment_choices(experiments, None),
@@ -63,12 +70,12 @@ class Course:
         self.status = gr.HTML(elem_id="course-status")
         self.scrubber = gr.HTML(html_template=COURSE, js_on_load=SCRUB, elem_id="course")
 
-    def wire(self, photo: gr.Image, longest_side: gr.Radio) -> None:
+    def wire(self, photos: gr.File, longest_side: gr.Radio) -> None:
         """Says what follows from what."""
         self.drawn = gr.State([])
         drawing = self.start.click(
             self.draw,
-            [photo, self.experiment, longest_side],
+            [photos, self.experiment, longest_side],
             [self.drawn, self.scrubber, self.get_course, self.status],
             show_progress_on=self.status,
             **parts.SLOW,
@@ -84,31 +91,42 @@ class Course:
 
     async def draw(
         self,
-        photo: dict[str, Any] | None,
+        photos: list[dict[str, Any]] | None,
         experiment: str | None,
         longest_side: int,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
     ) -> AsyncIterator[Outputs]:
-        """The pictures, each time that there is one more, and how it goes."""
+        """The pictures of the first photo, each time that there is one more, and how it goes."""
         offers = self.catalog.experiments().get(experiment or "", [])
         if not offers:
             raise parts.error(gone(experiment), request)
         offers = sheet.evenly(offers, MAX_CHOSEN)
-        async for series in draw_all(self.studio, photo, offers, longest_side, _moment, request, progress):
+        kept: list[Labelled] = []
+        shown: list[dict[str, Any]] = []
+        problems: list[str] = []
+        async for picture in draw_all(
+            self.studio, chosen_photos(photos, request)[:1], offers, longest_side, request, progress
+        ):
+            offer = offers[picture.column - 1] if picture.column else None
+            if picture.problem:
+                problems.append(picture.problem)
+            else:
+                kept.append(labelled(picture, offer))
+                caption = _moment(offer, request) if offer else say("photo", request)
+                shown.append({"address": picture.address, "caption": caption, "size": picture.size})
             yield {
-                self.drawn: series.pictures,
-                self.scrubber: _shown(series.pictures, request),
+                self.drawn: list(kept),
+                self.scrubber: {"name": say("scrub", request), "pictures": list(shown)},
                 self.get_course: gr.DownloadButton(value=None, interactive=False),
-                self.status: series.told(request),
+                self.status: _told(max(0, len(kept) - 1), len(offers), problems, request),
             }
 
-    def make_course(self, pictures: list[Picture]) -> Any:
+    def make_course(self, pictures: list[Labelled]) -> Any:
         """The course of what was drawn as an animated picture, for download."""
         if not pictures:
             return gr.skip()
-        content = sheet.course([picture.labelled for picture in pictures])
-        file = parts.keep(content, f"{Path(pictures[-1].path).stem}-course.webp")
+        file = parts.keep(sheet.course(pictures), f"{pictures[-1].path.stem}-course.webp")
         return gr.DownloadButton(value=file, interactive=True)
 
 
@@ -123,8 +141,8 @@ def _moment(offer: Offer, request: gr.Request | None) -> str:
     return f"{record.checkpoint} · {parts.phase(record, request)} · {say('step', request)} {record.step:,}"
 
 
-def _shown(pictures: Sequence[Picture], request: gr.Request | None) -> dict[str, Any]:
-    """What `COURSE` shows; Gradio sends of it only what is new."""
-    addresses = [f"{API_PREFIX.strip('/')}/file={quote(picture.path)}" for picture in pictures]
-    shown = [{"address": address, "caption": each.caption} for address, each in zip(addresses, pictures, strict=True)]
-    return {"name": say("scrub", request), "pictures": shown}
+def _told(count: int, all_: int, problems: Sequence[str], request: gr.Request | None) -> str:
+    """HTML: how far it is, and what failed."""
+    items = "".join(f"<li>{html.escape(problem)}</li>" for problem in problems)
+    line = html.escape(say("drawn", request, count=count, all=all_))
+    return f"<p role='status'>{line}</p>" + (f"<div class='notice'><ul>{items}</ul></div>" if items else "")

@@ -1,119 +1,110 @@
-"""A photo drawn by one checkpoint after the other, for whatever shows several."""
+"""Photos drawn by checkpoints in turn, for whatever shows several."""
 
 import asyncio
-import html
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from animegan_app import uploads
 from animegan_app.catalog import Offer
-from animegan_app.photos import PhotoError
+from animegan_app.photos import PhotoError, read_scaled
 from animegan_app.sheet import Labelled
 from animegan_app.studio import Studio
 from animegan_app.ui import parts
 from animegan_app.ui.words import say
-from hub_export.record import CheckpointError, Record
+from hub_export.record import CheckpointError
 from hub_export.sentences import Sentence
 
 MAX_CHOSEN = 100
-PHOTO = "photo"
-"""Stands for the photo among keys of checkpoints."""
+"""Checkpoints at a time."""
+MAX_PHOTOS = 40
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What was drawn, as a file.
+    """One cell of what is drawn: a photo, or what a checkpoint made of it.
 
     Args:
-        key: of its checkpoint, or `PHOTO`.
-        lines: what it is, in ASCII for a picture's label.
-        caption: the same in the person's language.
+        row, column: of which photo and, from 1, by which checkpoint; column 0 is the photo itself.
+        path: the file, "" where there is none.
+        size: its width and height.
+        problem: why there is none, in the person's language.
     """
 
-    key: str
-    path: str
-    lines: tuple[str, ...]
-    caption: str
+    row: int
+    column: int
+    path: str = ""
+    size: tuple[int, int] = (4, 3)
+    problem: str = ""
 
     @property
-    def labelled(self) -> Labelled:
-        """For a sheet or a moving picture."""
-        return Labelled(Path(self.path), self.lines)
-
-
-@dataclass(frozen=True)
-class Series:
-    """What has been drawn so far.
-
-    Args:
-        pictures: the photo first.
-        problems: sentences on those that failed, in the person's language.
-        count: how many are to be drawn.
-    """
-
-    pictures: list[Picture]
-    problems: list[str]
-    count: int
-
-    def told(self, request: gr.Request) -> str:
-        """HTML: how far it is, and what failed."""
-        line = say("drawn", request, count=max(0, len(self.pictures) - 1), all=self.count)
-        items = "".join(f"<li>{html.escape(problem)}</li>" for problem in self.problems)
-        return f"<p>{html.escape(line)}</p>" + (f"<div class='notice'><ul>{items}</ul></div>" if items else "")
+    def address(self) -> str:
+        """Where the page finds the file; "" where there is none."""
+        return parts.address(self.path) if self.path else ""
 
 
 async def draw_all(
     studio: Studio,
-    photo: dict[str, Any] | None,
+    photos: Sequence[Path],
     offers: Sequence[Offer],
     longest_side: int,
-    caption: Callable[[Offer, gr.Request], str],
     request: gr.Request,
     progress: gr.Progress,
-) -> AsyncIterator[Series]:
-    """Draws a photo with checkpoints in turn.
+) -> AsyncIterator[Picture]:
+    """All photos, then what every checkpoint makes of the first, then of the second, and so on.
 
-    Args:
-        photo: as Gradio hands it over.
-        caption: what is written under an offer's picture.
+    A photo that cannot be read and a checkpoint that cannot draw is a cell that says so; all others are drawn.
+    """
+    readable = []
+    for row, path in enumerate(photos):
+        try:
+            photo, _ = await asyncio.to_thread(read_scaled, path, longest_side)
+        except PhotoError as error:
+            yield Picture(row, 0, problem=say(error.sentence, request))
+        else:
+            readable.append((row, path))
+            yield await _kept(row, 0, photo, path.stem)
+    work = [(row, path, column, offer) for row, path in readable for column, offer in enumerate(offers, 1)]
+    for number, (row, path, column, offer) in enumerate(work):
 
-    Yields:
-        All so far, each time that there is one more. A checkpoint that fails is told of, and the next one drawn.
+        def report(done: float, doing: Sentence, number: int = number) -> None:
+            progress((number + done) / len(work), desc=f"{number + 1}/{len(work)} · {say(doing, request)}")
+
+        try:
+            drawing = await studio.draw(path, offer.key, longest_side, report)
+        except (CheckpointError, PhotoError) as error:
+            yield Picture(row, column, problem=say(error.sentence, request))
+        else:
+            yield await _kept(row, column, drawing.anime, parts.file_name(path.stem, drawing.record))
+
+
+async def _kept(row: int, column: int, picture: np.ndarray, name: str) -> Picture:
+    path = await asyncio.to_thread(parts.save, picture, f"{name}.png")
+    return Picture(row, column, path, (picture.shape[1], picture.shape[0]))
+
+
+def chosen_photos(given: list[dict[str, Any]] | None, request: gr.Request) -> list[Path]:
+    """The photos that were chosen, as Gradio hands them over; the examples if there are none.
 
     Raises:
-        gr.Error: there is no photo, or it cannot be used.
+        gr.Error: too many, or one is no longer there.
     """
-    if photo is None:
-        raise parts.error("no_photo", request)
-    pictures: list[Picture] = []
-    problems: list[str] = []
+    if len(given or ()) > MAX_PHOTOS:
+        raise parts.error("too_many_photos", request, most=MAX_PHOTOS)
     try:
-        path = uploads.take(photo)
-        for number, offer in enumerate(offers):
-
-            def report(done: float, doing: Sentence, number: int = number) -> None:
-                progress((number + done) / len(offers), desc=f"{number + 1}/{len(offers)} · {say(doing, request)}")
-
-            try:
-                drawing = await studio.draw(path, offer.key, longest_side, report)
-            except CheckpointError as error:
-                problems.append(say(error.sentence, request))
-            else:
-                if not pictures:
-                    file = await asyncio.to_thread(parts.save, drawing.photo, f"{path.stem}.png")
-                    pictures.append(Picture(PHOTO, file, ("photo",), say("photo", request)))
-                name = parts.file_name(path.stem, drawing.record)
-                file = await asyncio.to_thread(parts.save, drawing.anime, f"{name}.png")
-                pictures.append(Picture(offer.key, file, _lines(offer), caption(offer, request)))
-            yield Series(list(pictures), list(problems), len(offers))
+        return [uploads.take(photo) for photo in given or ()] or list(uploads.EXAMPLES)
     except PhotoError as error:
         raise parts.error(error, request) from None
 
 
-def _lines(offer: Offer) -> tuple[str, ...]:
-    record: Record = offer.record
-    return f"{offer.name} · {offer.source}", f"{record.checkpoint} · {record.phase} · step {record.step:,}"
+def labelled(picture: Picture, offer: Offer | None) -> Labelled:
+    """A picture for a sheet or a moving picture, whose labels are in ASCII; without an offer it is the photo."""
+    if offer is None:
+        return Labelled(Path(picture.path), ("photo",))
+    record = offer.record
+    lines = f"{offer.name} · {offer.source}", f"{record.checkpoint} · {record.phase} · step {record.step:,}"
+    return Labelled(Path(picture.path), lines)
