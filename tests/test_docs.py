@@ -109,7 +109,7 @@ def test_the_code_in_readme_runs(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    with Image.open(tmp_path / "drawing.png") as drawing, Image.open(ROOT / "animegan_app/examples/pagoda.jpg") as photo:
+    with Image.open(tmp_path / "drawing.png") as drawing, Image.open(ROOT / "animegan_app/examples/street.jpg") as photo:
         assert drawing.size == photo.size
 
 

@@ -110,7 +110,7 @@ def test_a_change_on_the_same_pictures_is_known_better_than_the_distances() -> N
 
 def test_the_independent_network_tells_classes_as_its_authors_program_does() -> None:
     """Whose logits for this picture, of 224 x 224 pixels, are those here; 442 is a bell cote, 698 a palace."""
-    with Image.open(ROOT / "animegan_app" / "examples" / "pagoda.jpg") as image:
+    with Image.open(ROOT / "tests" / "support" / "pagoda.jpg") as image:
         picture = np.asarray(image.convert("RGB").resize((224, 224)))
     logits = efficientnet_lite0()(pixels.to_model(picture)[None])["logits"].numpy()[0]
     found = np.argsort(-logits)[:5]

@@ -173,7 +173,7 @@ _, url, _ = app.demo.launch(prevent_thread_lock=True, quiet=True)
 from gradio_client import Client, handle_file
 from PIL import Image
 file, facts = Client(url, verbose=False).predict(
-    handle_file("animegan_app/examples/pagoda.jpg"), "bundled/tiny/epoch-001", 512, api_name="/stylise"
+    handle_file("animegan_app/examples/street.jpg"), "bundled/tiny/epoch-001", 512, api_name="/stylise"
 )
 anime = Image.open(file)
 assert anime.size == (facts["width"], facts["height"]) and max(anime.size) == 512, (anime.size, facts)

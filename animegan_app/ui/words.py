@@ -51,7 +51,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "drop": ("Drop or paste a photo\n- or -\nclick to choose one", "拖放或粘贴照片\n- 或 -\n点击选择"),
     "examples": ("Or try one of these", "或试试这些"),
-    "example_names": ("Food, Animals, Face, Landscape, Night, Building", "美食, 动物, 人像, 风景, 夜景, 建筑"),
+    "example_names": ("Food, Animals, Face, Landscape, Night, Street", "美食, 动物, 人像, 风景, 夜景, 街景"),
     "experiment": ("Experiment", "实验"),
     "checkpoint": ("Checkpoint", "检查点"),
     "longest_side": ("Drawing size: longest side, in pixels", "绘制时的最长边（像素）"),

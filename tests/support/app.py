@@ -24,7 +24,8 @@ from hub_export.store import SETTING
 from support.processes import free_port
 
 ROOT = Path(__file__).parents[2]
-PAGODA = ROOT / "animegan_app" / "examples" / "pagoda.jpg"
+PAGODA = ROOT / "tests" / "support" / "pagoda.jpg"
+"""A pagoda in the Summer Palace, Beijing, by danielbuechele, 2011, CC BY 2.0: scikit-learn's `china.jpg`."""
 REPO = "you/animegan-tiny"
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
