@@ -31,6 +31,23 @@ def test_what_is_unsure_tapers_and_what_is_no_crest_gives_no_line():
     assert contours.trace(np.full((40, 40), 0.8, np.float32), 0.8).max() < 0.01, "a plateau"
 
 
+def stroke(length: int, sure: float, softness: float) -> np.ndarray:
+    """What is left at the middle of a stroke of 0.9 along an edge of the photo so soft, of which the network is so sure."""
+    lines, found = np.zeros((64, 64), np.float32), np.zeros((64, 64), np.float32)
+    lines[31:33, 4 : 4 + length], found[29:35, 4 : 4 + length] = 0.9, sure
+    photo = np.full((64, 64, 3), 0.3, np.float32)
+    photo[32:] = 0.6
+    return contours.without_dashes(lines, found, cv2.GaussianBlur(photo, (0, 0), softness))[31, 4 + length // 2]
+
+
+def test_dashes_go_and_what_runs_on_or_is_sure_stays():
+    assert stroke(48, 0.5, 0.6) == pytest.approx(0.9, abs=0.01), "it runs on, along a sharp edge"
+    assert stroke(8, 0.5, 0.6) == pytest.approx(0, abs=0.01), "a dash"
+    assert stroke(48, 0.5, 8.0) == pytest.approx(0, abs=0.01), "a streak of a cloud"
+    assert stroke(8, 0.95, 0.6) == stroke(48, 0.95, 8.0) == pytest.approx(0.9, abs=0.01), "a person would trace it"
+    assert 0.1 < stroke(20, 0.5, 0.6) < 0.8, "in between"
+
+
 def test_things_are_outlined_and_gravel_is_not():
     """A disc on gravel: a difference of Gaussians draws every stone, the network the disc alone."""
     rng = np.random.default_rng(0)

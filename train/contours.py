@@ -40,7 +40,8 @@ def contour(
         width: σ of a line in pixels; it looks about twice as wide.
         darkness: share of the local colour that a full line takes away.
     """
-    line = trace(find_contours(photo), width)
+    found = find_contours(photo)
+    line = without_dashes(trace(found, width), found, photo)
     blue, light, around = picture[..., 2] - picture[..., 0], picture @ LUMA, np.ones((17, 17), np.uint8)
     sky = ramp(blur(cv2.erode(blue, around), 3), -0.02, 0.03) * ramp(blur(cv2.dilate(blue, around), 3), 0.06, 0.18)
     sky *= ramp(blur(cv2.erode(light, around), 3), 0.15, 0.32) * ramp(blur(cv2.dilate(light, around), 3), 0.35, 0.55)
@@ -84,6 +85,29 @@ def trace(contours: np.ndarray, width: float) -> np.ndarray:
     crest = ramp(1 - np.abs(mean + spread) / np.maximum(curvature, 1e-6), 0, 0.5)  # and in one direction only
     crest = crest * ramp(curvature / np.maximum(smooth, 0.05), 0.015, 0.05) * ramp(smooth, 0.22, 0.55)
     return np.asarray(np.exp(-((offset / width) ** 2) / 2) * crest, np.float32)
+
+
+def without_dashes(lines: np.ndarray, contours: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    """The lines without those that an inker would leave out: strokes of few pixels, and what follows no sharp edge, as in
+    clouds and on asphalt. What the network is sure of stays.
+
+    Args:
+        lines: (H, W) float32 [0, 1], from `trace`.
+        contours: the same size, from `find_contours`.
+        photo: (H, W, 3) float32 [0, 1].
+    """
+    count, strokes, boxes, _ = cv2.connectedComponentsWithStats((lines > 0.15).astype(np.uint8), connectivity=8)
+    length = np.hypot(boxes[:, cv2.CC_STAT_WIDTH], boxes[:, cv2.CC_STAT_HEIGHT])
+    smooth = blur(photo, 0.8)
+    edges = np.sqrt((_derivative(smooth, 1, 0) ** 2 + _derivative(smooth, 0, 1) ** 2).sum(-1))
+    ink = np.maximum(np.bincount(strokes.ravel(), lines.ravel(), count), 1e-6)
+    sure, sharp = (
+        np.bincount(strokes.ravel(), (lines * plane).ravel(), count) / ink
+        for plane in (contours, cv2.dilate(edges, np.ones((5, 5), np.uint8)))
+    )
+    kept = np.maximum(ramp(sure, 0.72, 0.88), ramp(length, 12, 30) * ramp(sharp, 0.05, 0.09))
+    kept[0] = 0  # what belongs to no stroke
+    return np.asarray(lines * cv2.dilate(kept[strokes], np.ones((3, 3), np.uint8)), np.float32)  # with its faint rim
 
 
 def _derivative(plane: np.ndarray, right: int, down: int) -> np.ndarray:

@@ -11,8 +11,6 @@ import cv2
 import numpy as np
 from scipy import fft
 
-VERSION = 1
-"""Counts up when a filter draws otherwise than before, so that prepared sets are painted anew."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 

@@ -26,6 +26,8 @@ SLOW: set[str] = set()
 """What takes more than some tens of milliseconds a picture."""
 NETWORKS = {"contours": "HED, trained on outlines that people drew on the photos of BSDS500"}
 """Operations that ask a pretrained network, and which."""
+CHANGES = {"contours": 1}
+"""How often an operation has changed what it paints: sets painted before the last change are painted anew."""
 UNDO: dict[str, Operation] = {}
 """What takes an operation back, as far as one can: it takes a picture and the operation's numbers."""
 
@@ -147,8 +149,8 @@ def unpaint(frame: np.ndarray, target: str) -> np.ndarray:
 
 
 def digest(steps: Steps) -> str:
-    """What tells operations from all others: their numbers, and the filters' version; "" for none."""
-    return f"{steps} by {painting.VERSION}" if steps else ""
+    """What tells operations from all others: their numbers, and how often they changed; "" for none."""
+    return f"{steps} by {[CHANGES.get(name, 0) for name, _ in steps]}" if steps else ""
 
 
 def networks(target: str) -> list[str]:
