@@ -97,8 +97,9 @@ def clean(seconds: float, kept: Collection[str] = (), most: float = MAX_FOLDER_B
 
 
 def remove() -> None:
-    """Deletes this process's folder with all that is in it."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    """Deletes this process's folder with all that is in it, and what other threads write there meanwhile."""
+    while FOLDER.exists():
+        shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 def _path(named: object) -> object:

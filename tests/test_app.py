@@ -500,6 +500,7 @@ def test_phone_first(browser: Browser, server: Server) -> None:
         assert phone.evaluate("visualViewport.scale") == 1
         enlarged = zoom.evaluate(place_of)
         swipe(phone, middle, (40, 30))
+        settled(phone)  # the last move has arrived
         moved = zoom.evaluate(place_of)
         assert moved != enlarged and moved.split(",")[0] == enlarged.split(",")[0], "one finger moves what is enlarged"
         phone.locator("#looks label", has_text="Ink comic").tap()

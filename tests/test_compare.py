@@ -479,6 +479,7 @@ def test_curves_and_a_point_that_leads_to_its_checkpoint(page: Page, laboratory:
     series = "plot => plot.data.map(trace => [trace.name, trace.yaxis, trace.x.length])"
     plot = page.locator("#losses .js-plotly-plot")
     unfold(page, "terms")
+    expect(page.locator("#terms .token")).to_have_text(["content", "eval_style", "style"])
     pick(page, "terms", "content", "style", "eval_style")
     expect(plot.locator(".annotation-text")).to_have_text(["content", "style", "eval_style"])
     assert plot.evaluate(series) == [

@@ -119,7 +119,8 @@ class Charts:
         chosen = chosen[:CHARTS] if fresh else chosen
         meanings = [(term, meaning(term, told, request)) for term in chosen]
         losses = plot(loss_figure(curves, chosen, logarithmic, reach, say("step", request)) if chosen else None)
-        offered = gr.update(choices=found, value=chosen) if fresh or chosen != terms else gr.update(choices=found)
+        # What is chosen already is not set again: it may have changed meanwhile.
+        offered = gr.update(choices=found) if chosen == terms else gr.update(choices=found, value=chosen)
         outputs = {self.terms: offered, self.losses: losses, self.notes: _meanings(meanings, request) + notice(notes)}
         shows = {"terms": found, "losses": losses and losses.plot, "notes": [meanings, notes]}
         return changed(outputs, shows, drawn, self.drawn, unasked=hash(str(chosen)) if fresh else 0)
