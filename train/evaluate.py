@@ -58,7 +58,8 @@ COLUMNS = {
 """What is printed: its title and its width."""
 RULE = (
     "the most drawn after the warm-up: the largest share of its thin dark lines runs through calm places, as blind "
-    "eyes have it: photos 0.07, AnimeGAN's pictures 0.11, AnimeGANv3's 0.27, frames 0.46"
+    "eyes have it: photos 0.07, AnimeGAN's pictures 0.11, AnimeGANv3's 0.27, frames 0.46; chosen on every other held-out "
+    "photo, where the figure above is of those in between"
 )
 
 
@@ -84,9 +85,9 @@ def read_pairs(photos: Path, outputs: Path, size: int) -> Iterator[tuple[np.ndar
         yield photo, output
 
 
-def recommended(figures: Mapping[str, Mapping[str, float]]) -> str:
-    """The name that RULE chooses among {name: figures} of checkpoints after the warm-up, at least one."""
-    return max(figures, key=lambda name: figures[name]["drawn"])
+def recommended(scores: Mapping[str, Scores]) -> str:
+    """The name that RULE chooses among {name: scores} of checkpoints after the warm-up, at least one."""
+    return max(scores, key=lambda name: scores[name].choosing)
 
 
 def compared_with(record: Record, others: Iterable[Record]) -> str | None:
@@ -186,7 +187,7 @@ def main(arguments: argparse.Namespace) -> None:
 def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namespace) -> None:
     configs = {folder: _data_config(read_record(folder)) for folder in folders}
     extractors = FeatureExtractors(arguments.network, arguments.weights, arguments.kid)
-    trained: dict[Path, dict[str, dict[str, float]]] = {}
+    trained: dict[Path, dict[str, Scores]] = {}
     for config in dict.fromkeys(configs.values()):
         held_out = HeldOut(extractors, open_data(config, source, arguments.cache), arguments.size)
         on = f"held-out {len(held_out.photos)} photos and {held_out.frames} frames, longest side {arguments.size}"
@@ -204,7 +205,7 @@ def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namesp
             note = _kinship(record, extractors.network)
             print(_line(f"{record.experiment}/{record.checkpoint}", score.figures) + note, flush=True)
             if record.phase != WARM_UP:
-                trained.setdefault(folder.parent, {})[str(folder)] = score.figures
+                trained.setdefault(folder.parent, {})[str(folder)] = score
             last[record.experiment] = folder, score
             if arguments.write:
                 metrics = _rounded(score.figures | ends)
@@ -235,8 +236,8 @@ def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namesp
             for label, score in others:
                 print(_against(_short(label), score, _short(first), theirs), flush=True)
         print(_line("anime", held_out.ends["anime"]))
-    for figures_of in trained.values():
-        print(f"\nrecommended: {recommended(figures_of)}", end="")
+    for checkpoints in trained.values():
+        print(f"\nrecommended: {recommended(checkpoints)}", end="")
     if trained:
         print(f"\nrule: {RULE}")
 

@@ -196,10 +196,15 @@ class FeatureExtractors:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Features of a set of pictures, arrays (n, k, d) named as in `FeatureExtractors.samples`, and means of the rest."""
+    """Features of a set of pictures, arrays (n, k, d) named as in `FeatureExtractors.samples`, and means of the rest.
+
+    A checkpoint is chosen by `choosing`, the figure `drawn` of every other picture; `drawn` itself is of those in between: what
+    is reported is not what was chosen by.
+    """
 
     features: dict[str, np.ndarray]
     figures: dict[str, float]
+    choosing: float
 
 
 def measure(
@@ -225,21 +230,21 @@ def measure(
         rows.append(row)
     if len(rows) < MINIMUM_PICTURES:
         raise ValueError(f"{len(rows)} pictures are too few to measure on: give at least {MINIMUM_PICTURES}")
-    return Measured(
-        {name: np.stack([drawn[name] for drawn in features]) for name in features[0]},
-        {name: float(np.mean([row[name] for row in rows])) for name in rows[0]},
-    )
+    figures = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    choosing, figures["drawn"] = (float(np.mean([row["drawn"] for row in rows[start::2]])) for start in (0, 1))
+    return Measured({name: np.stack([drawn[name] for drawn in features]) for name in features[0]}, figures, choosing)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
     """All figures of a set of pictures, and those of them that are distances to anime, unbiased, with their errors.
 
-    Those of STYLES are 1000 × the style distance, `kid` is 1000 × KID.
+    Those of STYLES are 1000 × the style distance, `kid` is 1000 × KID. `choosing`: see `Measured`.
     """
 
     figures: dict[str, float]
     distances: dict[str, Distance]
+    choosing: float
 
     def changes_from(self, other: "Scores") -> dict[str, tuple[float, float]]:
         """How much larger the style distances are than another one's of the same photos, with their errors."""
@@ -260,7 +265,7 @@ def compare(outputs: Measured, anime: Measured) -> Scores:
         figures[f"style_{layer}"] = 1000.0 * mmd(*kernels[layer]).value
     for name, distance in distances.items():
         figures |= {name: distance.value, f"{name}_error": distance.error}
-    return Scores(figures | outputs.figures, distances)
+    return Scores(figures | outputs.figures, distances, outputs.choosing)
 
 
 def anime_against_itself(anime: Measured) -> dict[str, float]:
@@ -269,7 +274,7 @@ def anime_against_itself(anime: Measured) -> dict[str, float]:
     Content and colour, which need a photo, are not there.
     """
     halves = ({name: values[start::2] for name, values in anime.features.items()} for start in (0, 1))
-    even, odd = (Measured(half, anime.figures) for half in halves)
+    even, odd = (Measured(half, anime.figures, anime.choosing) for half in halves)
     return {name: value for name, value in compare(even, odd).figures.items() if name not in (*CONTENTS, "colour")}
 
 
