@@ -198,8 +198,8 @@ class FeatureExtractors:
 class Measured:
     """Features of a set of pictures, arrays (n, k, d) named as in `FeatureExtractors.samples`, and means of the rest.
 
-    A checkpoint is chosen by `choosing`, the figure `drawn` of every other picture; `drawn` itself is of those in between: what
-    is reported is not what was chosen by.
+    A checkpoint is chosen by `choosing`, the figure `drawn` of every other picture; `drawn` itself is of those in between:
+    what is reported is not what was chosen by.
     """
 
     features: dict[str, np.ndarray]
