@@ -387,7 +387,7 @@ cel = _register(
         "resolution": 0,
         "size": 224,
         "augment": "crop",
-        "target": "denoise | flat(0.014) | dabs | contours | light(1.25, 12)",
+        "target": "denoise | flat(0.02) | dabs | contours | shades(7, 1.5) | light(1.3, 9)",
         "redrawn": 0.15,
         "holdout": 48,
     },
