@@ -394,7 +394,7 @@ cel = _register(
     schedule={
         "batch": 4,
         "warmup": "1800 steps",
-        "length": "3300 steps",
+        "length": "7500 steps",
         "epoch": "300 steps",
         "warmup_rate": 1.5e-3,
         "generator_rate": 7e-4,
