@@ -407,7 +407,7 @@ cel = _register(
     },
 )
 FROM_CEL: dict[str, Any] = {
-    "init": "bundled:cel@epoch-011",
+    "init": "bundled:cel@epoch-025",
     "schedule": {"warmup": "0 steps", "length": "300 steps", "generator_rate": 5e-4},
 }
 """How another look is learnt by a generator that draws already."""
