@@ -387,14 +387,14 @@ cel = _register(
         "resolution": 0,
         "size": 224,
         "augment": "crop",
-        "target": "denoise | flat(0.014) | dabs | contours | light(1.25, 12)",
+        "target": "denoise | flat(0.02) | dabs | contours | shades(7, 1.5) | light(1.3, 9)",
         "redrawn": 0.15,
         "holdout": 48,
     },
     schedule={
         "batch": 4,
         "warmup": "1800 steps",
-        "length": "3300 steps",
+        "length": "7500 steps",
         "epoch": "300 steps",
         "warmup_rate": 1.5e-3,
         "generator_rate": 7e-4,
@@ -407,7 +407,7 @@ cel = _register(
     },
 )
 FROM_CEL: dict[str, Any] = {
-    "init": "bundled:cel@epoch-011",
+    "init": "bundled:cel@epoch-025",
     "schedule": {"warmup": "0 steps", "length": "300 steps", "generator_rate": 5e-4},
 }
 """How another look is learnt by a generator that draws already."""
@@ -416,7 +416,7 @@ for _name, _question, _target, _look in (
     (
         "ink",
         "Do shades in steps and heavy lines give a comic?",
-        "denoise | flat(0.014) | dabs | contours | shades(5) | light(1, 6, 0) | lines(1.4, 1.6, 0.97)",
+        "denoise | flat(0.02) | dabs | contours | shades(5) | light(1, 6, 0) | lines(1.4, 1.6, 0.97)",
         Look(
             "Ink comic",
             "Heavy black lines, shades in steps",
@@ -442,7 +442,7 @@ for _name, _question, _target, _look in (
     (
         "sky",
         "Do open shadows and light that spills over give a luminous sky?",
-        "denoise | flat(0.014) | dabs | contours | light(1.6, 28, 1) | bloom(0.5, 16)",
+        "denoise | flat(0.02) | dabs | contours | light(1.6, 28, 1) | bloom(0.5, 16)",
         Look(
             "Luminous sky",
             "Open shadows, light that spills over",
@@ -455,7 +455,7 @@ for _name, _question, _target, _look in (
     (
         "evening",
         "Can a photo of a day be drawn as its evening?",
-        "denoise | flat(0.014) | dabs | contours | light(1.2, 4, 0) | dusk",
+        "denoise | flat(0.02) | dabs | contours | light(1.2, 4, 0) | dusk",
         Look(
             "Evening glow",
             "The day of your photo, at dusk",
@@ -467,6 +467,21 @@ for _name, _question, _target, _look in (
     ),
 ):
     _register(cel, _name, _question, look=_look, data={"target": _target, "redrawn": 0.0}, **FROM_CEL)
+_register(
+    cel,
+    "poster",
+    "Can a generator draw that has seen photos alone, and no anime frame?",
+    look=Look(
+        "Sunny poster",
+        "Bright colours in few tones",
+        "streets, sports, plants",
+        "晴日海报",
+        "明亮的颜色，寥寥几个色阶",
+        "街景、运动、植物",
+    ),
+    data={"target": "denoise | flat(0.02) | dabs | contours | shades(4, 3) | light(2, 26, 2)", "redrawn": 0.0},
+    schedule={"warmup": "1200 steps", "length": "1800 steps"},
+)
 _register(
     cel,
     "pairs",
