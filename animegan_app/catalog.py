@@ -54,7 +54,7 @@ class Offer:
 
     @property
     def key(self) -> str:
-        """Identity among all offers, e.g. "bundled/cel/epoch-011"."""
+        """Identity among all offers, e.g. "bundled/cel/epoch-025"."""
         return f"{self.experiment}/{self.record.checkpoint}"
 
 

@@ -2,7 +2,7 @@
 
     python -m animegan_app.draw cel holiday/ --out drawn
 
-- CHECKPOINT: one that ships, "cel" or "cel@epoch-011"; "hub:you/animegan-hayao@epoch-060"; a checkpoint's or run's folder.
+- CHECKPOINT: one that ships, "cel" or "cel@epoch-025"; "hub:you/animegan-hayao@epoch-060"; a checkpoint's or run's folder.
 - PHOTO: files, folders with all that is in them, patterns, clips. A drawing has its photo's size, name and place in the
   folder; a JPEG's is a JPEG, a clip's an MP4, any other a PNG, as transparent as the photo.
 - A clip keeps its sound, length, frame rate and orientation. Its frames are drawn at 512 pixels unless --size says more, and

@@ -1,6 +1,6 @@
 """A sheet of photos, and below them what checkpoints draw of them, a row each: the pictures in README.
 
-python -m benchmarks.pictures docs/first.jpg animegan_app/checkpoints/cel/epoch-011 --photos PHOTO ...
+python -m benchmarks.pictures docs/first.jpg animegan_app/checkpoints/cel/epoch-025 --photos PHOTO ...
 python -m benchmarks.pictures SHEET.jpg CHECKPOINT CHECKPOINT ... --width 300
 """
 

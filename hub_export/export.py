@@ -1,7 +1,7 @@
 """Writes a checkpoint for other programs: ONNX, LiteRT, a SavedModel, or a web page that draws in the browser.
 
     pip install -r requirements-export.txt
-    python -m hub_export.export animegan_app/checkpoints/cel/epoch-011 --format web
+    python -m hub_export.export animegan_app/checkpoints/cel/epoch-025 --format web
     python -m hub_export.export bundled:cel --format onnx --out build/export --photo mine.jpg
 
 The result is a folder DIR/EXPERIMENT-CHECKPOINT-FORMAT with the checkpoint's card, which tells its licence:

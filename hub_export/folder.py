@@ -13,7 +13,7 @@ BUNDLED = Path(__file__).parents[1] / "animegan_app" / "checkpoints"
 
 @dataclass(frozen=True)
 class FolderStore:
-    """Checkpoints as `ROOT/EXPERIMENT/CHECKPOINT/`, e.g. `runs/cel/epoch-011/`."""
+    """Checkpoints as `ROOT/EXPERIMENT/CHECKPOINT/`, e.g. `runs/cel/epoch-025/`."""
 
     root: Path
 
@@ -72,7 +72,7 @@ def find_checkpoints(path: Path) -> list[Path]:
 
 
 def open_bundled(reference: str) -> Path:
-    """The folder of "bundled:cel@epoch-011", or of the newest checkpoint without "@...".
+    """The folder of "bundled:cel@epoch-025", or of the newest checkpoint without "@...".
 
     Raises:
         ValueError: not such a reference.
@@ -80,7 +80,7 @@ def open_bundled(reference: str) -> Path:
     """
     name, at, checkpoint = reference.strip().removeprefix(SCHEME).partition("@")
     if not NAME.fullmatch(name) or (at and not NAME.fullmatch(checkpoint)):
-        raise ExplainedError("{text} names no checkpoint that ships: write bundled:cel@epoch-011", text=repr(reference))
+        raise ExplainedError("{text} names no checkpoint that ships: write bundled:cel@epoch-025", text=repr(reference))
     store = FolderStore(BUNDLED)
     records = store.checkpoints(name)
     if not records:

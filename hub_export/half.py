@@ -1,6 +1,6 @@
 """Copies checkpoints to where they ship, at half their size: their weights in float16.
 
-    python -m hub_export.half runs/cel/epoch-011 --into animegan_app/checkpoints
+    python -m hub_export.half runs/cel/epoch-025 --into animegan_app/checkpoints
     python -m hub_export.half runs/cel runs/ink/epoch-003 --into build/half    # a run: all its checkpoints
 
 What both precisions draw of the checkpoint's own samples is compared: a copy whose picture would change by more than one

@@ -268,7 +268,7 @@ def resolve(reference: str, cache: Path | None = None) -> Path:
     """The folder of a checkpoint, by what names it.
 
     Args:
-        reference: "hub:you/animegan-hayao@epoch-060" or "bundled:cel@epoch-011", or without "@..." the recommended or
+        reference: "hub:you/animegan-hayao@epoch-060" or "bundled:cel@epoch-025", or without "@..." the recommended or
             newest one; or a folder.
         cache: of the Hub's checkpoints; None for the standard one.
 

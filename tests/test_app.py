@@ -82,7 +82,7 @@ def test_the_first_sight_is_a_result(page: Page) -> None:
     for picture in page.locator("#slider img").all():
         expect(picture).to_have_js_property("naturalWidth", 600)
     photo, shown = (np.asarray(Image.open(path), np.float32) for path in uploads.FIRST)
-    redrawn = drawn(uploads.FIRST[0], ROOT / "animegan_app/checkpoints/cel/epoch-011")
+    redrawn = drawn(uploads.FIRST[0], ROOT / "animegan_app/checkpoints/cel/epoch-025")
     assert np.abs(shown - redrawn).mean() < 3 < np.abs(shown - photo).mean(), "what the checkpoint draws, as a JPEG"
     shipped = [path.parent for path in BUNDLED.glob("*/*") if is_look(read_record(path))]
     thumbnails = page.locator("#looks label:not(.stale) img:not([hidden])")
@@ -132,7 +132,7 @@ def test_two_clicks_from_opening_to_a_picture_worth_keeping(page: Page) -> None:
     page.get_by_role("button", name="Building").click()
     with page.expect_download(timeout=WAIT) as download:
         page.locator("#download").click()  # as soon as there is something to download
-    assert download.value.suggested_filename == "pagoda-cel-epoch-011.png"
+    assert download.value.suggested_filename == "pagoda-cel-epoch-025.png"
     kept = np.asarray(Image.open(download.value.path()), np.float32)
     photo = read_photo(PAGODA)
     assert kept.shape == photo.shape and np.abs(kept - photo).mean() > 5
@@ -456,7 +456,7 @@ def test_the_picture_never_goes_blank_and_nothing_jumps(page: Page) -> None:
     choose(page, "experiment", "spoiled")
     expect(page.get_by_role("alert")).to_contain_text("model.weights.h5 is damaged", timeout=WAIT)
     expect(pictures.nth(1)).to_have_attribute("src", shown)
-    downloaded(page, "pagoda-cel-epoch-011.png")  # what is shown, not what is chosen
+    downloaded(page, "pagoda-cel-epoch-025.png")  # what is shown, not what is chosen
     remove(page)
     expect(pictures.first).to_have_js_property("naturalWidth", 600, timeout=WAIT)  # what was taken away is shown no longer
     page.locator("#looks label", has_text="Clean cel").click()

@@ -144,7 +144,7 @@ def test_memory_returns_after_the_largest_pictures(server: Server, tmp_path: Pat
         small = np.random.default_rng(number).integers(0, 256, (size[1] // 50, size[0] // 50, 3), np.uint8)
         path = tmp_path / f"{number}.jpg"
         Image.fromarray(small).resize(size, Image.Resampling.BILINEAR).save(path)
-        client.predict(handle_file(path), "bundled/cel/epoch-011", 1536, full_size=True, api_name="/stylise")
+        client.predict(handle_file(path), "bundled/cel/epoch-025", 1536, full_size=True, api_name="/stylise")
     peak = memory(server.process.pid)
     until(lambda: memory(server.process.pid) < 1.5 * 2**30, server.process)
     print(f"{peak / 2**30:.2f} GiB right after the last, {memory(server.process.pid) / 2**30:.2f} GiB at rest")

@@ -1,7 +1,7 @@
 """Measures checkpoints on pictures that they were not trained on, and writes the figures beside them.
 
     python -m train.evaluate runs/cel --data DIR                       every checkpoint of a run
-    python -m train.evaluate runs/cel/epoch-011 --data DIR --no-write  one; only prints
+    python -m train.evaluate runs/cel/epoch-025 --data DIR --no-write  one; only prints
     python -m train.evaluate RUN --data DIR --pictures PHOTOS OUTPUTS         and another model's pictures of PHOTOS; given
                                                                               more than once, each against the first
 

@@ -175,7 +175,7 @@ def name_of(offer: Offer, request: gr.Request | None) -> str:
 
 
 def choices(experiments: dict[str, list[Offer]], request: gr.Request | None) -> list[tuple[str, str]]:
-    """What a dropdown of all checkpoints shows and gives: "Clean cel · cel epoch-011 · bundled", its key."""
+    """What a dropdown of all checkpoints shows and gives: "Clean cel · cel epoch-025 · bundled", its key."""
     offers = (offer for offers in experiments.values() for offer in offers)
     return [((" · " if is_look(offer.record) else " ").join(titles(offer, request)), offer.key) for offer in offers]
 
