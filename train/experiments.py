@@ -371,7 +371,7 @@ cel = _register(
     None,
     "cel",
     "Does a generator that imitates a painted target, and redraws anime frames, draw where AnimeGAN tints a photo?",
-    cost="88 min, 2 cores, shared",
+    cost="1 h, 2 cores",
     look=Look(
         "Clean cel",
         "Flat colours, thin lines",
