@@ -32,7 +32,7 @@ PREFIX, LOCK = "animegan-uploads-", "lock"
 MAX_FOLDER_BYTES = 4 * 2**30
 """Uploads and drawings on disk: 400 to 2,000 photos with what was made of them."""
 EXAMPLES = sorted(Path(__file__).resolve().parent.joinpath("examples").glob("*.jpg"))
-FIRST = EXAMPLES[0].parent / "coffee.jpg", EXAMPLES[0].parent / "drawn" / "coffee.jpg"
+FIRST = EXAMPLES[0].parent / "street.jpg", EXAMPLES[0].parent / "drawn" / "street.jpg"
 """What the page shows before anybody has chosen a photo: an example, and what the checkpoint that ships first made of it."""
 
 

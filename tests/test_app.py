@@ -80,7 +80,7 @@ def test_the_first_sight_is_a_result(page: Page) -> None:
     expect(page.locator("#looks .told")).to_contain_text("Flat colours")
     expect(page.locator("#download")).to_be_disabled()
     for picture in page.locator("#slider img").all():
-        expect(picture).to_have_js_property("naturalWidth", 600)
+        expect(picture).to_have_js_property("naturalWidth", 800)
     photo, shown = (np.asarray(Image.open(path), np.float32) for path in uploads.FIRST)
     redrawn = drawn(uploads.FIRST[0], ROOT / "animegan_app/checkpoints/cel/epoch-025")
     assert np.abs(shown - redrawn).mean() < 3 < np.abs(shown - photo).mean(), "what the checkpoint draws, as a JPEG"
@@ -141,7 +141,7 @@ def test_two_clicks_from_opening_to_a_picture_worth_keeping(page: Page) -> None:
     remove(page)
     facts(page, "An example.")
     expect(page.locator("#photo-bar")).to_contain_text("Choose a photo")
-    expect(page.locator("#slider img").first).to_have_js_property("naturalWidth", 600)
+    expect(page.locator("#slider img").first).to_have_js_property("naturalWidth", 800)
     expect(page.locator("#download")).to_be_disabled()
 
 
@@ -458,7 +458,7 @@ def test_the_picture_never_goes_blank_and_nothing_jumps(page: Page) -> None:
     expect(pictures.nth(1)).to_have_attribute("src", shown)
     downloaded(page, "pagoda-cel-epoch-025.png")  # what is shown, not what is chosen
     remove(page)
-    expect(pictures.first).to_have_js_property("naturalWidth", 600, timeout=WAIT)  # what was taken away is shown no longer
+    expect(pictures.first).to_have_js_property("naturalWidth", 800, timeout=WAIT)  # what was taken away is shown no longer
     page.locator("#looks label", has_text="Clean cel").click()
     facts(page, "An example.")
     assert page.evaluate("window.blank") == 0

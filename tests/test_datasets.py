@@ -443,6 +443,12 @@ def test_an_unchanged_folder_is_reused_and_a_changed_one_rebuilt(
     assert len(prepared_sets(cache)) == 6, "size, augmentation and holdout ask for no other set"
 
 
+def test_the_same_photos_alone_are_not_prepared_again(layout: Path, tmp_path: Path) -> None:
+    open_data(CONFIG, Source(data=str(layout)), tmp_path / "cache")
+    open_data(CONFIG, Source(photos=layout / "train_photo"), tmp_path / "cache")
+    assert len(prepared_sets(tmp_path / "cache")) == 2, "photos and frames"
+
+
 def test_an_interrupted_build_is_not_taken_as_whole(layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, cache = Source(data=str(layout)), tmp_path / "cache"
     calls = []

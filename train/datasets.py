@@ -204,7 +204,8 @@ def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> It
     """Builds a set unless it is there, and says what was skipped; gives its pictures as `TrainingData` takes them."""
     slow, rest = targets.parts(data.target) if kind == "photo" else ([], targets.parse(data.target))
     depends_on = [data.resolution, targets.digest(slow), data.cut_bars, listing.identity]
-    readable = re.sub(r"[^a-z0-9]+", "-", "-".join(Path(listing.label).parts[-2:]).lower()).strip("-")
+    folder = re.split(r"[/\\:]\s*", listing.label)[-1]  # not where it lies: --data and --photos may name the same one
+    readable = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")
     config = PictureConfig(
         name=f"{kind}-{readable[-40:]}-{_short_digest(depends_on, 16)}",
         description=listing.label,
