@@ -38,7 +38,7 @@ def test_every_experiment_asks_something_and_differs_from_its_base() -> None:
 
 def test_looks_are_told_in_both_languages_and_are_no_settings() -> None:
     looks = {name: experiment.look for name, experiment in EXPERIMENTS.items() if experiment.look.name}
-    assert looks.keys() >= {"cel", "ink", "background", "sky", "evening"}
+    assert looks.keys() >= {"cel", "ink", "background", "sky", "evening", "poster"}
     assert not [name for name in looks if name.startswith("repro-")]
     for look in looks.values():
         told = dataclasses.astuple(look)
