@@ -28,7 +28,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on its 
 
 LONGEST_SIDES = (512, 768, 1024, 1536)
 DEFAULT_LONGEST_SIDE = 768
-"""Near what was trained on: on larger pictures the effect is weaker, and they take longer."""
+"""Near what was trained on: on larger pictures the effect is weaker, and they take longer and more memory."""
 MAX_PIXELS = max(LONGEST_SIDES) ** 2
 """What a generator is given at most: v2 takes about 2 kB a pixel, 4.7 GB for this many."""
 MOST_STRENGTH = 150

@@ -80,7 +80,7 @@ def test_the_first_sight_is_a_result(page: Page) -> None:
     expect(page.locator("#looks .told")).to_contain_text("Flat colours")
     expect(page.locator("#download")).to_be_disabled()
     for picture in page.locator("#slider img").all():
-        expect(picture).to_have_js_property("naturalWidth", 800)
+        expect(picture).to_have_js_property("naturalWidth", 768)
     photo, shown = (np.asarray(Image.open(path), np.float32) for path in uploads.FIRST)
     redrawn = drawn(uploads.FIRST[0], ROOT / "animegan_app/checkpoints/cel/epoch-025")
     assert np.abs(shown - redrawn).mean() < 3 < np.abs(shown - photo).mean(), "what the checkpoint draws, as a JPEG"
@@ -128,20 +128,20 @@ def test_looking_at_the_experiments_keeps_the_checkpoint(page: Page) -> None:
 def test_two_clicks_from_opening_to_a_picture_worth_keeping(page: Page) -> None:
     examples = page.locator("#photo-examples .gallery-item")
     written = examples.evaluate_all("all => all.map((each) => getComputedStyle(each, '::after').content.slice(1, -1))")
-    assert written == ["Food", "Animals", "Face", "Landscape", "Night", "Building"]
-    page.get_by_role("button", name="Building").click()
+    assert written == ["Food", "Animals", "Face", "Landscape", "Night", "Street"]
+    page.get_by_role("button", name="Street").click()
     with page.expect_download(timeout=WAIT) as download:
         page.locator("#download").click()  # as soon as there is something to download
-    assert download.value.suggested_filename == "pagoda-cel-epoch-025.png"
+    assert download.value.suggested_filename == "street-cel-epoch-025.png"
     kept = np.asarray(Image.open(download.value.path()), np.float32)
-    photo = read_photo(PAGODA)
+    photo = read_photo(uploads.FIRST[0])
     assert kept.shape == photo.shape and np.abs(kept - photo).mean() > 5
-    facts(page, "640 × 427 px")
+    facts(page, "768 × 512 px")
     expect(page.locator("#photo-bar")).to_contain_text("Another photo")
     remove(page)
     facts(page, "An example.")
     expect(page.locator("#photo-bar")).to_contain_text("Choose a photo")
-    expect(page.locator("#slider img").first).to_have_js_property("naturalWidth", 800)
+    expect(page.locator("#slider img").first).to_have_js_property("naturalWidth", 768)
     expect(page.locator("#download")).to_be_disabled()
 
 
@@ -458,7 +458,7 @@ def test_the_picture_never_goes_blank_and_nothing_jumps(page: Page) -> None:
     expect(pictures.nth(1)).to_have_attribute("src", shown)
     downloaded(page, "pagoda-cel-epoch-025.png")  # what is shown, not what is chosen
     remove(page)
-    expect(pictures.first).to_have_js_property("naturalWidth", 800, timeout=WAIT)  # what was taken away is shown no longer
+    expect(pictures.first).to_have_js_property("naturalWidth", 768, timeout=WAIT)  # what was taken away is shown no longer
     page.locator("#looks label", has_text="Clean cel").click()
     facts(page, "An example.")
     assert page.evaluate("window.blank") == 0

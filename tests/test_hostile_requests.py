@@ -160,14 +160,19 @@ def test_uploads_and_examples_are_photos(server: Server) -> None:
     content = encode(Image.fromarray(scene(40, 60)), "PNG")
     path = sent(server, content)
     meta, address = {"_type": "gradio.FileData"}, f"{server.url}gradio_api/file={path}"
-    for given in ({"path": path}, {"path": path, "meta": meta}, {"path": str(PAGODA)}, {"path": address, "meta": meta}):
+    for given in (
+        {"path": path},
+        {"path": path, "meta": meta},
+        {"path": str(uploads.FIRST[0])},
+        {"path": address, "meta": meta},
+    ):
         assert called(server, given).rpartition("event: ")[2].startswith("complete"), given
     status = os.stat(own_folder(server))
     assert status.st_mode & 0o777 == 0o700, "nobody else may look at them"
 
 
 def test_odd_values_are_told_in_a_sentence(server: Server) -> None:
-    photo = {"path": str(PAGODA)}
+    photo = {"path": str(uploads.FIRST[0])}
     for values, sentence in [
         (({"a": 1}, 512, 100, 0), "is neither a key"),
         (("local/tiny/epoch-001\ud800", 512, 100, 0), "is neither a key"),
@@ -319,7 +324,7 @@ def test_one_way_from_a_request_to_a_file(tmp_path: Path, monkeypatch: pytest.Mo
             uploads.take(given)
     with pytest.raises(PhotoError, match="The photo is no longer here"):
         uploads.take_all([1, {"a": [{"b": {"path": "/etc/passwd"}}]}])
-    uploads.take_all([{"path": None, "url": None}, [[{}]], {"path": str(PAGODA)}])
+    uploads.take_all([{"path": None, "url": None}, [[{}]], {"path": str(uploads.FIRST[0])}])
 
 
 def test_the_page_works_within_its_content_policy(browser: Browser, server: Server) -> None:

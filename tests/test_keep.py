@@ -147,9 +147,9 @@ def test_a_drawing_is_kept_shared_and_found_again(browser: Browser, server: Serv
         link = page.evaluate("navigator.clipboard.readText()")
         assert "strength=120" in link and "checkpoint=epoch-001" in link and "side=512" in link and "pagoda" not in link
         page.locator("#visit button").nth(1).click()  # the example, as it was when the page was opened
-        facts(page, "600 × 400")
+        facts(page, "768 × 512")
         expect(page.locator("#strength input[type=number]")).to_have_value("0")
-        expect(page.locator("#visit button").first).to_have_attribute("aria-label", "coffee · tiny")
+        expect(page.locator("#visit button").first).to_have_attribute("aria-label", "street · tiny")
 
 
 def test_several_photos_become_a_zip_and_one_bad_one_is_named(page: Page, runs: Path, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_the_language_of_the_page_is_that_of_all_it_says(page: Page, tmp_path: P
     facts(page, "下载的图片为 640 × 427 像素")
     expect(page).to_have_title("AnimeGAN 实验室")
     expect(page.get_by_role("tab", name="来源")).to_have_count(1)
-    expect(page.get_by_role("button", name="建筑")).to_have_count(1)
+    expect(page.get_by_role("button", name="街景")).to_have_count(1)
     expect(page.locator("#looks .told")).to_contain_text("适合")
     (tmp_path / "text.pdf").write_text("I am no photo.")
     page.set_input_files("#photo input[type=file]", tmp_path / "text.pdf")

@@ -452,6 +452,7 @@ RECORDS: dict[str, str] = {
     ),
     "Do open shadows and light that spills over give a luminous sky?": "提亮的暗部和溢出的光，能得到明亮的天空吗？",
     "Can a photo of a day be drawn as its evening?": "能把白天的照片画成它的傍晚吗？",
+    "Can a generator draw that has seen photos alone, and no anime frame?": "只见过照片、没见过动画画面的生成器，会画画吗？",
     "Does the whole machine work? Generated pictures, tiny networks, a few steps: seconds on a CPU.": (
         "整套程序能运行吗？生成的图片、极小的网络、几步训练：CPU 上只需数秒。"
     ),
@@ -464,6 +465,9 @@ RECORDS: dict[str, str] = {
     "for common-sense use; not affiliated; research and personal use.": (
         "照片：BSDS500（供研究）、SUN 和 ImageNet 样本（研究条款）。画面：吉卜力工作室公布的、可在常识范围内使用的剧照；"
         "与其无关联；供研究和个人使用。"
+    ),
+    "Photos: BSDS500 (for research), SUN and ImageNet samples (research terms). No anime frame.": (
+        "照片：BSDS500（供研究）、SUN 和 ImageNet 样本（研究条款）。没有动画画面。"
     ),
     "Photos from BSDS500 and the SUN scenes; stills that Studio Ghibli publishes for free use "
     '"within the bounds of common sense".': (
