@@ -37,7 +37,7 @@ async function keep() {
   try {
     const late = new Promise((_, refuse) => setTimeout(refuse, 10_000));
     await Promise.race([navigator.serviceWorker.register("service.js").then(() => navigator.serviceWorker.ready), late]);
-    if (!navigator.serviceWorker.controller && !sessionStorage.getItem("again")) {
+    if (!crossOriginIsolated && !sessionStorage.getItem("again")) { // it may hold the page already, loaded without its headers
       sessionStorage.setItem("again", "1");
       location.reload();
       await new Promise(() => {});
