@@ -596,6 +596,7 @@ def test_cancel_of_a_drawing_that_has_begun(page: Page, tmp_path: Path) -> None:
     Image.fromarray(scene(1500, 1500)).save(tmp_path / "large.png")
     choose(page, "experiment", "repro-1-laptop · bundled")
     page.locator("#longest-side label", has_text="1536").click()
+    settled(page)  # one drawing is asked for, and no other before it
     upload(page, tmp_path / "large.png")  # seconds
     expect(page.locator("#slider")).to_contain_text("Drawing 1500 × 1500 px", timeout=WAIT)
     page.locator("#cancel").click()
