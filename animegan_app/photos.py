@@ -21,8 +21,9 @@ from hub_export.sentences import ExplainedError
 
 MAX_FILE_BYTES = 50 * 2**20
 """A larger file is not read; of uploads, no more is accepted either."""
-MAX_FILE_PIXELS = 80_000_000
-"""A larger picture is refused from its header alone: decoded, this one already takes 240 MB."""
+MAX_FILE_PIXELS = 80_500_000
+"""A larger picture is refused from its header alone: decoded, this one already takes 240 MB. Cameras of 80
+megapixels have up to 10328 × 7760."""
 MAX_JPEG_PIXELS = 250_000_000
 """Of a JPEG, which can be decoded at a half, a quarter or an eighth of its size. Phones have up to 200 megapixels."""
 DIVISORS = (1, 2, 4, 8)
