@@ -9,8 +9,6 @@ import contextlib
 import json
 import os
 import struct
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
@@ -20,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from animegan_app.photos import PhotoError, exactly
+from animegan_app.photos import PhotoError, exactly, start
 
 SIDES = (384, 512, 640, 768)
 """Longest sides at which clips are drawn; their drawings are enlarged to the clip's own size."""
@@ -152,14 +150,7 @@ class _Process:
     """The other process. Threads of its own read from it and write to it, so that whoever draws never waits long."""
 
     def __init__(self, asked: dict[str, Any]):
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "animegan_app.clip_process"],
-            cwd=Path(__file__).parents[1],
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        self.process = start("clip_process")
         question = json.dumps(asked).encode()
         self._from: Queue[Message] = Queue(QUEUED)
         self._to: Queue[bytes | None] = Queue(QUEUED)

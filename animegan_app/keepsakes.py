@@ -7,9 +7,7 @@ waits for an encoder nor keeps its memory.
 import io
 import json
 import math
-import os
 import struct
-import subprocess
 import sys
 import tempfile
 import threading
@@ -21,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from animegan_app.photos import PhotoError, exactly
+from animegan_app.photos import PhotoError, exactly, start
 from animegan_app.writing import encoded
 
 MP4, WEBP, GIF = "mp4", "webp", "gif"
@@ -77,14 +75,7 @@ def wipe(photo: np.ndarray, anime: np.ndarray, kind: str) -> Generator[float, No
     """
     small = [np.asarray(_within(picture, SIDES[kind])) for picture in (photo, anime)]
     question = json.dumps({"kind": kind, "shape": small[0].shape}).encode()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "animegan_app.keepsakes"],
-        cwd=Path(__file__).parents[1],
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+    process = start("keepsakes")
     content = bytearray()
     asked = QUESTION.pack(len(question)) + question + b"".join(picture.tobytes() for picture in small)
     asking = threading.Thread(target=lambda: content.extend(process.communicate(asked)[0]), daemon=True)

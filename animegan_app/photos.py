@@ -128,7 +128,7 @@ class _Decoder:
     def read(self, content: bytes, longest_side: int, opacity: bool = False) -> tuple[np.ndarray, tuple[int, int]]:
         with self._lock:
             if self._process is None or self._process.poll() is not None:
-                self._process = _start()
+                self._process = start("decoding")
             timer = threading.Timer(WALL_SECONDS, self._process.kill)
             timer.daemon = True
             timer.start()
@@ -143,9 +143,10 @@ class _Decoder:
 _decoder = _Decoder()
 
 
-def _start() -> subprocess.Popen[bytes]:
+def start(module: str) -> subprocess.Popen[bytes]:
+    """A process of its own for one of this app's modules, which reads what it is asked and writes its answers."""
     return subprocess.Popen(
-        [sys.executable, "-m", "animegan_app.decoding"],
+        [sys.executable, "-m", f"animegan_app.{module}"],
         cwd=Path(__file__).parents[1],
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # nothing to compute with more, and each takes memory
         stdin=subprocess.PIPE,
