@@ -82,6 +82,7 @@ SENTENCES: dict[str, str] = {
     "This is more than one request may bring.": "超过了一次请求允许的大小。",
     "Too many requests from here are waited for: try again in a minute.": "来自这里的等待请求过多：请一分钟后再试。",
     "Too much was uploaded from here within an hour: try again later.": "来自这里的上传在一小时内过多：请稍后再试。",
+    "Files are taken at {path} alone.": "文件只能上传到 {path}。",
     "photo is no file that was uploaded here: hand it over by gradio_client.handle_file, as a data: URL, or by the URL "
     "or path of its upload; other URLs are not fetched.": (
         "photo 不是上传到这里的文件：请用 gradio_client.handle_file、data: URL，或上传后的 URL 或路径传入；"
@@ -163,9 +164,7 @@ SENTENCES: dict[str, str] = {
     "{name} may not be changed or read without HF_TOKEN": "{name} 没有 HF_TOKEN 无法读取或更改",
     "{name} cannot be stored: {why}": "{name} 无法保存：{why}",
     "{name} was cut off on its way": "{name} 传输中断",
-    "{name} is answered for in a way that this program does not understand ({kind})": (
-        "{name} 得到了本程序无法理解的回应（{kind}）"
-    ),
+    "{name} gave an unexpected answer ({kind})": "{name} 给出了意料之外的回应（{kind}）",
     "{damage}, and {problem}": "{damage}，而且{problem}",
     "it": "它",
     "{place}: {fault}": "{place}: {fault}",
@@ -283,4 +282,8 @@ SENTENCES: dict[str, str] = {
     # How a question is worded at a laptop's budget, and with other settings
     "On two CPU cores: {question}": "在两个 CPU 核上：{question}",
     "{question}, changed: {settings}": "{question}，改动：{settings}",
+    # What a training saw, and what it ran on
+    "Style {style} of {folder}, in AnimeGAN's layout.": "{folder} 文件夹中的 {style} 风格，按 AnimeGAN 的布局。",
+    "{device}, {cores} cores": "{device}，{cores} 核",
+    "{device}, {cores} core": "{device}，{cores} 核",
 }

@@ -33,7 +33,7 @@ from animegan_app.photos import (
     exactly,
 )
 from hub_export import pixels
-from hub_export.pictures import ORIENTATION, TURNS, TooManyScans, bounded
+from hub_export.pictures import ORIENTATION, TURNS, TooManyScans, bounded, over_white
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF")
 """What a photo may be; Pillow's other readers, some of which start programs, never see the file."""
@@ -178,8 +178,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode in ("I", "F"):
         raise PhotoError("The picture has 32-bit gray values of unknown range: save it with 8 or 16 bits.")
     profile = image.info.get("icc_profile")
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
+    image = over_white(image)
     if profile and image.mode in ("RGB", "CMYK"):
         image = _to_srgb(image, profile)
     image = image.convert("RGB")

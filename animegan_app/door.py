@@ -33,6 +33,9 @@ UPLOADS = {"/gradio_api/upload": MAX_UPLOAD_BYTES, "/gradio_api/mcp": MAX_FILE_B
 CLOSED = ("/gradio_api/process_recording", "/gradio_api/file=http", "/gradio_api/proxy=", "/gradio_api/deep_link")
 """Gradio's services that no page of this app needs: they run ffmpeg, fetch from elsewhere, or keep files."""
 TOO_LARGE = 413, Sentence("This is more than one request may bring.")
+TOO_MUCH = 429, Sentence("Too much was uploaded from here within an hour: try again later.")
+NO_UPLOAD = 415, Sentence("Files are taken at {path} alone.", path=next(iter(UPLOADS)))
+"""Elsewhere Gradio would put the parts of a form into files that nobody deletes."""
 HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"same-origin",
@@ -100,9 +103,10 @@ class Door:
             size = len(message.get("body", b""))
             if most > MAX_BYTES:
                 self._uploaded[who] += size
-            if 0 <= left < size and not begun:
-                await refuse(*TOO_LARGE)
-            left -= size
+            problem = TOO_LARGE if left < size else TOO_MUCH if self._too_much(who, scope) else None
+            if problem and left >= 0 and not begun:
+                await refuse(*problem)
+            left = -1 if problem else left - size
             return message if left >= 0 else {"type": "http.disconnect"}
 
         async def answer_if_read(message: Message) -> None:
@@ -144,9 +148,13 @@ class Door:
         too_many = scope["method"] == "POST" and self._asked[who] + self.waiting(who) >= MAX_WAITING
         if too_many or self._open[who] >= MAX_OPEN:
             return 429, Sentence("Too many requests from here are waited for: try again in a minute.")
-        if self._uploaded[who] > MAX_HOURLY_BYTES and _most(scope) > MAX_BYTES:
-            return 429, Sentence("Too much was uploaded from here within an hour: try again later.")
-        return None
+        if self._too_much(who, scope):
+            return TOO_MUCH
+        form = any(kind.strip().lower().startswith("multipart/") for kind in headers.get("content-type", []))
+        return NO_UPLOAD if form and _most(scope) == MAX_BYTES else None
+
+    def _too_much(self, who: str, scope: Message) -> bool:
+        return self._uploaded[who] > MAX_HOURLY_BYTES and _most(scope) > MAX_BYTES
 
     def _is_ours(self, headers: dict[str, list[str]]) -> bool:
         if self.names is None:

@@ -33,7 +33,7 @@ from animegan_app import clips
 from animegan_app.clips import DEFAULT_SIDE
 from animegan_app.photos import PhotoError, read_scaled
 from animegan_app.sheet import Labelled, sheet
-from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, MOST_STRENGTH, Stylizer, blend, in_full
+from animegan_app.stylize import FILES_LONGEST_SIDE, LONGEST_SIDES, MOST_STRENGTH, Stylizer, blend, in_full
 from animegan_app.writing import JPEG_SUFFIXES, comment_of, encoded
 from hub_export.files import os_sentence, write_aside
 from hub_export.folder import SCHEME, find_checkpoints
@@ -93,7 +93,7 @@ class Painter:
 
     def longest_side(self, work: Work) -> int:
         """At which it is drawn, in pixels."""
-        return self._longest_side or (DEFAULT_SIDE if work.is_clip else DEFAULT_LONGEST_SIDE)
+        return self._longest_side or (DEFAULT_SIDE if work.is_clip else FILES_LONGEST_SIDE)
 
     def has_drawn(self, work: Work) -> bool:
         """Whether all is there that `draw` would write, and no older than the photo."""
@@ -157,7 +157,8 @@ def find(inputs: Iterable[str], out: Path) -> list[Work]:
     """What there is to draw, in order, each file once, and where it goes.
 
     Raises:
-        ValueError: there is no such file or folder, or nothing to draw in it.
+        ValueError: there is no such file or folder, or nothing to draw in it; a drawing would take the place of what is to
+            be drawn, or of another drawing.
     """
     found: dict[Path, Path] = {}  # by source, the place of its drawing below `out`
     for text in inputs:
@@ -183,6 +184,18 @@ def find(inputs: Iterable[str], out: Path) -> list[Work]:
         if count[target] > 1:  # of photo.webp and photo.png, the first becomes photo.webp.png
             own = found[source]
             targets[source] = own if own.suffix == target.suffix else own.with_name(own.name + target.suffix)
+    count = Counter(targets.values())
+    for source, target in targets.items():
+        if count[target] > 1:  # of photos of one name in two folders
+            targets[source] = source.parents[len(target.parts) - 1].name / target
+    by_target: dict[Path, Path] = {}
+    for source, target in targets.items():
+        place = (out / target).resolve()
+        if place in found:
+            raise ValueError(f"{place} is to be drawn, and a drawing would take its place: choose another --out")
+        if place in by_target:
+            raise ValueError(f"{by_target[place]} and {source} would both become {out / target}: draw one of them apart")
+        by_target[place] = source
     return [Work(source, out / target) for source, target in targets.items()]
 
 
@@ -294,7 +307,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         choices=sorted({*LONGEST_SIDES, *clips.SIDES}),
         help="longest side at which is drawn, in pixels, before the drawing is raised to its photo's size: smaller is "
-        f"bolder and faster (default: {DEFAULT_LONGEST_SIDE}, of clips {DEFAULT_SIDE})",
+        f"bolder and faster (default: {FILES_LONGEST_SIDE}, of clips {DEFAULT_SIDE})",
     )
     parser.add_argument(
         "--strength",

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from animegan_app import clips
+from animegan_app import clips, memory
 from animegan_app.catalog import HUB, Catalog, Offer
 from animegan_app.photos import PhotoError, full_size, read_file, read_scaled
 from animegan_app.stylize import LONGEST_SIDES, Stylizer, blend, in_full
@@ -142,6 +142,7 @@ class Studio:
 
     def __init__(self, catalog: Catalog, stylizer: Stylizer | None = None, kept_bytes: int = KEPT_BYTES):
         self.catalog = catalog
+        memory.keep_at_hand()
         self.stylizer = stylizer or Stylizer()
         self._kept_bytes = kept_bytes
         self._kept: OrderedDict[Identity, Drawing] = OrderedDict()
@@ -300,7 +301,8 @@ class Studio:
             self._added.notify()
         try:
             done = asyncio.wrap_future(work.future)
-            done.add_done_callback(lambda future: future.cancelled() or future.exception())  # told, if nobody waits
+            # Marks the exception as retrieved, or asyncio logs it where nobody waits any more.
+            done.add_done_callback(lambda future: future.cancelled() or future.exception())
             while not (await asyncio.wait([done], timeout=LOOK_SECONDS))[0]:
                 report(*(work.progress or self._before(self._place(line, work.step))))
             return done.result()
@@ -345,7 +347,8 @@ class Studio:
     async def _wait(self, identity: Identity, task: _Task, report: Report) -> Drawing:
         try:
             done = asyncio.wrap_future(task.future)
-            done.add_done_callback(lambda future: future.cancelled() or future.exception())  # told, if nobody waits
+            # Marks the exception as retrieved, or asyncio logs it where nobody waits any more.
+            done.add_done_callback(lambda future: future.cancelled() or future.exception())
             while not (await asyncio.wait([done], timeout=LOOK_SECONDS))[0]:
                 report(*self._progress(identity, task))
             return done.result()

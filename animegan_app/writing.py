@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from hub_export.pictures import over_white
+
 JPEG_QUALITY = 95
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
@@ -19,9 +21,7 @@ def encoded(picture: np.ndarray, suffix: str, comment: str = "") -> bytes:
     content = io.BytesIO()
     image = Image.fromarray(picture)
     if suffix in JPEG_SUFFIXES:
-        if image.mode == "RGBA":
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-        image.save(content, "JPEG", quality=JPEG_QUALITY, subsampling=0, comment=comment)
+        over_white(image).save(content, "JPEG", quality=JPEG_QUALITY, subsampling=0, comment=comment)
     else:
         text = PngImagePlugin.PngInfo()
         if comment:

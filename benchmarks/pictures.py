@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from animegan_app import uploads
-from animegan_app.stylize import DEFAULT_LONGEST_SIDE, Stylizer, read_photo
+from animegan_app.stylize import FILES_LONGEST_SIDE, Stylizer, read_photo
 from hub_export import pixels
 
 SHAPE = 4 / 3
@@ -19,9 +19,9 @@ SHAPE = 4 / 3
 
 
 def sheet(checkpoints: list[Path], photos: list[Path], width: int) -> Image.Image:
-    """The photos above, then a row of drawings by each checkpoint, all `width` pixels wide and drawn as the app does."""
+    """The photos above, then a row of drawings by each checkpoint, all `width` pixels wide and drawn as files are."""
     stylizer = Stylizer()
-    whole = [pixels.limit_size(read_photo(path), DEFAULT_LONGEST_SIDE) for path in photos]
+    whole = [pixels.limit_size(read_photo(path), FILES_LONGEST_SIDE) for path in photos]
     rows = [whole, *([stylizer.stylize(photo, checkpoint).anime for photo in whole] for checkpoint in checkpoints)]
     size = width, round(width / SHAPE)
     fitted = [[ImageOps.fit(Image.fromarray(picture), size, Image.Resampling.LANCZOS) for picture in row] for row in rows]

@@ -25,7 +25,7 @@ from matplotlib.ticker import NullFormatter
 from PIL import Image
 
 from animegan_app.catalog import Offer
-from animegan_app.curves import MEASURED, Curves, differences, read_curves, scales, smoothed, with_measured
+from animegan_app.curves import MEASURED, Curves, read_curves, scales, smoothed, with_measured
 from animegan_app.sheet import Labelled, evenly, sheet
 from animegan_app.stylize import Stylizer, read_photo
 from hub_export import pixels
@@ -34,7 +34,7 @@ from hub_export.folder import find_checkpoints
 from hub_export.metrics import Figure as Measured
 from hub_export.metrics import measurements
 from hub_export.record import CheckpointError, Record, read_record
-from train.configuration import flat_settings, from_dict
+from train.configuration import RENAMED, flat_settings, from_dict
 from train.evaluate import compared_with
 from train.experiments import EXPERIMENTS
 from train.settings import AnimeGANConfig, CycleGANConfig
@@ -74,7 +74,7 @@ def read_run(folder: Path) -> Run:
     """Opens a run. Raises ValueError, CheckpointError among them, with the command to run where something is missing."""
     train = f"python -m train.run {folder.name} --data DIR"
     try:
-        checkpoints = sorted(find_checkpoints(folder), key=lambda path: read_record(path).step)
+        checkpoints = find_checkpoints(folder)
         curves = read_curves(checkpoints[-1])
     except ValueError as error:
         raise ValueError(f"{error}; {folder.name} is trained by `{train}`") from None
@@ -126,11 +126,23 @@ def command(record: Record) -> str:
     return shlex.join(words)
 
 
+def settings_apart(first: Record, second: Record) -> list[tuple[str, object, object]]:
+    """The settings that two runs have and differ in, as this version reads them: (name, the first's value, the second's)."""
+    one, other = (flat_settings(from_dict(record.config)) for record in (first, second))
+    return [(name, value, other[name]) for name, value in one.items() if other.get(name, value) != value]
+
+
 def difference(changes: Sequence[tuple[str, object, object]], arrow: str = " → ", most: int = MAX_SETTINGS) -> str:
     """Changed settings, "loss.fake_weight 1.0 → 2.5"; only their number if it is more than `most`."""
     if len(changes) > most:
         return f"{len(changes)} settings"
-    return ", ".join(f"{key} {before}{arrow}{after}" for key, before, after in changes)
+    return ", ".join(f"{_today(key)} {before}{arrow}{after}" for key, before, after in changes)
+
+
+def _today(setting: str) -> str:
+    """A setting's name in this version: what `--set` takes."""
+    section, dot, _ = setting.rpartition(".")
+    return f"{section}{dot}{RENAMED[setting]}" if setting in RENAMED else setting
 
 
 def own_difference(record: Record, arrow: str = " → ", most: int = MAX_SETTINGS) -> str:
@@ -180,7 +192,7 @@ def comparison_table(runs: Sequence[Run]) -> str:
                 )
             cells = [change(own[name].change) if name in own else "" for name in ("style", "independent_style")]
             cells.append(f"{own['content'].value - other['content'].value:+.3f}")
-            rows.append([f"`{run.name}`", f"`{base.name}`", difference(differences(base.last, run.last)), *cells])
+            rows.append([f"`{run.name}`", f"`{base.name}`", difference(settings_apart(base.last, run.last)), *cells])
     head = ["experiment", "against", "its difference", "style", "independent style", "content"]
     if not rows:
         return "None of the runs is the base of another."
@@ -276,9 +288,9 @@ def _is_loss(name: str) -> bool:
 
 
 def look(place: int) -> dict[str, Any]:
-    """Colour and line of the run at a place of the command line: ten colours, then the same ten dashed."""
+    """Colour and line of the run at a place of the command line: ten colours, then the same ten dashed, then dotted."""
     colours = colormaps["tab10"].colors  # type: ignore[attr-defined]
-    return {"color": colours[place % 10], "linestyle": "-" if place < 10 else "--"}
+    return {"color": colours[place % 10], "linestyle": ("-", "--", ":")[place // 10 % 3]}
 
 
 def loss_plot(runs: Sequence[Run]) -> Figure:
@@ -300,6 +312,7 @@ def loss_plot(runs: Sequence[Run]) -> Figure:
                         shown.append(smoothed(values[phase], REACH))
                         axes.plot(steps[phase], shown[-1], linewidth=1, **look(place))
         _frame(axes, runs)
+        _scale_steps(axes, runs)
         axes.set_title(term, fontsize=9, loc="left")
         lowest, highest = min(map(np.min, shown)), max(map(np.max, shown))
         if lowest > 0 and highest > 30 * lowest:
@@ -324,6 +337,7 @@ def generator_plot(runs: Sequence[Run]) -> Figure:
             axes.plot(steps, values / smooth[0], linewidth=0.5, alpha=0.25, **look(place))
             axes.plot(steps, smooth / smooth[0], linewidth=1.6, **look(place))
     _frame(axes, runs)
+    _scale_steps(axes, runs)
     axes.set_xlabel("step", fontsize=9)
     axes.set_ylabel("generator's loss / its first value", fontsize=9)
     axes.set_ylim(*_limits(axes))
@@ -383,6 +397,13 @@ def _frame(axes: Axes, runs: Sequence[Run] = ()) -> None:
     axes.tick_params(labelsize=7)
     for step in {run.curves.warmup for run in runs if run.curves.warmup}:
         axes.axvline(step, color="0.5", linewidth=0.8, linestyle=":")
+
+
+def _scale_steps(axes: Axes, runs: Sequence[Run]) -> None:
+    """Logarithmic where one run is several times as long as another, which would be a stub beside it."""
+    steps = [run.last.step for run in runs]
+    if max(steps) > 4 * min(steps):
+        axes.set_xscale("log")
 
 
 def _legend(plot: Figure, runs: Sequence[Run]) -> None:

@@ -45,7 +45,7 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 PARTS = ("generator", "discriminator", "features")
 BACKWARD = "gradient_tape"
 """In the names of the operations that gradients are made of."""
-EQUAL_WORK = ["features.weights=none", "data.augment=none", "data.flatten=0", "data.holdout=0"]
+EQUAL_WORK = ["features.weights=none", "data.augment=none", "data.holdout=0"]
 
 
 def build(experiment: Experiment, precision: str, xla: bool = False, norm: Any = group_norm) -> Recipe:

@@ -16,11 +16,14 @@ class Kind:
         channels: output channels of the first layer, where a config does not say.
         most_channels: of a config. At most 128 at full size, so that a stranger's checkpoint needs no more memory than v1.
         stride: height and width of a picture must be multiples of it.
+        reach: how far around it, in pixels, what is drawn in a place depends on; a multiple of the stride. 0: it depends on
+            the whole picture, as a norm over it does.
     """
 
     channels: int
     most_channels: int
     stride: int
+    reach: int = 0
 
 
 KINDS = {
@@ -28,8 +31,8 @@ KINDS = {
     "diary": Kind(64, 64, 4),
     "v2": Kind(32, 128, 4),
     "v3": Kind(32, 64, 8),
-    "lite": Kind(32, 128, 8),
-    "lite2": Kind(32, 128, 8),
+    "lite": Kind(32, 128, 8, 96),
+    "lite2": Kind(32, 128, 8, 96),  # 137 to the last pixel; beyond 96 none of the looks moves one by more than a level
     "resnet6": Kind(64, 64, 4),
     "resnet9": Kind(64, 64, 4),
 }
@@ -79,3 +82,8 @@ class GeneratorConfig:
     def stride(self) -> int:
         """Height and width of a picture must be multiples of this."""
         return KINDS[self.architecture].stride
+
+    @property
+    def reach(self) -> int:
+        """See `Kind.reach`."""
+        return KINDS[self.architecture].reach

@@ -1,10 +1,12 @@
 """Files and folders that are whole or not there, and what a disk's refusal means to who runs the program."""
 
 import contextlib
+import ctypes
 import errno
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from functools import reduce
@@ -98,7 +100,7 @@ def write_aside(path: Path, content: bytes) -> None:
 def replacing(folder: Path) -> Iterator[Path]:
     """A new folder that takes the place of `folder` when the block is done.
 
-    A kill at any moment leaves the old one or none; an error leaves the old one.
+    An error leaves the old one, and a kill the old one or the new one, see `replace_folder`.
     """
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -118,20 +120,42 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 
 def replace_folder(aside: Path, folder: Path) -> None:
-    """Puts the finished folder `aside` in place of `folder`, which may exist."""
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        folder.rename(old / "old")
+    """Puts the finished folder `aside` in place of `folder`, which may exist; then it is at `aside`, or gone.
+
+    Linux exchanges the two in one step. Elsewhere there is none for a moment, and a kill in it leaves none.
+    """
+    if not _exchanged(aside, folder):
         try:
             aside.rename(folder)
-        except OSError:
-            (old / "old").rename(folder)
-            raise
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
-    else:
-        aside.rename(folder)
+        except OSError:  # there is one, perhaps since another process put it there meanwhile
+            if not folder.is_dir():
+                raise
+            _moved(aside, folder)
     _fsync(folder.parent)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Whether two folders could be exchanged: both are there, and system and file system can do it."""
+    if sys.platform != "linux":
+        return False
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return rename is not None and rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
+
+
+def _moved(aside: Path, folder: Path) -> None:
+    """Moves `folder` away and `aside` there; an error, Ctrl+C too, brings it back."""
+    place = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    old = place / "old"
+    try:
+        folder.rename(old)
+        aside.rename(folder)
+    except BaseException:
+        if old.is_dir() and not folder.exists():
+            old.rename(folder)
+        raise
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _name(error: BaseException, path: Path, aside: Path | None = None) -> None:

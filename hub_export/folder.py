@@ -1,6 +1,6 @@
 """Checkpoints in folders: `ROOT/EXPERIMENT/CHECKPOINT/`, those of local training and those that ship with the app."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hub_export.record import NAME, RECORD, CheckpointError, Record, read_record
@@ -38,18 +38,21 @@ class FolderStore:
         return folder
 
     def _read(self, experiment: str) -> list[tuple[Record | None, Sentence | None]]:
+        records: list[tuple[Path, Record]] = []
         found: list[tuple[Record | None, Sentence | None]] = []
         for path in sorted((self.root / experiment).glob(f"*/{RECORD}")):
-            if not _named(path):
-                continue
-            try:
-                record = read_record(path.parent)
-                if (record.experiment, record.checkpoint) != (experiment, path.parent.name):
-                    named = f"{record.experiment}/{record.checkpoint}"
-                    raise CheckpointError("{place}: the record is of {name}", place=path.parent, name=named)
-                found.append((record, None))
-            except CheckpointError as error:
-                found.append((None, error.sentence))
+            if _named(path):
+                try:
+                    records.append((path.parent, read_record(path.parent)))
+                except CheckpointError as error:
+                    found.append((None, error.sentence))
+        renamed = len({record.experiment for _, record in records}) == 1  # a run's folder, as a whole, or a copy of one
+        for folder, record in records:
+            if record.checkpoint == folder.name and (renamed or record.experiment == experiment):
+                found.append((replace(record, experiment=experiment), None))
+            else:
+                name = f"{record.experiment}/{record.checkpoint}"
+                found.append((None, Sentence("{place}: the record is of {name}", place=folder, name=name)))
         return found
 
 
@@ -60,15 +63,24 @@ def _named(record: Path) -> bool:
 def find_checkpoints(path: Path) -> list[Path]:
     """The folder itself if it is a checkpoint, else the checkpoints in it if it is a run's, else those of all runs in it.
 
+    Those of a run are in training order, first those whose record cannot be read.
+
     Raises:
         CheckpointError: there is none.
     """
     if (path / RECORD).is_file():
         return [path]
     for levels in ("[!.]*", "[!.]*/[!.]*"):
-        if found := sorted(record.parent for record in path.glob(f"{levels}/{RECORD}")):
-            return found
+        if found := [record.parent for record in path.glob(f"{levels}/{RECORD}")]:
+            return sorted(found, key=lambda folder: (folder.parent, _step(folder), folder.name))
     raise CheckpointError(f"{path} holds no checkpoint: give a checkpoint's folder, a run's like runs/cel, or one of runs")
+
+
+def _step(folder: Path) -> int:
+    try:
+        return read_record(folder).step
+    except CheckpointError:
+        return -1  # whoever opens it is told
 
 
 def open_bundled(reference: str) -> Path:

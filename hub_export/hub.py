@@ -210,7 +210,7 @@ def explain(error: BaseException, name: str) -> Sentence:
     if isinstance(error, OSError):
         return Sentence("{name} was cut off on its way", name=name)
     kind = type(error).__name__
-    return Sentence("{name} is answered for in a way that this program does not understand ({kind})", name=name, kind=kind)
+    return Sentence("{name} gave an unexpected answer ({kind})", name=name, kind=kind)
 
 
 def _cause(error: BaseException) -> BaseException:

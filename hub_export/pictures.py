@@ -112,6 +112,13 @@ def upright(picture: Image.Image) -> Image.Image:
     return picture.transpose(TURNS[orientation]) if orientation in TURNS else picture
 
 
+def over_white(picture: Image.Image) -> Image.Image:
+    """As RGB over white, if any of it is transparent; else the same object."""
+    if not picture.has_transparency_data:
+        return picture
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA")).convert("RGB")
+
+
 def _ends(data: bytes) -> bool:
     """Whether the end marker is there."""
     ends = [end for _, _, end in itertools.islice(segments(data), MAX_SEGMENTS)]

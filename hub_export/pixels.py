@@ -13,6 +13,8 @@ from PIL import Image
 CONTRACT = {"order": "RGB", "range": [-1.0, 1.0]}
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 """Of R, G and B; as in cv2.cvtColor and Pillow's mode L."""
+STRIP_PIXELS = 720_000
+"""Drawn at once of a picture that can be drawn in parts, without what is around them: 1024 x 683 in one piece."""
 MINIMUM_SIDE = 32
 """Smallest side a generator is given: its deepest reflect padding needs more than one pixel at stride 8."""
 
@@ -70,7 +72,25 @@ def limit_size(picture: np.ndarray, longest_side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
 
 
-def draw(generator: Callable[[np.ndarray], Any], picture: np.ndarray, stride: int) -> np.ndarray:
-    """What a generator of a stride makes of a picture: uint8 RGB (H, W, 3), any H and W -> the same shape."""
-    height, width = picture.shape[:2]
-    return unpad(from_model(generator(to_model(pad(picture, stride))[np.newaxis])[0]), height, width)
+def draw(generator: Callable[[np.ndarray], Any], picture: np.ndarray, stride: int, reach: int = 0) -> np.ndarray:
+    """What a generator makes of a picture, in strips where it can, so that memory is a strip's.
+
+    Args:
+        generator: (1, H', W', 3) float32 [-1, 1] to the same, H' and W' multiples of `stride`.
+        picture: uint8 RGB (H, W, 3), any H and W.
+        stride, reach: the generator's, see `architecture.Kind`.
+
+    Returns:
+        uint8 RGB (H, W, 3).
+    """
+    padded = pad(picture, stride)
+    height, width = padded.shape[:2]
+    count = -(-height * width // STRIP_PIXELS) if reach else 1
+    rows = -(-height // count // stride) * stride
+    window = min(rows + reach * min(count - 1, 2), height)  # of one height all, so that nothing is made ready twice
+    strips = []
+    for top in range(0, height, rows):
+        start = min(max(top - reach, 0), height - window)
+        strip = from_model(generator(to_model(padded[start : start + window])[np.newaxis])[0])
+        strips.append(strip[top - start : top - start + rows])
+    return unpad(np.concatenate(strips), *picture.shape[:2])

@@ -25,10 +25,21 @@ from hub_export.card import model_card
 from hub_export.checkpoint import verify_files
 from hub_export.files import os_sentence
 from hub_export.hub import HUB_ERRORS, REPO, connect, explain, open_repo, patiently
-from hub_export.record import CARD, RECORD, SIZE_LIMITS, CheckpointError, Record, parse_record, read_record, record_text
+from hub_export.record import (
+    CARD,
+    RECORD,
+    SIZE_LIMITS,
+    WEIGHTS,
+    CheckpointError,
+    Record,
+    parse_record,
+    read_record,
+    record_text,
+)
 from hub_export.store import download
 
 CLOSE_SECONDS = 300.0
+REMEDIES = "publish to another repo, leave it out with --epochs, or delete that tag"
 
 
 class PublishError(RuntimeError):
@@ -94,12 +105,25 @@ def publish(
 
 
 def published_files(folder: Path, repo: str) -> tuple[Record, dict[str, bytes | Path]]:
-    """The files of a checkpoint as a repo holds them: the card tells the repo's name, and the record the card's hash."""
+    """The checkpoint's files as uploaded: its card names the repo, so card and record differ from those on disk.
+
+    All but the weights are read now: `train.evaluate` may replace them meanwhile, and the record then names other hashes.
+
+    Raises:
+        CheckpointError: the record cannot be read.
+        OSError: a file cannot be read.
+        PublishError: a file is not the one that the record describes.
+    """
     record = read_record(folder)
+    files: dict[str, bytes | Path] = {WEIGHTS: folder / WEIGHTS}
+    for name in SIZE_LIMITS.keys() - {WEIGHTS, CARD, RECORD}:
+        files[name] = content = (folder / name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != record.files[name]["sha256"]:
+            raise PublishError(f"{folder}: {name} changed meanwhile; publish again")
     card = model_card(record, repo).encode()
     entry = {"sha256": hashlib.sha256(card).hexdigest(), "size": len(card)}
     record = dataclasses.replace(record, files=record.files | {CARD: entry})
-    return record, {name: folder / name for name in SIZE_LIMITS} | {CARD: card, RECORD: record_text(record).encode()}
+    return record, files | {CARD: card, RECORD: record_text(record).encode()}
 
 
 class Publisher:
@@ -156,15 +180,24 @@ class _Publishing:
         self.new: list[str] = []
 
     def run(self, folders: dict[str, Path], private: bool, recommend: str | None) -> Published:
-        """Publishes what is not there yet; after a failure it may be run again."""
+        """Publishes what is not there yet; after a failure it may be run again.
+
+        A tag that stands for other weights is left as it is. Where an earlier one is this run's, which then was resumed from
+        before that checkpoint, the later ones are published all the same; else the repo is another run's.
+        """
         self.head, tags = open_repo(self.api, self.repo, private)
         self.on_main = self._record_at(self.head) if self.head else None
         commits: dict[str, str] = {}
+        refused: list[str] = []
         checked = False
         for name, folder in folders.items():
             if name in tags:
-                self._check_same(name, folder, tags[name])
-                commits[name] = tags[name]
+                if self._is_same(folder, tags[name]):
+                    commits[name] = tags[name]
+                elif commits:
+                    refused.append(name)
+                else:
+                    raise PublishError(f"{self.repo} has another {name} already, which is not overwritten: {REMEDIES}")
                 continue
             record, _ = published_files(folder, self.repo)
             if self._holds(record) and self.head:
@@ -180,8 +213,14 @@ class _Publishing:
             self.api.create_tag(self.repo, tag=name, revision=self.head)
             self.log(f"{self.repo}: {name} is published")
             commits[name] = self.head
-        chosen = recommend or (list(folders)[-1] if self.new else None)
-        self._recommend(folders, chosen, set(tags.values()) | set(commits.values()))
+        chosen = recommend or (list(commits)[-1] if self.new else None)
+        if chosen not in refused:
+            self._recommend(folders, chosen, set(tags.values()) | set(commits.values()))
+        if refused:
+            names = ", ".join(refused)
+            raise PublishError(
+                f"{self.repo} has another {names} already, which is not overwritten; all others are there: {REMEDIES}"
+            )
         assert self.on_main
         return Published(f"{self.api.endpoint}/{self.repo}", commits, self.new, self.on_main.checkpoint)
 
@@ -209,14 +248,10 @@ class _Publishing:
         main = self.on_main
         return main is not None and (main.checkpoint, main.sha256) == (record.checkpoint, record.sha256)
 
-    def _check_same(self, name: str, folder: Path, sha: str) -> None:
-        """Refuses to go on if a tag stands for other weights."""
+    def _is_same(self, folder: Path, sha: str) -> bool:
+        """Whether a tagged commit holds these weights."""
         theirs = self._record_at(sha)
-        if theirs is None or theirs.sha256 != read_record(folder).sha256:
-            raise PublishError(
-                f"{self.repo} has another {name} already, which is not overwritten: publish to another repo, leave it out "
-                "with --epochs, or delete that tag"
-            )
+        return theirs is not None and theirs.sha256 == read_record(folder).sha256
 
     def _check_ours(self, record: Record, ours: set[str]) -> None:
         """Refuses to overwrite files on `main` that this program has not put there.

@@ -98,7 +98,7 @@ def _push(space: str, files: dict[str, bytes], private: bool, log: Callable[[str
         for entry in there
         if isinstance(entry, RepoFile)
         and entry.path not in files
-        and entry.path.startswith(tuple(f"{room}/" for room in ROOMS))
+        and (entry.path == SOURCES_FILE or entry.path.startswith(tuple(f"{room}/" for room in ROOMS)))
     ]
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
         *(CommitOperationAdd(path, content) for path, content in files.items()),

@@ -219,7 +219,7 @@ class HubStore:
             key, future = (experiment, sha), self._pulls.get((experiment, sha))
             if future is None:
                 future = self._pulls[key] = Future()
-                future.set_running_or_notify_cancel()  # whoever gives up waiting stops nobody else's
+                future.set_running_or_notify_cancel()  # cannot be cancelled: other callers share it
                 threading.Thread(target=self._pull, args=(key, checkpoint, missing), daemon=True).start()
         return future
 

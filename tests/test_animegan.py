@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from hub_export import pixels
 from hub_export.generator import build_generator
-from support.training import built, take
+from support.training import assert_same_state, built, take
 from train import losses
 from train.configuration import override
 from train.engine import Adam, restore, state
@@ -173,10 +173,7 @@ def test_restored_state_goes_on_to_the_last_bit(settings: list[str], warmup_step
     restore(other, state(straight))
     for step in (1, 2):
         assert take(straight, batch(step), step, warmup_steps, 6) == take(other, batch(step), step, warmup_steps, 6)
-    expected, found = state(straight), state(other)
-    assert expected.keys() == found.keys()
-    for key, value in expected.items():
-        np.testing.assert_array_equal(found[key], value, err_msg=key)
+    assert_same_state(state(other), state(straight))
 
 
 def test_state_of_another_experiment_is_refused() -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,8 @@ from animegan_app import ui, uploads
 from animegan_app.catalog import BUNDLED, SHIPPED, Catalog
 from animegan_app.enlarge import enlarge
 from animegan_app.studio import THUMBNAIL_SIDE
-from animegan_app.stylize import Stylizer, blend, read_photo
+from animegan_app.stylize import blend, read_photo
 from animegan_app.ui.looks import is_look
-from hub_export import pixels
 from hub_export.folder import FolderStore
 from hub_export.record import read_record
 from support.app import (
@@ -76,6 +76,7 @@ def test_upload_to_download(page: Page, server: Server, runs: Path) -> None:
 def test_the_first_sight_is_a_result(page: Page) -> None:
     """The picture and its looks are drawn beforehand: they are there before TensorFlow is."""
     expect(page.locator("#facts")).to_contain_text("An example.")
+    expect(page.locator("#checkpoint input")).to_be_hidden()
     expect(page.locator("#looks").get_by_role("radio", name="Clean cel")).to_be_checked()
     expect(page.locator("#looks .told")).to_contain_text("Flat colours")
     expect(page.locator("#download")).to_be_disabled()
@@ -195,17 +196,35 @@ def test_unusual_files_are_drawn_as_a_person_sees_them(page: Page, tmp_path: Pat
     facts(page, "64 × 32 px")
 
 
-def test_a_drawing_is_what_was_wanted_when_it_was_asked_for(page: Page) -> None:
-    """The dropdowns may say more already, which is asked for next: drawn now too, it would be drawn, or told, twice."""
+def test_nothing_is_drawn_that_is_no_longer_chosen(page: Page) -> None:
+    """What is chosen is asked for next: the other's answer could come last, and what was chosen would be drawn twice."""
     choose(page, "experiment", "tiny")
     upload(page, PAGODA)
     facts(page, "tiny epoch-")
     wanted = page.locator("#wanted textarea")
-    photo, _, side = json.loads(wanted.input_value())
+    photo, checkpoint, side = json.loads(wanted.input_value())
     set_text = "(element, text) => { element.value = text; element.dispatchEvent(new Event('input')); }"
-    wanted.evaluate(set_text, json.dumps([photo, "local/other/epoch-002", side]))
+    for stale in ([photo, "local/other/epoch-002", side], [None, checkpoint, side], [photo, checkpoint, 1], []):
+        with page.expect_response("**/queue/join*"):
+            wanted.evaluate(set_text, json.dumps(stale))
+    wanted.evaluate(set_text, json.dumps([photo, checkpoint, side]))
+    settled(page)
+    downloaded(page, f"pagoda-tiny-{checkpoint.split('/')[-1]}.png")
+    facts(page, "tiny epoch-")
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_a_number_that_is_being_typed_is_none_yet(page: Page) -> None:
+    upload(page, PAGODA)
+    choose(page, "experiment", "other · local runs")
     facts(page, "other epoch-002")
-    expect(page.locator("#experiment input")).to_have_value(re.compile("^tiny"))
+    number = page.locator("#strength input[type=number]")
+    with page.expect_response("**/queue/join*"):
+        number.fill("")
+    number.fill("40")
+    number.press("Tab")
+    downloaded(page, "pagoda-other-epoch-002-strength-40.png")
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_damaged_checkpoints_are_told_in_place_until_another_is_drawn(page: Page) -> None:
@@ -251,19 +270,19 @@ def test_strength_and_colours_need_no_new_drawing(page: Page, runs: Path) -> Non
     assert page.locator("#facts").inner_text() == line, "the seconds are those of the one drawing"
 
 
-def test_a_link_leads_to_its_checkpoint_and_choosing_changes_the_address(page: Page, server: Server) -> None:
-    expect(page.locator("#checkpoint input")).to_be_hidden()
-    page.goto(f"{server.url}?experiment=local/tiny&checkpoint=epoch-001&other=kept")
-    expect(page.locator("#checkpoint input")).to_have_value("epoch-001 · warm-up")  # no look: the fold is open
-    expect(page.locator("#about h2")).to_have_text("tiny epoch-001")
-    choose(page, "checkpoint", "epoch-002 · adversarial")
-    expect(page.locator("#about h2")).to_have_text("tiny epoch-002")
-    page.wait_for_url("**/?experiment=local%2Ftiny&checkpoint=epoch-002&other=kept")
-    page.reload()
-    expect(page.locator("#checkpoint input")).to_have_value("epoch-002 · adversarial")
-    page.goto(f"{server.url}?experiment=local/<b>gone</b>&checkpoint=epoch-001")
-    expect(page.get_by_text("local/<b>gone</b> epoch-001 is not on offer here")).to_be_visible()
-    expect(page.locator("#looks").get_by_role("radio", name="Clean cel")).to_be_checked()
+def test_a_link_leads_to_its_checkpoint_and_choosing_changes_the_address(browser: Browser, server: Server) -> None:
+    address = "?experiment=local/tiny&checkpoint=epoch-001&other=kept"
+    for page in opened(browser, server, width=1280, height=900, address=address):
+        expect(page.locator("#checkpoint input")).to_have_value("epoch-001 · warm-up")  # no look: the fold is open
+        expect(page.locator("#about h2")).to_have_text("tiny epoch-001")
+        choose(page, "checkpoint", "epoch-002 · adversarial")
+        expect(page.locator("#about h2")).to_have_text("tiny epoch-002")
+        page.wait_for_url("**/?experiment=local%2Ftiny&checkpoint=epoch-002&other=kept")
+        page.reload()
+        expect(page.locator("#checkpoint input")).to_have_value("epoch-002 · adversarial")
+        page.goto(f"{server.url}?experiment=local/<b>gone</b>&checkpoint=epoch-001")
+        expect(page.get_by_text("local/<b>gone</b> epoch-001 is not on offer here")).to_be_visible()
+        expect(page.locator("#looks").get_by_role("radio", name="Clean cel")).to_be_checked()
 
 
 def test_every_control_has_a_name_and_is_reached_by_keyboard(page: Page) -> None:
@@ -347,12 +366,34 @@ def test_news_leave_the_list_of_a_new_experiment_to_its_own_answer(runs: Path) -
     assert len(removed["choices"]) == 2 and removed["value"].startswith("local/tiny/")
 
 
+@pytest.mark.slow
+def test_no_event_has_two_answers_in_turn(runs: Path) -> None:
+    """An answer that had to wait has its whole event begin anew: two of them would keep a page asking for ever."""
+    demo = ui.build_demo(Catalog({"local": FolderStore(runs)}))
+    in_turn = [event for event in demo.fns.values() if event.fn and event.trigger_mode == "always_last"]
+    events = [target for event in in_turn for target in event.targets if target[0] is not None]
+    assert len(in_turn) > 10 and len(events) == len(set(events))
+
+
+ODD = "<b>${1+1}</b>{{key}}"
+"""A stranger's name for a look."""
+
+
+@pytest.fixture
+def looks(runs: Path) -> Iterator[None]:
+    """Two more, on offer before the page is opened."""
+    names = {runs / "look-7": "Plain", runs / "look-8": ODD}
+    for seed, (folder, name) in enumerate(names.items(), 7):
+        look = {"name": name, "line": "As it comes", "good_for": ODD}
+        tiny_checkpoint(folder / "epoch-001", seed=seed, look=look)
+    yield
+    for folder in names:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.usefixtures("looks")
 def test_looks_are_thumbnails_of_the_photo_and_one_tap_each(page: Page, runs: Path) -> None:
     """A stranger's name for one is text; what comes too late for its photo is thrown away."""
-    odd = "<b>${1+1}</b>{{key}}"
-    for seed, name in enumerate(("Plain", odd), 7):
-        look = {"name": name, "line": "As it comes", "good_for": odd}
-        tiny_checkpoint(runs / f"look-{seed}" / "epoch-001", seed=seed, look=look)
     row = page.locator("#looks")
     drawn_of_this = row.locator("label:not(.stale) img:not([hidden])")
 
@@ -360,46 +401,41 @@ def test_looks_are_thumbnails_of_the_photo_and_one_tap_each(page: Page, runs: Pa
         expect(drawn_of_this).to_have_count(row.locator("label").count(), timeout=WAIT)
         return [image.get_attribute("src") or "" for image in drawn_of_this.all()]
 
-    try:
-        page.reload()
-        upload(page, PAGODA)
-        facts(page, "Clean cel", "640 × 427 px")
-        for place, name in enumerate(("Clean cel", "Plain", odd)):  # then the others that ship
-            expect(row.locator("label").nth(place)).to_have_text(name)
-        pagoda = addresses()
-        thumbnail = Image.open(io.BytesIO(base64.b64decode(pagoda[1].partition(",")[2])))
-        small = Stylizer().stylize(pixels.limit_size(read_photo(PAGODA), 256), runs / "look-7" / "epoch-001").anime
-        assert np.abs(np.asarray(thumbnail, int) - small).mean() < 5 and len(set(pagoda)) == len(pagoda)
-        row.locator("label", has_text="Plain").click()
-        facts(page, "Plain, drawn in")
-        plain, other = (row.get_by_role("radio", name=name, exact=True) for name in ("Plain", odd))
-        expect(plain).to_be_checked()
-        expect(row.locator(".told")).to_have_text(f"As it comes · good for {odd}")
-        expect(page.locator("#checkpoint input")).to_be_hidden()
-        plain.press("ArrowRight")
-        facts(page, f"{odd}, drawn in")
-        expect(other).to_be_checked()
-        expect(other).to_be_focused()
+    upload(page, PAGODA)
+    facts(page, "Clean cel", "640 × 427 px")
+    for place, name in enumerate(("Clean cel", "Plain", ODD)):  # then the others that ship
+        expect(row.locator("label").nth(place)).to_have_text(name)
+    pagoda = addresses()
+    thumbnail = Image.open(io.BytesIO(base64.b64decode(pagoda[1].partition(",")[2])))
+    small = drawn(PAGODA, runs / "look-7" / "epoch-001", THUMBNAIL_SIDE)
+    assert np.abs(np.asarray(thumbnail, int) - small).mean() < 5 and len(set(pagoda)) == len(pagoda)
+    row.locator("label", has_text="Plain").click()
+    facts(page, "Plain, drawn in")
+    plain, other = (row.get_by_role("radio", name=name, exact=True) for name in ("Plain", ODD))
+    expect(plain).to_be_checked()
+    expect(row.locator(".told")).to_have_text(f"As it comes · good for {ODD}")
+    expect(page.locator("#checkpoint input")).to_be_hidden()
+    plain.press("ArrowRight")
+    facts(page, f"{ODD}, drawn in")
+    expect(other).to_be_checked()
+    expect(other).to_be_focused()
 
-        late: list[Route] = []
-        asked = threading.Event()
-        page.route(re.compile("component_server"), lambda route: route.continue_() if asked.is_set() else late.append(route))
-        page.locator("#photo-examples .gallery-item").first.click()
-        facts(page, "600 × 400 px")
-        expect(row.locator(".stale")).to_have_count(len(pagoda))
-        while not late:
-            page.wait_for_timeout(50)
-        asked.set()
-        upload(page, PAGODA)
-        facts(page, "640 × 427 px")
-        assert addresses() == pagoda
-        with page.expect_response(late[0].request.url):
-            late[0].continue_()
-        settled(page)
-        assert addresses() == pagoda
-    finally:
-        for seed in (7, 8):
-            shutil.rmtree(runs / f"look-{seed}")
+    late: list[Route] = []
+    asked = threading.Event()
+    page.route(re.compile("component_server"), lambda route: route.continue_() if asked.is_set() else late.append(route))
+    page.locator("#photo-examples .gallery-item").first.click()
+    facts(page, "600 × 400 px")
+    expect(row.locator(".stale")).to_have_count(len(pagoda))
+    while not late:
+        page.wait_for_timeout(50)
+    asked.set()
+    upload(page, PAGODA)
+    facts(page, "640 × 427 px")
+    assert addresses() == pagoda
+    with page.expect_response(late[0].request.url):
+        late[0].continue_()
+    settled(page)
+    assert addresses() == pagoda
 
 
 @pytest.mark.slow
@@ -414,55 +450,58 @@ def test_no_thumbnail_of_what_is_not_ones_own(runs: Path) -> None:
         assert finish(row.ahead([None, key, side])) is None
 
 
-def test_the_picture_never_goes_blank_and_nothing_jumps(page: Page) -> None:
-    page.add_init_script(
-        """window.shifts = 0;
-        new PerformanceObserver((list) => {
-            for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts += entry.value;
-        }).observe({ type: "layout-shift", buffered: true });"""
-    )
-    page.reload()
-    pictures, handle = page.locator("#slider img"), page.locator("#slider").get_by_role("slider")
-    upload(page, PAGODA)
-    facts(page, "Clean cel", "640 × 427 px")
-    page.get_by_text("Photo", exact=True).first.click(force=True)  # a press anywhere on the picture takes the handle there
-    expect(handle).to_have_attribute("aria-valuenow", re.compile("^[2-9]$"))
-    handle.press("ArrowRight")
-    place = handle.get_attribute("aria-valuenow") or ""
-    shown = pictures.nth(1).get_attribute("src") or ""
-    choose(page, "experiment", "tiny")  # opens the fold, by a click
-    facts(page, "tiny epoch-002")
-    before = pictures.nth(1).get_attribute("src") or ""
-    assert before != shown
-    page.evaluate(
-        """window.blank = 0;
-        new MutationObserver(() => { window.blank += document.querySelectorAll("#slider img[src]").length < 2; })
-            .observe(document.querySelector("#slider"), { childList: true, subtree: true, attributes: true });"""
-    )
+def test_the_picture_never_goes_blank_and_nothing_jumps(browser: Browser, server: Server) -> None:
     waiting: list[Route] = []
-    page.route("**/queue/join*", lambda route: waiting.append(route))
-    page.locator("#looks label", has_text="Clean cel").click()
-    while not waiting:
-        page.wait_for_timeout(50)
-    expect(pictures.nth(1)).to_have_attribute("src", before)
-    expect(pictures.nth(1)).to_have_css("filter", re.compile("brightness"))
-    for route in waiting:
-        route.continue_()
-    page.unroute("**/queue/join*")
-    facts(page, "Clean cel, drawn in")
-    expect(pictures.nth(1)).to_have_attribute("src", shown)
-    expect(pictures.nth(1)).to_have_css("filter", "none")
-    expect(handle).to_have_attribute("aria-valuenow", place)
-    choose(page, "experiment", "spoiled")
-    expect(page.get_by_role("alert")).to_contain_text("model.weights.h5 is damaged", timeout=WAIT)
-    expect(pictures.nth(1)).to_have_attribute("src", shown)
-    downloaded(page, "pagoda-cel-epoch-025.png")  # what is shown, not what is chosen
-    remove(page)
-    expect(pictures.first).to_have_js_property("naturalWidth", 768, timeout=WAIT)  # what was taken away is shown no longer
-    page.locator("#looks label", has_text="Clean cel").click()
-    facts(page, "An example.")
-    assert page.evaluate("window.blank") == 0
-    assert page.evaluate("window.shifts") < 0.1
+
+    def watch(page: Page) -> None:
+        page.add_init_script(
+            """window.shifts = 0;
+            new PerformanceObserver((list) => {
+                for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts += entry.value;
+            }).observe({ type: "layout-shift", buffered: true });"""
+        )
+
+    for page in opened(browser, server, width=1280, height=900, prepare=watch):
+        pictures, handle = page.locator("#slider img"), page.locator("#slider").get_by_role("slider")
+        upload(page, PAGODA)
+        facts(page, "Clean cel", "640 × 427 px")
+        page.get_by_text("Photo", exact=True).first.click(force=True)  # a press anywhere takes the handle there
+        expect(handle).to_have_attribute("aria-valuenow", re.compile("^[2-9]$"))
+        handle.press("ArrowRight")
+        place = handle.get_attribute("aria-valuenow") or ""
+        shown = pictures.nth(1).get_attribute("src") or ""
+        choose(page, "experiment", "tiny")  # opens the fold, by a click
+        facts(page, "tiny epoch-002")
+        before = pictures.nth(1).get_attribute("src") or ""
+        assert before != shown
+        page.evaluate(
+            """window.blank = 0;
+            new MutationObserver(() => { window.blank += document.querySelectorAll("#slider img[src]").length < 2; })
+                .observe(document.querySelector("#slider"), { childList: true, subtree: true, attributes: true });"""
+        )
+        page.route("**/queue/join*", lambda route: waiting.append(route))
+        page.locator("#looks label", has_text="Clean cel").click()
+        while not waiting:
+            page.wait_for_timeout(50)
+        expect(pictures.nth(1)).to_have_attribute("src", before)
+        expect(pictures.nth(1)).to_have_css("filter", re.compile("brightness"))
+        for route in waiting:
+            route.continue_()
+        page.unroute("**/queue/join*")
+        facts(page, "Clean cel, drawn in")
+        expect(pictures.nth(1)).to_have_attribute("src", shown)
+        expect(pictures.nth(1)).to_have_css("filter", "none")
+        expect(handle).to_have_attribute("aria-valuenow", place)
+        choose(page, "experiment", "spoiled")
+        expect(page.get_by_role("alert")).to_contain_text("model.weights.h5 is damaged", timeout=WAIT)
+        expect(pictures.nth(1)).to_have_attribute("src", shown)
+        downloaded(page, "pagoda-cel-epoch-025.png")  # what is shown, not what is chosen
+        remove(page)
+        expect(pictures.first).to_have_js_property("naturalWidth", 768, timeout=WAIT)  # what was taken away is gone
+        page.locator("#looks label", has_text="Clean cel").click()
+        facts(page, "An example.")
+        assert page.evaluate("window.blank") == 0
+        assert page.evaluate("window.shifts") < 0.1
 
 
 def test_phone_first(browser: Browser, server: Server) -> None:

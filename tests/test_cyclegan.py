@@ -11,7 +11,7 @@ import tensorflow as tf
 from hub_export import checkpoint
 from hub_export.architecture import GeneratorConfig
 from hub_export.generator import STOCK, build_generator
-from support.training import built, earlier, take
+from support.training import assert_same_state, built, earlier, take
 from train.batches import TrainingData
 from train.configuration import override
 from train.engine import restore, state
@@ -26,7 +26,7 @@ SIZE, BATCH = 32, 2
 
 def tiny(*settings: str) -> Experiment:
     small = ["discriminator_channels=4", "generator.channels=4", f"data.size={SIZE}", "buffer=3", "data.holdout=1"]
-    short = ["schedule.epoch=5 steps", "schedule.length=10 steps", "schedule.checkpoint_epochs=1"]
+    short = ["schedule.epoch=3 steps", "schedule.length=6 steps", "schedule.checkpoint_epochs=1"]
     return override(get_experiment("cyclegan-edges-laptop"), [*small, *short, *settings], "tiny")
 
 
@@ -234,7 +234,6 @@ def test_it_trains_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path) -> No
     np.testing.assert_array_equal(drawn.get_weights()[0], whole.recipe.averaged.get_weights()[0])
 
     resumed = Run(pictures_of(experiment), earlier(whole.folder.path, tmp_path / "again", experiment))
-    assert resumed.step == 5 and state(resumed.recipe)["buffer/1"] == 3
+    assert resumed.step == 3 and state(resumed.recipe)["buffer/1"] == 3
     resumed.train()
-    for name, value in state(whole.recipe).items():
-        np.testing.assert_array_equal(value, state(resumed.recipe)[name], err_msg=name)
+    assert_same_state(state(resumed.recipe), state(whole.recipe))

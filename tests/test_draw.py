@@ -1,6 +1,8 @@
 """The command that draws, run in this process with a tiny real checkpoint, and once as a command."""
 
+import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -10,10 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from animegan_app.draw import main
+from animegan_app.draw import checkpoint_folder, main
 from animegan_app.enlarge import enlarge
 from animegan_app.stylize import Stylizer, blend, read_photo
 from hub_export import pixels
+from hub_export.checkpoint import write_record
+from hub_export.record import read_record
 from support.app import PAGODA, ROOT
 from support.checkpoints import tiny_checkpoint
 from support.clips import read_clip, seconds_of, write_clip
@@ -74,6 +78,34 @@ def test_a_folder_is_drawn_with_its_names_and_again_only_what_is_new(
     assert "4 drawn, 0 already there" in capsys.readouterr().out
     half = blend(scene(30, 50), expected, 0.5, 0)
     np.testing.assert_array_equal(np.asarray(Image.open(out / "sticker.png")), half)
+
+
+def test_no_drawing_takes_the_place_of_a_photo_or_of_another_drawing(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for day in ("day 1", "day 2"):
+        (tmp_path / day).mkdir()
+        Image.fromarray(scene(24, 32)).save(tmp_path / day / "IMG_1.png")
+    own = tmp_path / "day 1" / "IMG_1.png"
+    before = own.read_bytes()
+    assert main([str(checkpoint), str(own), "--out", str(own.parent)]) == 2
+    told = capsys.readouterr().err
+    assert "choose another --out" in told and str(own) in told and own.read_bytes() == before
+    days = [str(tmp_path / day) for day in ("day 1", "day 2")]
+    assert main([str(checkpoint), *days, "--out", str(tmp_path / "drawn")]) == 0
+    assert files(tmp_path / "drawn") == ["day 1/IMG_1.png", "day 2/IMG_1.png"]
+    (tmp_path / "more").mkdir()
+    shutil.copytree(tmp_path / "day 1", tmp_path / "more" / "day 1")
+    assert main([str(checkpoint), *days[:1], str(tmp_path / "more" / "day 1"), "--out", str(tmp_path / "x")]) == 2
+    assert "would both become" in capsys.readouterr().err
+
+
+def test_a_run_draws_by_the_last_checkpoint_in_training(checkpoint: Path, tmp_path: Path) -> None:
+    """By name, step-000500 comes after epoch-010."""
+    for name, step in (("epoch-1000", 30), ("epoch-999", 20), ("step-000005", 5)):
+        shutil.copytree(checkpoint, tmp_path / "run" / name)
+        write_record(tmp_path / "run" / name, dataclasses.replace(read_record(checkpoint), checkpoint=name, step=step))
+    assert checkpoint_folder(str(tmp_path / "run")).name == "epoch-1000"
 
 
 def test_one_bad_file_stops_nothing_and_is_named(

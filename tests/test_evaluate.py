@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from hub_export import pixels
@@ -37,7 +38,7 @@ from train.measure import (
 )
 from train.schedule import WARM_UP
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore:Even though the .tf.config")]
 
 ROOT = Path(__file__).parents[1]
 
@@ -214,7 +215,9 @@ def train(place: Path, *more: str) -> None:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished tiny run in runs/tiny."""
     tmp_path = tmp_path_factory.mktemp("evaluate")
+    tf.config.run_functions_eagerly(True)  # tracing takes longer than six steps
     train(tmp_path)
+    tf.config.run_functions_eagerly(False)
     return tmp_path
 
 
@@ -258,6 +261,26 @@ def test_a_run_is_measured_written_and_goes_on(workplace: Path, capsys: pytest.C
     assert [sum("eval_style" in row for row in read_history(run / f"epoch-00{number}")) for number in (1, 2)] == [1, 2]
 
 
+def test_other_pictures_are_read_as_a_person_sees_them(tmp_path: Path) -> None:
+    photos, outputs = tmp_path / "photos", tmp_path / "outputs"
+    photos.mkdir()
+    outputs.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    Image.new("RGB", (60, 40), (200, 0, 0)).save(photos / "a.jpg", exif=exif)
+    clear = Image.new("RGBA", (40, 64), (0, 0, 0, 0))
+    clear.save(outputs / "a.png")
+    [(photo, output)] = read_pairs(photos, outputs, 512)
+    assert photo.shape == output.shape == (60, 40, 3) and output.min() == 255
+    clear.save(outputs / "a.webp")
+    with pytest.raises(ValueError, match=r"outputs holds a\.\w+ and another picture of that name"):
+        next(read_pairs(photos, outputs, 512))
+    (outputs / "a.webp").unlink()
+    clear.resize((64, 40)).save(outputs / "a.png")
+    with pytest.raises(ValueError, match="outputs/a is of another shape than its photo"):
+        next(read_pairs(photos, outputs, 512))
+
+
 @pytest.mark.slow
 def test_runs_are_compared_with_their_base(workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The base is an earlier moment of the same run, under the base's name."""
@@ -289,7 +312,7 @@ def test_runs_are_compared_with_their_base(workplace: Path, tmp_path: Path, caps
     shutil.rmtree(run / "epoch-002")
 
 
-def test_a_second_seed_is_compared_at_that_seed() -> None:
+def test_a_second_seed_or_a_longer_run_is_compared_with_one_like_it() -> None:
     def run(name: str, base: str, **changes: Any) -> Record:
         return dataclasses.replace(tiny_record(Path("epoch-001"), base=base, changes=changes), experiment=name)
 
@@ -300,6 +323,10 @@ def test_a_second_seed_is_compared_at_that_seed() -> None:
     assert compared_with(half_again, [four, half, half_again]) == "repro-fake-half-laptop", "what a seed alone changes"
     other_seed = run("four-2", "repro-4-laptop", seed=[0, 2])
     assert compared_with(half_again, [other_seed, half_again]) is None
+    length = {"schedule.length": ["10 epochs", "82 epochs"], "precision": ["float32", "mixed_bfloat16"]}
+    long, half_long = run("four-long", "repro-4-laptop", **length), run("half-long", "repro-fake-half-laptop", **length)
+    assert compared_with(half_long, [half, four, half_long, long]) == "four-long"
+    assert compared_with(half, [half, four, half_long, long]) == "repro-4-laptop"
 
 
 def test_the_report_says_how_near_the_measuring_network_is() -> None:

@@ -36,6 +36,14 @@ def test_every_experiment_asks_something_and_differs_from_its_base() -> None:
         assert experiment.base is None or changes(experiment), f"{name} does not differ from its base"
 
 
+def test_what_the_benchmark_of_a_step_changes_are_settings() -> None:
+    from benchmarks.training import experiment  # imports TensorFlow
+
+    for name in ("official-v1", "official-v2-hayao", "repro-1", "repro-1-laptop"):
+        found = experiment(name).recipe
+        assert isinstance(found, AnimeGANConfig) and found.features.weights == "none"
+
+
 def test_looks_are_told_in_both_languages_and_are_no_settings() -> None:
     looks = {name: experiment.look for name, experiment in EXPERIMENTS.items() if experiment.look.name}
     assert looks.keys() >= {"cel", "ink", "background", "sky", "evening", "poster"}

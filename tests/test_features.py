@@ -1,6 +1,9 @@
 """The feature networks: layer, preprocessing, weights from a file, and clear errors."""
 
+import os
+import pickle
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -30,6 +33,54 @@ def test_vgg19_is_conv4_4_before_relu_on_bgr_bytes(tmp_path: Path) -> None:
     assert found.shape == (1, 5, 6, 512) and found.min() < 0 < found.max()
     with_relu = keras.Model(original.input, original.get_layer("block4_conv4").output)(caffe(PICTURE))
     np.testing.assert_allclose(np.maximum(found, 0), with_relu, rtol=1e-3, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def arrays() -> dict[str, list[np.ndarray]]:
+    """Weights by the names and in the shapes that AnimeGAN's vgg19.npy has."""
+    rng, channels, found = np.random.default_rng(0), 3, {}
+    for block, (count, filters) in enumerate([(2, 64), (2, 128), (4, 256), (4, 512)], start=1):
+        for index in range(1, count + 1):
+            kernel = rng.normal(0, 0.05, (3, 3, channels, filters)).astype(np.float32)
+            found[f"conv{block}_{index}"] = [kernel, rng.normal(size=filters).astype(np.float32)]
+            channels = filters
+    return found
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_the_file_of_animegan_itself_is_taken(arrays: dict[str, list[np.ndarray]], tmp_path: Path, protocol: int) -> None:
+    path = tmp_path / "vgg19.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
+        pickle.dump(np.array(arrays, object), file, protocol)
+    found = build_features(FeatureConfig("vgg19", str(path)))
+    for name, (kernel, bias) in arrays.items():
+        layer = found.get_layer(name.replace("conv", "block").replace("_", "_conv"))
+        np.testing.assert_array_equal(layer.get_weights()[0], kernel)
+        np.testing.assert_array_equal(layer.get_weights()[1], bias)
+
+
+def test_a_stranger_s_file_runs_no_code(arrays: dict[str, list[np.ndarray]], tmp_path: Path) -> None:
+    class Harm:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "harmed"),)
+
+    path, less = tmp_path / "vgg19.npy", dict(list(arrays.items())[:-1])
+    contents = {
+        r"\(it names posix\.mkdir\)": {"conv1_1": Harm()},
+        "does not fit VGG19: .*conv4_4": less,
+        "does not fit VGG19": {**arrays, "conv1_1": arrays["conv1_2"]},
+        "as AnimeGAN's vgg19.npy does": np.zeros(3),
+    }
+    for sentence, content in contents.items():
+        np.save(path, np.array(content, object))
+        with pytest.raises(ValueError, match=sentence):
+            build_features(FeatureConfig("vgg19", str(path)))
+    assert not (tmp_path / "harmed").exists()
+    for content in (b"", b"\x93NUMPY", path.read_bytes()[:-50]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"as AnimeGAN's vgg19\.npy does"):
+            build_features(FeatureConfig("vgg19", str(path)))
 
 
 def test_hed_vgg16_equals_the_package_up_to_the_relu() -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,49 @@ def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None
     with pytest.raises(FileNotFoundError), replacing(folder) as aside:
         shutil.rmtree(aside)
     assert (folder / "file").read_text() == "new" and list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="exchanges two folders in one step, which is Linux's")
+def test_who_looks_always_finds_the_old_folder_or_the_new_one(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    with replacing(folder) as aside:
+        (aside / "number").write_text("0")
+    there, done = [], threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            there.append(folder.is_dir())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    for number in range(100):
+        with replacing(folder) as aside:
+            (aside / "number").write_text(f"{number}")
+    done.set()
+    looking.join()
+    assert all(there) and [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("interrupt", [OSError, KeyboardInterrupt])
+def test_where_that_is_not_to_be_had_an_interrupt_brings_the_old_one_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupt: type[BaseException]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "another")
+    folder, rename = tmp_path / "folder", Path.rename
+    for text in ("old", "new"):
+        with replacing(folder) as aside:
+            (aside / "text").write_text(text)
+    assert (folder / "text").read_text() == "new"
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if target == folder and not folder.exists() and self.name != "old":
+            raise interrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(interrupt), replacing(folder) as aside:
+        (aside / "text").write_text("newer")
+    assert (folder / "text").read_text() == "new" and [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """References to checkpoints that ship mean the same wherever the program is run from."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hub_export.folder import BUNDLED, FolderStore, open_bundled
 from hub_export.record import CheckpointError, read_record
 from hub_export.store import resolve
+from support.checkpoints import tiny_checkpoint
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,6 +42,22 @@ print(json.dumps([str(resolve("bundled:{name}")), sorted(sys.modules.keys() & {{
 
 def test_a_folder_stands_for_itself(tmp_path: Path) -> None:
     assert resolve(str(tmp_path / "runs" / "mine" / "epoch-001")) == tmp_path / "runs" / "mine" / "epoch-001"
+
+
+def test_a_renamed_or_copied_run_is_offered_under_its_folder_s_name_and_a_strange_checkpoint_is_not(tmp_path: Path) -> None:
+    for name in ("epoch-001", "epoch-002"):
+        tiny_checkpoint(tmp_path / "mine" / name)
+    shutil.copytree(tmp_path / "mine", tmp_path / "copy")
+    store = FolderStore(tmp_path)
+    assert [record.experiment for record in store.checkpoints("copy")] == ["copy", "copy"] and store.problems() == []
+    shutil.copytree(tmp_path / "mine" / "epoch-002", tmp_path / "copy" / "epoch-003")
+    tiny_checkpoint(tmp_path / "other" / "epoch-004")
+    shutil.copytree(tmp_path / "other" / "epoch-004", tmp_path / "mine" / "epoch-004")
+    assert [record.checkpoint for record in store.checkpoints("mine")] == ["epoch-001", "epoch-002"]
+    assert [str(problem) for problem in store.problems()] == [
+        f"{tmp_path}/copy/epoch-003: the record is of mine/epoch-002",
+        f"{tmp_path}/mine/epoch-004: the record is of other/epoch-004",
+    ]
 
 
 @pytest.mark.parametrize("text", ["bundled:", "bundled:@epoch-001", "bundled:a/b", "bundled:../x@epoch-001", "bundled:x@"])

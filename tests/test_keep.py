@@ -110,10 +110,12 @@ def kept(page: Page, item: str) -> Any:
 
 
 def test_a_drawing_is_kept_shared_and_found_again(browser: Browser, server: Server, runs: Path) -> None:
-    for page in opened(browser, server, width=390, height=844):
+    def equip(page: Page) -> None:
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         page.add_init_script(STAND_IN)
-        page.goto(f"{server.url}?experiment=local/tiny&checkpoint=epoch-001&side=512&strength=0&colours=x&tab=stylise")
+
+    address = "?experiment=local/tiny&checkpoint=epoch-001&side=512&strength=0&colours=x&tab=stylise"
+    for page in opened(browser, server, width=390, height=844, address=address, prepare=equip):
         facts(page, "tiny epoch-001")
         upload(page, PAGODA)
         expect(page.locator("#visit button")).to_have_count(2, timeout=WAIT)
@@ -152,30 +154,33 @@ def test_a_drawing_is_kept_shared_and_found_again(browser: Browser, server: Serv
         expect(page.locator("#visit button").first).to_have_attribute("aria-label", "street · tiny")
 
 
-def test_several_photos_become_a_zip_and_one_bad_one_is_named(page: Page, runs: Path, tmp_path: Path) -> None:
-    page.goto(f"{page.url}?experiment=local/tiny&checkpoint=epoch-009&side=512")
-    expect(page.locator(".notice").first).to_contain_text("local/tiny epoch-009 is not on offer")
-    # A known experiment's first; the fold is open, as it is none of the looks.
-    expect(page.locator("#checkpoint input")).to_have_value("epoch-002 · adversarial", timeout=WAIT)
-    page.locator("#several > button").click()
-    page.locator("#several-draw").click()
-    expect(page.get_by_text("Choose a photo first.")).to_be_visible(timeout=WAIT)
-    (tmp_path / "other").mkdir()
-    names = [tmp_path / "one.png", tmp_path / "bad.jpg", tmp_path / "other" / "one.png"]
-    for number, path in enumerate(names):
-        Image.fromarray(np.roll(scene(40, 60), number, 1)).save(path)
-    names[1].write_text("I am no picture.")
-    page.set_input_files("#several-files input[type=file]", names)
-    expect(page.locator("#several-files")).to_contain_text("bad", timeout=WAIT)
-    with page.expect_download(timeout=WAIT) as download:
+def test_several_photos_become_a_zip_and_one_bad_one_is_named(
+    browser: Browser, server: Server, runs: Path, tmp_path: Path
+) -> None:
+    address = "?experiment=local/tiny&checkpoint=epoch-009&side=512"
+    for page in opened(browser, server, width=1280, height=900, address=address):
+        expect(page.locator(".notice").first).to_contain_text("local/tiny epoch-009 is not on offer")
+        # A known experiment's first; the fold is open, as it is none of the looks.
+        expect(page.locator("#checkpoint input")).to_have_value("epoch-002 · adversarial", timeout=WAIT)
+        page.locator("#several > button").click()
         page.locator("#several-draw").click()
-    assert download.value.suggested_filename == "tiny-2.zip"
-    expect(page.locator("#several-status")).to_contain_text("2 of 3 drawn")
-    expect(page.locator("#several-status")).to_contain_text("bad.jpg: This file is not a picture")
-    with zipfile.ZipFile(download.value.path()) as archive:
-        assert archive.namelist() == ["one-tiny-epoch-002.jpg", "one-tiny-epoch-002-2.jpg"]
-        found = np.asarray(Image.open(io.BytesIO(archive.read("one-tiny-epoch-002.jpg")))).astype(int)
-    assert abs(found - drawn(names[0], runs / "tiny" / "epoch-002", 512)).mean() < 4
+        expect(page.get_by_text("Choose a photo first.")).to_be_visible(timeout=WAIT)
+        (tmp_path / "other").mkdir()
+        names = [tmp_path / "one.png", tmp_path / "bad.jpg", tmp_path / "other" / "one.png"]
+        for number, path in enumerate(names):
+            Image.fromarray(np.roll(scene(40, 60), number, 1)).save(path)
+        names[1].write_text("I am no picture.")
+        page.set_input_files("#several-files input[type=file]", names)
+        expect(page.locator("#several-files")).to_contain_text("bad", timeout=WAIT)
+        with page.expect_download(timeout=WAIT) as download:
+            page.locator("#several-draw").click()
+        assert download.value.suggested_filename == "tiny-2.zip"
+        expect(page.locator("#several-status")).to_contain_text("2 of 3 drawn")
+        expect(page.locator("#several-status")).to_contain_text("bad.jpg: This file is not a picture")
+        with zipfile.ZipFile(download.value.path()) as archive:
+            assert archive.namelist() == ["one-tiny-epoch-002.jpg", "one-tiny-epoch-002-2.jpg"]
+            found = np.asarray(Image.open(io.BytesIO(archive.read("one-tiny-epoch-002.jpg")))).astype(int)
+        assert abs(found - drawn(names[0], runs / "tiny" / "epoch-002", 512)).mean() < 4
 
 
 def test_the_language_of_the_page_is_that_of_all_it_says(page: Page, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from hub_export import checkpoint
 from hub_export.files import write_aside
 from hub_export.folder import FolderStore
 from hub_export.record import Record, read_record
-from train import loop
+from support.training import assert_same_state
+from train import engine, loop
 from train.batches import TrainingData
 from train.configuration import override, to_dict
 from train.engine import state, variables_of
@@ -67,6 +68,14 @@ def start(tmp_path: Path) -> Starter:
             raise
 
     return started
+
+
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """As under a terminal that hangs up, though these tests may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def saved(run: Run, name: str = "state.npz") -> dict[str, np.ndarray]:
@@ -200,8 +209,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(start: Starter, capsys: py
     resumed = start(resume=True)
     assert resumed.step == 4 and "state.npz is damaged" in capsys.readouterr().out
     resumed.train()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(saved(resumed)[name], value, err_msg=name)
+    assert_same_state(saved(resumed), expected)
     for name in ("state.npz", "state-previous.npz"):
         (straight.folder.path / name).write_bytes(b"PK damaged")
     with pytest.raises(ValueError, match=r"state\.npz is damaged.*state-previous\.npz is damaged.*--init"):
@@ -217,6 +225,7 @@ def test_resuming_names_what_differs_with_both_values(start: Starter) -> None:
         start(resume=True, seed=1)
 
 
+@pytest.mark.usefixtures("terminal")
 def test_an_interrupted_run_goes_on_with_a_longer_schedule_and_a_shorter_one_says_why_not(
     start: Starter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,12 +239,29 @@ def test_an_interrupted_run_goes_on_with_a_longer_schedule_and_a_shorter_one_say
     longer.train()
     straight = start("schedule.length=6 steps", "schedule.decay=constant", name="straight")
     straight.train()
-    for name, value in saved(straight).items():
-        np.testing.assert_array_equal(saved(longer)[name], value, err_msg=name)
+    assert_same_state(saved(longer), saved(straight))
     assert [row["step"] for row in longer.folder.history] == [2, 3, 4, 6]
     assert read_record(longer.folder.path / "epoch-003").look == {"name": "Plain"}, "what it is called may change"
     with pytest.raises(ValueError, match="has 6 steps already, more than the 4 of "):
         start("schedule.length=4 steps", "schedule.decay=constant", resume=True)
+
+
+def test_a_run_goes_on_in_the_precision_that_it_began_in(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "automatic_precision", lambda: "mixed_bfloat16")
+    at(run := start("precision=auto"), 2)
+    run.folder.close()
+    monkeypatch.setattr(engine, "automatic_precision", lambda: "float32")  # another machine
+    resumed = start("precision=auto", resume=True)
+    assert (resumed.step, resumed.engine.precision) == (2, "mixed_bfloat16")
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_run_under_nohup_outlives_its_terminal(start: Starter) -> None:
+    run = start()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with run._session():
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert callable(signal.getsignal(signal.SIGTERM))
 
 
 def test_resuming_works_from_step_0_and_a_new_start_leaves_no_row_of_an_earlier_try(start: Starter, tmp_path: Path) -> None:
@@ -333,16 +359,15 @@ def test_keep_spares_the_newest_the_warm_ups_last_and_the_best(start: Starter) -
     def of(epoch: int, phase: str, **metrics: float) -> Record:
         return dataclasses.replace(record, checkpoint=f"epoch-{epoch:03d}", step=10 * epoch, phase=phase, metrics=metrics)
 
-    records = [of(1, "warm-up", style=0.0), of(2, "warm-up"), *(of(epoch, "adversarial") for epoch in (3, 5, 6))]
+    records = [of(1, "warm-up", drawn=0.9), of(2, "warm-up"), *(of(epoch, "adversarial") for epoch in (3, 5, 6))]
     assert superseded(records, 1) == ["epoch-001", "epoch-003", "epoch-005"]
-    assert superseded([*records, of(4, "adversarial", style=2.0)], 2) == ["epoch-001", "epoch-003"]
+    assert superseded([*records, of(4, "adversarial", drawn=0.1)], 2) == ["epoch-001", "epoch-003"]
     assert superseded(records, 9) == []
-    also = {"independent_content": 0.1}
-    by_both = [of(1, "adversarial", style=2.0, independent_style=9.0, **also), of(2, "adversarial")]
-    by_both += [of(3, "adversarial", style=3.0, independent_style=8.0, **also), of(4, "adversarial")]
-    assert superseded(by_both, 1) == ["epoch-001", "epoch-002"], "the best by the network that nothing is trained against"
+    measured = [of(1, "adversarial", style=1.0, drawn=0.2), of(2, "adversarial", style=2.0, drawn=0.3), of(3, "adversarial")]
+    assert superseded(measured, 1) == ["epoch-001"]
 
     (run.folder.path / ".epoch-009-removed").mkdir()
+    shutil.copytree(run.folder.path / "epoch-001", run.folder.path / "best")  # as people do
     at(run, 4)
     at(run, 6)
     names = [record.checkpoint for record in FolderStore(run.folder.path.parent).checkpoints("x")]

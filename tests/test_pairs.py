@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from hub_export import checkpoint, pixels
 from support.folders import fill
-from support.training import earlier
+from support.training import assert_same_state, earlier
 from train import losses
 from train.batches import TrainingData
 from train.configuration import override
@@ -182,8 +182,7 @@ def test_it_learns_its_targets_and_goes_on_where_it_stopped_to_the_bit(tmp_path:
     resumed = Run(negatives(experiment), earlier(whole.folder.path, tmp_path / "again", experiment))
     assert resumed.step == 10
     resumed.train()
-    for name, value in state(whole.recipe).items():
-        np.testing.assert_array_equal(value, state(resumed.recipe)[name], err_msg=name)
+    assert_same_state(state(resumed.recipe), state(whole.recipe))
 
 
 def test_a_projected_discriminator_brings_its_network_and_neither_is_trained_nor_saved():
@@ -203,6 +202,7 @@ def test_a_projected_discriminator_brings_its_network_and_neither_is_trained_nor
         tiny("discriminator.kind=projected", "features.network=mobilenetv2")
 
 
+@pytest.mark.slow
 def test_a_discriminator_learns_within_a_minute_what_is_soft():
     """Pictures differ more in what they show than in how sharp they are; compared place by place, only that is left."""
     experiment = tiny("loss.adversarial_weight=0.1", "schedule.discriminator_rate=1e-3", "discriminator.channels=16")

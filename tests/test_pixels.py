@@ -46,6 +46,26 @@ def test_padding_reflects_up_to_the_next_multiple(height: int, width: int, multi
         assert np.array_equal(padded[:height, width], image[:, width - 2])
 
 
+@pytest.mark.parametrize(("height", "width"), [(200, 31), (97, 64), (64, 64), (1, 300)])
+def test_strips_draw_what_is_drawn_at_once(monkeypatch: pytest.MonkeyPatch, height: int, width: int) -> None:
+    """Where nothing depends on more than `reach`; and each strip has the same height, so that a generator sees one shape."""
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    shapes = set()
+
+    def generator(values: np.ndarray) -> np.ndarray:
+        shapes.add(values.shape)
+        rows = np.pad(values, [(0, 0), (8, 8), (0, 0), (0, 0)], mode="edge")
+        return sum(rows[:, shift : shift + values.shape[1]] for shift in (0, 5, 16)) / 3  # 8 rows above and below
+
+    at_once = pixels.draw(generator, picture, 8)
+    assert len(shapes) == 1 and at_once.shape == picture.shape
+    monkeypatch.setattr(pixels, "STRIP_PIXELS", 64 * 32)
+    shapes.clear()
+    np.testing.assert_array_equal(pixels.draw(generator, picture, 8, reach=8), at_once)
+    (_, rows, columns, _) = shapes.pop()
+    assert not shapes and rows <= 64 * 32 // columns + 8 + 2 * 8
+
+
 @pytest.mark.slow
 def test_needs_no_tensorflow() -> None:
     code = "import sys, hub_export.pixels, hub_export.checkpoint; print({'tensorflow', 'keras', 'h5py'} & set(sys.modules))"

@@ -19,11 +19,12 @@ from hub_export.architecture import GeneratorConfig
 from hub_export.card import TAG, model_card
 from hub_export.files import write_aside
 from hub_export.generator import build_generator
-from hub_export.publish import Publisher, PublishError, main, publish
+from hub_export.publish import Publisher, PublishError, main, publish, published_files
 from hub_export.record import CARD, RECORD, SIZE_LIMITS, WEIGHTS, CheckpointError, parse_record, read_record
 from support.checkpoints import save_tiny
 from support.hub import HubServer
 from support.processes import until
+from train.schedule import Plan
 
 REPO = "you/animegan-tiny"
 
@@ -75,6 +76,16 @@ def test_one_commit_and_tag_for_each_checkpoint(hub: HubServer, run: Path) -> No
     assert [title.split(":")[0] for title in hub.repo(REPO).titles[1:]] == done.new
     assert hub.lfs, "weights travel as LFS"
     check_published(hub, run, "epoch-010")
+
+
+@pytest.mark.parametrize("warmup", [2, 3], ids=["off the epochs' grid", "on it"])
+def test_every_checkpoint_of_a_schedule_is_published(hub: HubServer, tmp_path: Path, warmup: int) -> None:
+    plan, run = Plan(epoch_steps=3, warmup_steps=warmup, total_steps=8), tmp_path / "runs" / "tiny"
+    names = {plan.checkpoint_name(step): step for step in range(1, 9) if plan.checkpoint_due(step, 1)}
+    for name, step in names.items():  # one at a time, as a run does
+        save_tiny(run / name, seed=step, epoch=plan.epoch(step), step=step)
+        publish(run, REPO, log=quiet)
+    assert list(hub.repo(REPO).tags) == list(names) and len(names) == (4 if warmup == 2 else 3)
 
 
 def test_the_card_is_valid_and_tells_the_repo(hub: HubServer, run: Path) -> None:
@@ -217,11 +228,30 @@ def test_what_is_not_ours_is_refused(hub: HubServer, run: Path, tmp_path: Path) 
     assert list(hub.repo(REPO).tags) == ["epoch-001"]
 
 
+def test_a_run_resumed_from_before_a_published_checkpoint_goes_on_publishing(hub: HubServer, run: Path) -> None:
+    publish(run, REPO, epochs="1-2", log=quiet)
+    save_tiny(run / "epoch-002", seed=9, epoch=2, step=200)
+    theirs = dict(hub.repo(REPO).tags)
+    with pytest.raises(PublishError, match="another epoch-002 already, which is not overwritten; all others are there: "):
+        publish(run, REPO, log=quiet)
+    assert list(hub.repo(REPO).tags) == ["epoch-001", "epoch-002", "epoch-010"]
+    assert theirs.items() <= hub.repo(REPO).tags.items()
+    main = hub.repo(REPO).commits[hub.repo(REPO).branches["main"]]
+    assert parse_record(main[RECORD].decode(), "main").checkpoint == "epoch-010"
+
+
 def test_damaged_checkpoints_stay_at_home(hub: HubServer, run: Path) -> None:
     write_aside(run / "epoch-002" / WEIGHTS, b"nonsense")
     with pytest.raises(CheckpointError, match=r"model.weights.h5 is damaged"):
         publish(run, REPO, log=quiet)
     assert list(hub.repo(REPO).tags) == ["epoch-001"]
+
+
+def test_what_is_measured_meanwhile_is_not_published_under_the_old_record(run: Path) -> None:
+    history = run / "epoch-002" / "history.jsonl"
+    history.write_text(history.read_text() + '{"step": 3}\n')
+    with pytest.raises(PublishError, match=r"history\.jsonl changed meanwhile; publish again"):
+        published_files(run / "epoch-002", REPO)
 
 
 @pytest.mark.parametrize(

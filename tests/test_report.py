@@ -169,6 +169,7 @@ def test_five_changed_settings_are_named_and_more_are_counted() -> None:
     named = report.own_difference(projected)
     assert named.count(" → ") == 5 and "discriminator.channels 64 → 128" in named
     assert report.own_difference(projected, most=3) == "5 settings"
+    assert report.difference([("discriminator.sees", "colour", "gray")]) == "discriminator.input colour → gray"
 
 
 def test_the_command_makes_the_same_experiment() -> None:

@@ -20,6 +20,7 @@ from hub_export.record import read_record
 from support.folders import fill_layout
 from support.hub import HubServer
 from support.processes import until
+from support.training import assert_same_state
 from train import use_onednn
 from train.experiments import get_experiment
 from train.run import main, parser
@@ -34,7 +35,7 @@ TINY = [word for setting in SETTINGS for word in ("--set", setting)]
 
 
 def command(tmp_path: Path, *words: str) -> list[str]:
-    cache = os.environ.get("TFDS_DATA_DIR") or str(tmp_path / "cache")
+    cache = os.environ.get("TFDS_DATA_DIR") or str(tmp_path.parent / "pictures")  # all tests' generated ones
     return [sys.executable, "-m", "train.run", *words, "--runs", str(tmp_path / "runs"), "--cache", cache]
 
 
@@ -121,11 +122,10 @@ def test_kill_9_and_resume_end_as_an_undisturbed_run_to_the_last_bit(
     with open(folder / "history.jsonl", "a", encoding="utf-8") as file:
         file.write('{"step": 29, "gener')  # as a kill in the middle of a write leaves it
     assert "--resume" in stopped(monkeypatch, tmp_path, "smoke", "--precision", "float32")
-    here(tmp_path, "smoke", "--precision", "float32", "--resume")
-    expected, found = state(smoke), state(folder)
-    assert expected.keys() == found.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    # By the command: where a CPU has no AVX512-VNNI, TensorFlow here may be without oneDNN, which rounds otherwise.
+    resumed = run(tmp_path, "smoke", "--precision", "float32", "--resume")
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    assert_same_state(state(folder), state(smoke))
     assert history(folder) == history(smoke)
     weights = [read_record(path / "epoch-003").sha256 for path in (smoke, folder)]
     assert np.array_equal(*[load_generator(path / "epoch-003")(np.ones((1, 32, 32, 3))) for path in (smoke, folder)]), (
@@ -173,7 +173,7 @@ def test_errors_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_what_refuses_cheaply_comes_before_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is prepared, and a run that has not begun leaves no folder."""
-    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "cache"))
     held = RunFolder(tmp_path / "runs" / "smoke", get_experiment("smoke"))
     assert "is being written by process" in stopped(monkeypatch, tmp_path, "smoke", "--resume")
     held.close()
@@ -224,8 +224,10 @@ def test_an_error_is_all_that_is_said(tmp_path: Path) -> None:
     assert failed.stderr.count("\n") == 1 and not failed.stdout
 
 
+@pytest.mark.usefixtures("eager")
+@pytest.mark.filterwarnings("ignore:Even though the .tf.config")
 def test_nan_stops_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ("smoke", "--set", "schedule.warmup_rate=1e30", "--name", "explodes")
+    words = ("smoke", *TINY, "--set", "schedule.warmup_rate=1e30", "--name", "explodes")
     assert "not a finite number. Try --precision float32" in stopped(monkeypatch, tmp_path, *words)
 
 

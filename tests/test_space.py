@@ -142,11 +142,12 @@ def test_pushed_in_one_commit_and_again_without_any(hub: HubServer) -> None:
 
 def test_what_is_no_longer_ours_goes_and_what_is_the_owners_stays(hub: HubServer) -> None:
     push_space(SPACE, log=quiet)
-    hub.commit(SPACE, {"animegan_app/old.py": b"old", "notes.md": b"mine", "app.py": b"old"}, kind="space")
+    theirs = {"animegan_app/old.py": b"old", "notes.md": b"mine", "app.py": b"old", SOURCES_FILE: b"you/before"}
+    hub.commit(SPACE, theirs, kind="space")
     push_space(SPACE, log=quiet)
     space = hub.repo(SPACE, "space")
     now = space.commits[space.branches["main"]]
-    assert "animegan_app/old.py" not in now and now["notes.md"] == b"mine"
+    assert not {"animegan_app/old.py", SOURCES_FILE} & now.keys() and now["notes.md"] == b"mine"
     assert now["app.py"] == (ROOT / "app.py").read_bytes()
 
 

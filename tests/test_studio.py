@@ -25,6 +25,8 @@ from support.checkpoints import tiny_checkpoint
 from support.hub import HubServer
 from support.pictures import scene
 
+pytestmark = pytest.mark.slow
+
 KEY = "local/tiny/epoch-001"
 
 
@@ -87,7 +89,6 @@ def draw(studio: Studio, path: Path, key: str = KEY, side: int = 512) -> Drawing
     return asyncio.run(studio.draw(path, key, side, silent))
 
 
-@pytest.mark.slow
 def test_a_drawing_tells_what_it_is(studio: Studio, runs: Path, tmp_path: Path) -> None:
     path = photo(tmp_path, "wide.png", 300, 600)
     drawing = draw(studio, path)
@@ -98,7 +99,6 @@ def test_a_drawing_tells_what_it_is(studio: Studio, runs: Path, tmp_path: Path) 
     assert drawing.offer.key == KEY and drawing.record.checkpoint == "epoch-001" and drawing.seconds > 0
 
 
-@pytest.mark.slow
 def test_the_same_again_comes_from_memory(studio: Studio, stylizer: CountingStylizer, tmp_path: Path) -> None:
     first = draw(studio, photo(tmp_path, "one.png"))
     assert draw(studio, photo(tmp_path, "same-content.png")) is first and stylizer.count == 1
@@ -108,7 +108,6 @@ def test_the_same_again_comes_from_memory(studio: Studio, stylizer: CountingStyl
     assert stylizer.count == 4
 
 
-@pytest.mark.slow
 def test_new_weights_are_drawn_anew(stylizer: CountingStylizer, tmp_path: Path) -> None:
     tiny_checkpoint(tmp_path / "tiny" / "epoch-001", 1)
     studio, path = Studio(Catalog({"local": FolderStore(tmp_path)}), stylizer), photo(tmp_path, "one.png")

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from animegan_app import stylize
-from animegan_app.stylize import PhotoError, Stylizer, blend
+from animegan_app import stylize, uploads
+from animegan_app.stylize import PhotoError, Stylizer, blend, read_photo
 from hub_export import pixels
 from hub_export.checkpoint import load_generator
-from hub_export.record import WEIGHTS, CheckpointError
+from hub_export.folder import BUNDLED
+from hub_export.record import WEIGHTS, CheckpointError, read_record
 from support.checkpoints import tiny_checkpoint
 from support.pictures import scene
 
@@ -83,6 +84,24 @@ def test_draws_what_the_generator_draws(folder: Path, size: tuple[int, int]) -> 
     assert np.abs(result.anime.astype(int) - pixels.unpad(expected, *size)).max() <= 1  # graph and eager round differently
     np.testing.assert_array_equal(result.photo, photo)
     assert result.seconds > 0
+
+
+LOOKS = [path for path in sorted(BUNDLED.glob("*/*")) if read_record(path).look.get("name")]
+
+
+@pytest.fixture(scope="module")
+def stylizer() -> Stylizer:
+    """For all looks: they share an architecture, which it traces once."""
+    return Stylizer()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("look", LOOKS, ids=lambda path: path.parent.name)
+def test_no_seam_shows_where_a_look_draws_in_strips(look: Path, stylizer: Stylizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = np.rot90(read_photo(uploads.FIRST[0]))[:, 176:336]  # 768 high; here cel shows a reach of 80
+    at_once = stylizer.stylize(photo, look).anime.astype(int)
+    monkeypatch.setattr(pixels, "STRIP_PIXELS", 40_000)  # four strips of 192 rows
+    assert np.abs(stylizer.stylize(photo, look).anime - at_once).max() <= 1
 
 
 @pytest.mark.slow

@@ -193,6 +193,10 @@ def test_no_target_is_the_photo_itself():
         ("light(-1)", "none negative"),
         ("light(nan)", "none negative"),
         ("flat | | light", "unknown operation ''"),
+        ("flat(0)", "threshold of at least 1e-05"),
+        ("shades(0)", "levels of at least 2"),
+        ("shades(6, 0)", "sharpness of at least 0.1"),
+        ("contours(1, 0)", "width of at least 0.1"),
     ],
 )
 def test_what_is_no_target_is_refused_with_its_remedy(target, told):

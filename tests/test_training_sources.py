@@ -4,6 +4,7 @@ import functools
 import http.server
 import os
 import shutil
+import tarfile
 import threading
 import unicodedata
 import zipfile
@@ -116,6 +117,11 @@ def web(layout: Path, tmp_path: Path) -> Iterator[str]:
     with zipfile.ZipFile(served / "dataset.zip", "w") as file:
         for path in layout.rglob("*.jpg"):
             file.write(path, f"dataset/{path.relative_to(layout)}")
+    fill(tmp_path / "v2" / "Hayao" / "style", 6, first=40)
+    with tarfile.open(served / "Hayao.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "v2" / "Hayao", "Hayao")
+        archive.add(layout / "train_photo" / "100.jpg", "../outside.jpg")
+    (served / "Shinkai.tar.gz").write_bytes((served / "Hayao.tar.gz").read_bytes()[:-3000])
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
     handler.log_message = lambda *_: None  # type: ignore[attr-defined]
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -131,6 +137,26 @@ def test_official_release_is_downloaded_once(web: str, tmp_path: Path, monkeypat
     assert "non-commercial" in data.summary()["terms"]
     monkeypatch.setattr(sources, "OFFICIAL_URL", "http://127.0.0.1:1/dataset.zip")
     assert open_data(CONFIG, Source(data="official"), tmp_path / "cache").photo_count == 7
+
+
+def test_frames_of_v2_s_release_go_with_the_photos_of_the_first(
+    web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(sources, "OFFICIAL_URL", f"{web}/dataset.zip")
+    monkeypatch.setattr(sources, "OFFICIAL_V2_URL", f"{web}/{{style}}.tar.gz")
+    data = open_data(CONFIG, Source(data="official-v2"), cache)
+    assert (data.photo_count, data.anime_count) == (7, 6)
+    assert f"{web}/Hayao.tar.gz" in data.summary()["source"] and "non-commercial" in data.summary()["terms"]
+    assert not list(cache.rglob("outside.jpg")) and not list(tmp_path.glob("outside.jpg"))
+    with pytest.raises(ValueError, match=r"no style Hayoa: .*Hayao"):
+        open_data(replace(CONFIG, style="Hayoa"), Source(data="official-v2"), cache)
+    with pytest.raises(ValueError, match=r"Paprika\.tar\.gz cannot be reached .* unpack it beside AnimeGAN's train_photo"):
+        sources._download_v2_frames(cache, "Paprika")
+    with pytest.raises(ValueError, match=r"Shinkai\.tar\.gz is damaged or cut off: delete .*animegan2-Shinkai"):
+        sources._download_v2_frames(cache, "Shinkai")
+    monkeypatch.setattr(sources, "OFFICIAL_V2_URL", "http://127.0.0.1:1/{style}.tar.gz")
+    assert open_data(CONFIG, Source(data="official-v2"), cache).anime_count == 6
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/dataset.zip", "{web}/missing.zip"])

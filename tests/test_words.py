@@ -25,7 +25,7 @@ from animegan_app.photos import MAX_FILE_BYTES, PhotoError, read_photo
 from animegan_app.studio import Studio
 from animegan_app.stylize import Stylizer
 from animegan_app.ui import sources, words
-from animegan_app.ui.words import RECORDS, WORDS, recorded, say
+from animegan_app.ui.words import RECORDS, WORDS, device, recorded, say
 from hub_export.checkpoint import load_generator, read_history
 from hub_export.files import REMEDIES
 from hub_export.folder import BUNDLED
@@ -96,6 +96,7 @@ def test_what_ships_is_told_in_chinese_too() -> None:
     question = "What does AnimeGAN's own recipe give, trained from scratch?"
     assert chinese(recorded(f"{question}, changed: seed=1.")) == f"{RECORDS[question]}，改动：seed=1."
     assert chinese(recorded("By me.")) == "By me."
+    assert chinese(recorded("Style A of my {0}, in AnimeGAN's layout.")) == "my {0} 文件夹中的 A 风格，按 AnimeGAN 的布局。"
 
 
 PHOTOS: dict[str, Callable[[], bytes]] = {
@@ -111,6 +112,14 @@ PHOTOS: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.parametrize("text", ["AMD EPYC, 2 cores", "Intel, Xeon, 1 core", "NVIDIA H200", "cores, a few cores"])
+def test_what_a_training_ran_on(text: str) -> None:
+    assert say(device(text), None) == text
+    cores = re.search(r"(\d+) cores?$", text)
+    assert chinese(device(text)) == (f"{text[: cores.start() - 2]}，{cores[1]} 核" if cores else text)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PHOTOS)
 def test_what_is_wrong_with_a_photo_is_told_in_chinese_too(name: str, tmp_path: Path) -> None:
     (tmp_path / "photo").write_bytes(PHOTOS[name]())

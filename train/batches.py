@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from hub_export import pixels
 from train.losses import to_gray
+from train.processes import cores
 from train.settings import DataConfig
 from train.tensors import Tensor
 
@@ -136,9 +137,13 @@ class TrainingData:
             frames,
         )
         own = positions.batch(batch // workers).shard(workers, context.input_pipeline_id).unbatch()
-        examples = own.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        examples = own.map(example, num_parallel_calls=cores(), deterministic=True)
         shares = examples.batch(context.get_per_replica_batch_size(batch), drop_remainder=True).prefetch(2)
-        return shares.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+        options = tf.data.Options()
+        options.autotune.enabled = (
+            False  # its thread sleeps ever longer, and who lets go of the dataset may wait until it wakes
+        )
+        return shares.with_options(options).apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
     def still(self, batch: int) -> tuple[tf.data.Dataset, tf.data.Dataset]:
         """All photos and all frames that are trained on, once and in order, with the entries that `batches` has for them.

@@ -17,7 +17,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def check_choices(config: Any, prefix: str) -> None:
     """Raises ValueError for a field of a dataclass whose value its type does not have: a Literal's, a text, a number.
 
-    A whole number for a float becomes one, and a list for a tuple, as JSON and people write them.
+    A whole number for a float becomes one, as JSON and people write it.
     """
     hints = get_type_hints(type(config))
     for field in dataclasses.fields(config):
@@ -25,10 +25,6 @@ def check_choices(config: Any, prefix: str) -> None:
         if get_origin(kind) is Literal:
             if value not in get_args(kind):
                 raise ValueError(f"{name}={value}: {nearest(str(value), map(str, get_args(kind)))}")
-        elif get_origin(kind) is tuple:
-            if isinstance(value, str) or not all(isinstance(item, get_args(kind)[0]) for item in value):
-                raise ValueError(f"{name} takes a list of {get_args(kind)[0].__name__}, got {value!r}")
-            object.__setattr__(config, field.name, tuple(value))
         elif kind is float and type(value) is int:
             object.__setattr__(config, field.name, float(value))
         elif kind in (bool, int, float, str) and type(value) is not kind:
@@ -39,6 +35,6 @@ def check_numbers(config: Any, prefix: str, most: float = math.inf, **least: flo
     """Raises ValueError for a field that is not a finite number from its least value up to `most`."""
     for name, low in least.items():
         value = getattr(config, name)
-        if not low <= value <= most or not math.isfinite(value):
+        if not low <= value <= most or value == math.inf:
             bounds = f"from {low:g} to {most:g}" if math.isfinite(most) else f"{low:g} or more"
-            raise ValueError(f"{prefix}{name} must be {bounds}, got {value:g}")
+            raise ValueError(f"{prefix}{name} must be {bounds}, got {value if isinstance(value, int) else f'{value:g}'}")

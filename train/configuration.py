@@ -7,7 +7,7 @@ As JSON, and wherever a setting is named, the sections of a recipe stand beside 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_origin, get_type_hints
 
 from train.checks import nearest
 from train.settings import RECIPES, AnimeGANConfig, Experiment
@@ -86,11 +86,9 @@ def override(experiment: Experiment, settings: list[str], name: str) -> Experime
 
 
 def parse_value(text: str, kind: Any, key: str) -> Any:
-    """A setting's value from text: "30", "true", "a, b". Raises ValueError that names the setting."""
+    """A setting's value from text: "30", "true". Raises ValueError that names the setting."""
     if get_origin(kind) is Literal:
         return text  # which of them it is, the settings check
-    if get_origin(kind) is tuple:
-        return tuple(parse_value(part.strip(), get_args(kind)[0], key) for part in text.split(",") if part.strip())
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise ValueError(f"{key} takes true or false, got {text!r}")

@@ -28,7 +28,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from tqdm import tqdm
 
 from hub_export.files import os_sentence
-from hub_export.pictures import TooManyScans, bounded, upright, with_end
+from hub_export.pictures import TooManyScans, bounded, over_white, upright, with_end
 from train import processes, targets
 from train.batches import TrainingData
 from train.settings import DataConfig
@@ -310,7 +310,7 @@ def _quiet() -> Iterator[None]:
 def _parallel(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
     """map() in threads, in order, `AHEAD` items ahead at most; Pillow and OpenCV release the interpreter's lock."""
     ahead: deque[Future[Any]] = deque()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(processes.cores()) as pool:
         try:
             for item in items:
                 ahead.append(pool.submit(function, item))
@@ -413,8 +413,7 @@ def _decode(content: bytes, wanted: int) -> tuple[Image.Image, bytes | None]:
         is_plain = picture.format == "JPEG" and picture.mode == "RGB" and picture.size == size
         turned = upright(picture)
         if turned.has_transparency_data:
-            white = Image.new("RGBA", turned.size, "white")
-            return Image.alpha_composite(white, turned.convert("RGBA")).convert("RGB"), None
+            return over_white(turned), None
         return _to_rgb(turned), content if is_plain and turned is picture else None
     except (Unusable, MemoryError):
         raise

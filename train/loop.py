@@ -7,7 +7,6 @@ With several workers every one runs this loop in step with the others; only the 
 """
 
 import contextlib
-import os
 import platform
 import shutil
 import signal
@@ -35,6 +34,7 @@ from train.batches import TrainingData
 from train.configuration import to_dict
 from train.engine import Engine, restore, state
 from train.experiments import changes
+from train.processes import cores
 from train.recipes import build_recipe
 from train.run_folder import DISK_FULL, ELSEWHERE, RunFolder
 
@@ -102,9 +102,11 @@ class Run:
             )
         if options.cache_features:
             experiment.check_caching()
-        self.engine = Engine(schedule, experiment.seed, experiment.precision, self.strategy, options.xla)
-        self.recipe = build_recipe(experiment, self.engine)
         saved = folder.load_state()
+        # What "auto" was when the run began, also on another machine.
+        precision = str(saved.pop("precision", experiment.precision)) if saved else experiment.precision
+        self.engine = Engine(schedule, experiment.seed, precision, self.strategy, options.xla)
+        self.recipe = build_recipe(experiment, self.engine)
         if experiment.init and not saved:
             self.recipe.start_from(checkpoint.load_generator(resolve(experiment.init)))
         self.data = data = data() if callable(data) else data
@@ -190,7 +192,8 @@ class Run:
     @contextlib.contextmanager
     def _session(self) -> Iterator["_Session"]:
         """Signals, the progress bar, TensorBoard and the profiler, for as long as the loop runs."""
-        handlers = {kind: signal.signal(kind, lambda *_: self._stop.set()) for kind in STOPPING}
+        heard = [kind for kind in STOPPING if signal.getsignal(kind) is not signal.SIG_IGN]  # nohup ignores SIGHUP
+        handlers = {kind: signal.signal(kind, lambda *_: self._stop.set()) for kind in heard}
         try:
             with _Session(self) as session:
                 try:
@@ -333,7 +336,8 @@ class Run:
 
     def _state(self) -> dict[str, Any]:
         self._saved_step = self.step
-        return {"step": self.step, "seconds": self.seconds, "pictures": self._pictures, **state(self.recipe)}
+        own = {"step": self.step, "seconds": self.seconds, "pictures": self._pictures, "precision": self.engine.precision}
+        return own | state(self.recipe)
 
     def _patiently(self, write: Callable[[], None]) -> None:
         """Writes, and waits for as long as the disk is full, unless the run is to stop."""
@@ -486,8 +490,8 @@ def device_name() -> str:
             model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
     except OSError:
         pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # those it may use
-    return f"{model}, {cores} core{'' if cores == 1 else 's'}"
+    count = cores()
+    return f"{model}, {count} core{'' if count == 1 else 's'}"
 
 
 def _centre(photo: np.ndarray, side: int) -> np.ndarray:

@@ -11,13 +11,17 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @functools.cache
 def pool() -> ProcessPoolExecutor:
     """One process for each core that this one may use; they start with the first job. TensorFlow, which the contours of a
     target need, is loaded by who needs it, on one thread and without the devices."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     spawned = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
-    return ProcessPoolExecutor(cores, spawned, _begin)
+    return ProcessPoolExecutor(cores(), spawned, _begin)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
     python -m train.run smoke                                  seconds, no data needed
     python -m train.run repro-1-laptop --data DIR              a laptop CPU
-    python -m train.run official-v2-hayao --data official      a GPU; downloads the official release
+    python -m train.run official-v2-hayao --data official-v2   a GPU; downloads the official release
     python -m train.run repro-1 --data DIR --set loss.style_weight=10 --name style-10
     python -m train.run repro-1-laptop --data DIR --resume     goes on where it was stopped or killed
     python -m train.run repro-1-laptop --data DIR --publish you/animegan-diary
@@ -34,7 +34,9 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m train.run", description=__doc__, formatter_class=raw)
     p.add_argument("experiment", nargs="?", help="name of an experiment; leave it out to list them")
     data = p.add_argument_group("pictures")
-    data.add_argument("--data", metavar="PATH", help='folder or zip in AnimeGAN\'s layout, or "official" to download it')
+    data.add_argument(
+        "--data", metavar="PATH", help='folder or zip in AnimeGAN\'s layout; "official" or "official-v2" to download one'
+    )
     data.add_argument("--photos", metavar="DIR", help="a folder of photos")
     data.add_argument("--anime", metavar="DIR", help="a folder of anime frames, with --photos")
     data.add_argument("--drawings", metavar="DIR", help="drawings of the photos, by the same names: what `pairs` imitates")
@@ -53,13 +55,19 @@ def parser() -> argparse.ArgumentParser:
         help="start from hub:you/animegan-hayao@epoch-060, bundled:NAME@epoch-060 or a checkpoint's folder;\n"
         "then there is a warm-up only where --steps W+A or --set schedule.warmup asks for one",
     )
-    change.add_argument("--precision", choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"], help="default: auto")
+    change.add_argument(
+        "--precision", choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"], help="default: the experiment's"
+    )
     change.add_argument("--name", help="name of the run; default: the experiment's, with the changes above appended")
     p.add_argument("--runs", metavar="DIR", type=Path, default=Path("runs"), help="where run folders are (default: runs)")
     p.add_argument("--publish", metavar="YOU/REPO", help="put every checkpoint on the Hub as it appears")
     p.add_argument("--private", action="store_true", help="with --publish: create the repo so that only you see it")
     p.add_argument(
-        "--keep", type=int, default=0, metavar="K", help="keep the newest K checkpoints, the warm-up's last and the best one"
+        "--keep",
+        type=int,
+        default=0,
+        metavar="K",
+        help="keep the newest K checkpoints, the warm-up's last and the most drawn",
     )
     p.add_argument(
         "--deterministic",
@@ -82,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--xla",
         action="store_true",
-        help="compile the steps with XLA, for long runs on GPUs: same losses, but other random numbers for jitter",
+        help="compile the steps with XLA, for long runs on GPUs: same losses, but other random numbers for noise",
     )
     p.add_argument(
         "--cache-features",

@@ -29,7 +29,6 @@ import numpy as np
 from hub_export import checkpoint
 from hub_export.card import model_card
 from hub_export.files import os_sentence, replacing, write_aside
-from hub_export.metrics import yardsticks
 from hub_export.record import CARD, HISTORY, RECORD, CheckpointError, Record, read_record
 from train.configuration import flat_settings, from_dict, to_dict
 from train.schedule import WARM_UP
@@ -112,11 +111,13 @@ class RunFolder:
         return sorted(record.parent for record in self.path.glob(f"[!.]*/{RECORD}"))
 
     def _records(self) -> list[Record]:
-        """The records of its checkpoints, without those that cannot be read."""
+        """The records of its checkpoints, without those that cannot be read, and without copies that somebody put beside."""
         found = []
         for folder in self.checkpoints():
             with contextlib.suppress(CheckpointError):
-                found.append(read_record(folder))
+                record = read_record(folder)
+                if record.checkpoint == folder.name:
+                    found.append(record)
         return found
 
     def _check_new(self) -> None:
@@ -292,13 +293,12 @@ def rewrite(folder: Path, record: Record, change: Callable[[Path], None] = lambd
 def superseded(records: Iterable[Record], keep: int) -> list[str]:
     """Names of the checkpoints that may go when the newest `keep` (at least 1) stay.
 
-    The warm-up's last one stays too, and so does the best one: of the lowest style distance, where that was measured.
+    The warm-up's last one stays too, and so does the most drawn after it, where that was measured.
     """
     ordered = sorted(records, key=lambda record: record.step)
-    style, _ = yardsticks(ordered)
     warmup = [record for record in ordered if record.phase == WARM_UP]
-    measured = [record for record in ordered if record.phase != WARM_UP and style in record.metrics]
-    best = sorted(measured, key=lambda record: record.metrics[style])
+    measured = [record for record in ordered if record.phase != WARM_UP and "drawn" in record.metrics]
+    best = sorted(measured, key=lambda record: record.metrics["drawn"], reverse=True)
     stay = {record.checkpoint for record in [*ordered[-keep:], *warmup[-1:], *best[:1]]}
     return [record.checkpoint for record in ordered if record.checkpoint not in stay]
 

@@ -107,7 +107,7 @@ class ScheduleConfig:
         warmup: content-only training of the generator at the start, "5 epochs" or "300 steps"; "0 steps" for none.
         length: the whole run, the warm-up included.
         epoch: length of an epoch, "450 steps", or "auto": max(photos, frames) / batch.
-        generator_steps: generator steps for each discriminator step.
+        generator_steps: generator steps for each discriminator step, in recipes that have both apart.
         warmup_rate, generator_rate, discriminator_rate: Adam learning rates.
         decay: of the rates after the warm-up, "constant", "cosine" from the full rates down to a twentieth, or "linear"
             from half-way on down to nothing (CycleGAN).
@@ -133,8 +133,8 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         check_choices(self, "schedule.")
-        check_numbers(self, "schedule.", batch=1, generator_steps=1, checkpoint_epochs=1)
-        check_numbers(self, "schedule.", warmup_rate=0, generator_rate=0, discriminator_rate=0, epsilon=0)
+        check_numbers(self, "schedule.", most=65536, batch=1, generator_steps=1, checkpoint_epochs=1)
+        check_numbers(self, "schedule.", warmup_rate=0, generator_rate=0, discriminator_rate=0, epsilon=1e-12)
         check_numbers(self, "schedule.", most=0.999999, beta_1=0, beta_2=0, ema=0)
         for name in ("warmup", "length", "epoch"):
             text = getattr(self, name)

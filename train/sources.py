@@ -1,7 +1,7 @@
 """Where pictures are found: a folder or a zip, two folders, the official release, monet2photo, or drawn here.
 
 locate(config, Source(data="DIR"), cache)         AnimeGAN's layout: STYLE/style and train_photo, a folder or a zip
-locate(config, Source(data="official"), cache)    the official release, downloaded once
+locate(config, Source(data="official"), cache)    the official release, downloaded once; "official-v2" has v2's frames
 locate(config, Source(photos=A, anime=B), cache)  two folders of pictures of any size
 locate(config, Source(photos=A, drawings=B), cache)  photos, and a drawing of each by the same name
 locate(config, Source(photos=A), cache)           photos alone, for a target that is painted
@@ -25,14 +25,17 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image, ImageDraw, ImageFilter
+from tensorflow_datasets.core.download.extractor import ExtractError
 
 from hub_export.files import os_sentence
 from hub_export.zips import open_zip, read_entry
 from train.checks import nearest
 from train.settings import DataConfig
 
-OFFICIAL = "official"
+OFFICIAL, OFFICIAL_V2 = "official", "official-v2"
 OFFICIAL_URL = "https://github.com/TachibanaYoshino/AnimeGAN/releases/download/dataset-1/dataset.zip"
+OFFICIAL_V2_URL = "https://github.com/TachibanaYoshino/AnimeGANv2/releases/download/1.0/{style}.tar.gz"
+OFFICIAL_V2_STYLES = ("Hayao", "Paprika", "Shinkai")
 MONET2PHOTO_URL = "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/monet2photo.zip"
 GENERATED = "generated"
 GENERATED_COUNT = 24
@@ -58,7 +61,8 @@ class Source:
     """Where the pictures are; nothing at all for style "generated".
 
     Args:
-        data: a folder or zip in AnimeGAN's layout, or "official" to download AnimeGAN's release.
+        data: a folder or zip in AnimeGAN's layout; or "official" to download AnimeGAN's release, "official-v2" to download
+            its photos and AnimeGANv2's frames.
         photos, anime: two folders of pictures; photos may be missing with DataConfig.photos "monet2photo", anime where
             a recipe looks at no frames.
         drawings: a folder with a drawing of every photo, of the photo's name whatever the ending.
@@ -94,7 +98,11 @@ class Source:
             raise ValueError("--photos given, but data.photos is monet2photo: leave --photos out, or set data.photos=folder")
         if self.anime is not None and self.photos is None and config.photos != "monet2photo":
             raise ValueError("--anime DIR needs --photos DIR, or data.photos=monet2photo")
-        if self.data not in (None, OFFICIAL) and not Path(str(self.data)).exists():
+        if self.data == OFFICIAL_V2 and config.style not in OFFICIAL_V2_STYLES:
+            raise ValueError(
+                f"--data {OFFICIAL_V2} has no style {config.style}: {nearest(config.style, OFFICIAL_V2_STYLES)}"
+            )
+        if self.data not in (None, OFFICIAL, OFFICIAL_V2) and not Path(str(self.data)).exists():
             raise ValueError(f"{self.data} does not exist: pass --data a folder or zip in AnimeGAN's layout")
         for flag, folder in (("--photos", self.photos), ("--anime", self.anime), ("--drawings", self.drawings)):
             if folder is not None and not folder.is_dir():
@@ -140,13 +148,18 @@ def locate(config: DataConfig, source: Source, cache: Path) -> Located:
     source.check(config)
     anime: Listing | None
     if source.data is not None:
-        official = source.data == OFFICIAL
+        official = source.data in (OFFICIAL, OFFICIAL_V2)
         root = _open_root(_download_official(cache) if official else Path(source.data), config.style)
         base, frames = _find_layout(root, config.style, source.data)
+        if source.data == OFFICIAL_V2:
+            _, frames = _find_layout(_download_v2_frames(cache, config.style), config.style, source.data)
         anime = _list_frames(frames, f"{source.data}: {config.style}")
         photos = None if from_monet else _list_photos(base, source.data)
         if official:
-            sentence = f"Style {config.style} of AnimeGAN's own release ({OFFICIAL_URL})."
+            release = f"AnimeGAN's own release ({OFFICIAL_URL})"
+            if source.data == OFFICIAL_V2:
+                release = f"AnimeGANv2's own release ({OFFICIAL_V2_URL.format(style=config.style)}), photos of {release}"
+            sentence = f"Style {config.style} of {release}."
             terms = "Its authors offer the release for non-commercial use; the frames are from films under copyright."
         else:
             sentence = f"Style {config.style} of {Path(source.data).resolve().name}, in AnimeGAN's layout."
@@ -361,15 +374,36 @@ def _read(file: Tree, size: int) -> bytes:
 
 
 def _download_official(cache: Path) -> Path:
+    """The zip of AnimeGAN's release."""
     folder = cache / "downloads" / "animegan-dataset-1"
     if not list(folder.glob("*.zip")):
-        _check_reachable(OFFICIAL_URL, "download it elsewhere and pass --data dataset.zip")
-        try:
-            tfds.download.DownloadManager(download_dir=folder).download(OFFICIAL_URL)
-        except (OSError, tfds.download.DownloadError) as error:
-            failed = os_sentence(error, folder, "try again")
-            raise ValueError(f"{OFFICIAL_URL} was not downloaded to {failed}") from None
+        remedy = "download it elsewhere and pass --data dataset.zip"
+        _download(OFFICIAL_URL, folder, remedy, tfds.download.DownloadManager.download)
     return max(folder.glob("*.zip"))
+
+
+def _download_v2_frames(cache: Path, style: str) -> Path:
+    """The unpacked archive of one of AnimeGANv2's styles."""
+    folder, url = cache / "downloads" / f"animegan2-{style}", OFFICIAL_V2_URL.format(style=style)
+
+    def unpacked() -> list[Path]:
+        return [path for path in folder.glob("extracted/*") if path.is_dir() and "incomplete" not in path.name]
+
+    if not unpacked():
+        remedy = "download it elsewhere, unpack it beside AnimeGAN's train_photo and pass --data DIR"
+        _download(url, folder, remedy, tfds.download.DownloadManager.download_and_extract)
+    return max(unpacked())
+
+
+def _download(url: str, folder: Path, remedy: str, get: Callable[[tfds.download.DownloadManager, str], Any]) -> None:
+    _check_reachable(url, remedy)
+    try:
+        get(tfds.download.DownloadManager(download_dir=folder), url)
+    except (OSError, tfds.download.DownloadError) as error:
+        failed = os_sentence(error, folder, "try again")
+        raise ValueError(f"{url} was not downloaded to {failed}") from None
+    except ExtractError:
+        raise ValueError(f"{url} is damaged or cut off: delete {folder} and try again") from None
 
 
 def _check_reachable(url: str, remedy: str) -> None:

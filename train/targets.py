@@ -28,15 +28,18 @@ NETWORKS = {"contours": "HED, trained on outlines that people drew on the photos
 """Operations that ask a pretrained network, and which."""
 CHANGES = {"contours": 1}
 """How often an operation has changed what it paints: sets painted before the last change are painted anew."""
+LEAST: dict[str, dict[str, float]] = {}
+"""What numbers of an operation must be at the least, where that is not 0."""
 UNDO: dict[str, Operation] = {}
 """What takes an operation back, as far as one can: it takes a picture and the operation's numbers."""
 
 
-def operation(undo: Operation | None = None, slow: bool = False) -> Callable[[Operation], Operation]:
-    """Makes a function an operation of its name, and says what takes it back, and whether it is slow."""
+def operation(undo: Operation | None = None, slow: bool = False, **least: float) -> Callable[[Operation], Operation]:
+    """Makes a function an operation of its name, and says what takes it back, whether it is slow, and the least numbers."""
 
     def register(function: Operation) -> Operation:
         OPERATIONS[function.__name__] = function
+        LEAST[function.__name__] = least
         if slow:
             SLOW.add(function.__name__)
         if undo:
@@ -52,13 +55,13 @@ def denoise(picture: np.ndarray, photo: np.ndarray, strength: float = 4.0) -> np
     return painting.denoise(picture, strength)
 
 
-@operation(slow=True)
+@operation(slow=True, threshold=1e-5)
 def flat(picture: np.ndarray, photo: np.ndarray, threshold: float = 0.01) -> np.ndarray:
     """Areas of one colour (L0 gradient minimisation); a higher threshold is flatter."""
     return painting.flatten(picture, threshold)
 
 
-@operation(slow=True)
+@operation(slow=True, radius=1)
 def dabs(picture: np.ndarray, photo: np.ndarray, radius: float = 3.0) -> np.ndarray:
     """Brush dabs of a radius in pixels where the photo is busy: foliage, gravel, fur."""
     return painting.dab(picture, photo, round(radius))
@@ -72,13 +75,13 @@ def light(
     return painting.light(picture, chroma, shadows, split)
 
 
-@operation()
+@operation(levels=2, sharpness=0.1)
 def shades(picture: np.ndarray, photo: np.ndarray, levels: float = 6.0, sharpness: float = 3.0) -> np.ndarray:
     """Light in steps, as an inker's."""
     return painting.quantise(picture, round(levels), sharpness)
 
 
-@operation()
+@operation(radius=0.1)
 def bloom(picture: np.ndarray, photo: np.ndarray, strength: float = 0.4, radius: float = 12.0) -> np.ndarray:
     """What is bright spills over."""
     return painting.bloom(picture, strength, radius)
@@ -90,7 +93,7 @@ def dusk(picture: np.ndarray, photo: np.ndarray, strength: float = 1.0) -> np.nd
     return painting.dusk(picture, strength)
 
 
-@operation(undo=lambda picture, *numbers: painting.erase_lines(picture))
+@operation(undo=lambda picture, *numbers: painting.erase_lines(picture), width=0.1)
 def lines(
     picture: np.ndarray, photo: np.ndarray, strength: float = 1.1, width: float = 1.0, darkness: float = 0.85
 ) -> np.ndarray:
@@ -98,7 +101,7 @@ def lines(
     return painting.outline(picture, photo, strength, width, darkness)
 
 
-@operation(undo=lambda picture, *numbers: painting.erase_lines(picture), slow=True)
+@operation(undo=lambda picture, *numbers: painting.erase_lines(picture), slow=True, width=0.1)
 def contours(
     picture: np.ndarray, photo: np.ndarray, strength: float = 1.0, width: float = 0.85, darkness: float = 0.95
 ) -> np.ndarray:
@@ -189,4 +192,7 @@ def _parse_step(step: str) -> tuple[str, tuple[float, ...]]:
         raise ValueError(f"target: {step!r} takes numbers: write {usage}") from None
     if len(numbers) > len(defaults) or not all(0 <= number < float("inf") for number in numbers):
         raise ValueError(f"target: {step!r} takes at most {len(defaults)} numbers, none negative: write {usage}")
+    for key, number in zip(defaults, numbers, strict=False):
+        if number < LEAST[name].get(key, 0):
+            raise ValueError(f"target: {step!r} needs {key} of at least {LEAST[name][key]:g}")
     return name, (*numbers, *list(defaults.values())[len(numbers) :])

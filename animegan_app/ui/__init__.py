@@ -140,7 +140,7 @@ class Page:
         keeping.copies_link(comparison)
         self.tabs = tabs
         drawn = [visit.drawn, self.stylize.shown]
-        self.language.change(visit.strip_of, drawn, visit.strip, **parts.QUICK)
+        parts.answer_in_turn([self.language.change], visit.strip_of, drawn, visit.strip)
         self._wire(demo, title)
 
     def _wire(self, demo: Blocks, title: gr.HTML) -> None:
@@ -158,7 +158,8 @@ class Page:
         changed = [*(each.change for each in linked[1:]), self.tabs.select]
         gr.on(changed, None, linked, None, js=WRITE, **parts.QUICK)
         title.submit(self.look, looked, page, preprocess=False, **parts.QUICK)
-        self.language.change(stylize.retell, [stylize.shown], [stylize.facts, stylize.identity], **parts.QUICK)
+        told = [stylize.facts, stylize.identity]
+        parts.answer_in_turn([self.language.change], stylize.retell, [stylize.shown], told)
         loading = demo.load(self.opened, None, [*page, *linked[2:], self.tabs], **parts.QUICK)
         loading.then(self.warm_up, None, None, **parts.QUICK)
         if self.catalog.hub:

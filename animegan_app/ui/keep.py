@@ -11,7 +11,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from animegan_app import keepsakes, uploads
+from animegan_app import keepsakes, photos, uploads
 from animegan_app.keepsakes import GIF, MP4, WEBP
 from animegan_app.photos import PhotoError
 from animegan_app.studio import PICTURES, Report, Studio, told
@@ -245,7 +245,7 @@ class Visit:
             self.bring_back,
             self.drawn,
             [stylize.photo, stylize.experiment, stylize.checkpoint, *_settings(stylize)],
-            **parts.QUICK,
+            **parts.EACH,
         )
         self.stylize = stylize
 
@@ -258,7 +258,8 @@ class Visit:
             if drawing is None:  # it was the largest of many at once
                 return drawn, self.strip_of(drawn, shown, request)
             name = f"{Path(shown['photo']).stem} · {titles(drawing.offer, request)[0]}"
-            anime = blend(drawing.photo, drawing.anime, shown["strength"] / 100, shown["colours"] / 100)
+            strength, colours = shown["strength"] / 100, shown["colours"] / 100
+            anime = await asyncio.to_thread(blend, drawing.photo, drawing.anime, strength, colours)
             kept = Kept(shown, name, _thumbnail(anime))
             drawn = [kept, *(other for other in drawn if other.key != kept.key)][:MAX_DRAWN]
         return drawn, self.strip_of(drawn, shown, request)
@@ -300,8 +301,14 @@ class _Drawn:
 
 
 async def _drawn(studio: Studio, shown: dict[str, Any] | None, report: Report) -> _Drawn:
-    """What is shown, at the size at which it was drawn; before there was a photo, the example."""
+    """What is shown, at the size at which it was drawn; before there was a photo, the example.
+
+    Raises:
+        PhotoError, CheckpointError: it is no longer here, or is not known any more.
+    """
     if shown is None:
+        raise photos.gone()
+    if not shown:
         pictures = [await asyncio.to_thread(_pixels, path) for path in uploads.FIRST]
         offer = studio.catalog.default()
         if offer is None:

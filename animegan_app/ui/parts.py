@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,8 +30,8 @@ Outputs = dict[Any, Any]
 """What an event changes: component to value or update. Of those that it may change, one that is not there stays as it is."""
 QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """How an event is answered that waits for no drawing."""
-LAST = QUICK | {"preprocess": False, "trigger_mode": "always_last"}
-"""The same with one answer at a time, so that the last choice's comes last."""
+EACH = QUICK | {"trigger_mode": "multiple"}
+"""The same for a choice by a click, of which Gradio would drop the next one until this one is answered."""
 SLOW: dict[str, Any] = {
     "preprocess": False,
     "concurrency_limit": QUEUE_SIZE,
@@ -48,12 +48,28 @@ const csv = (rows) => rows.map((row) => row.map(quoted).join(",")).join("\\r\\n"
 """A table in which no cell is a formula to whoever opens it."""
 
 
+def answer_in_turn(events: Sequence[Any], fn: Callable[..., Any], inputs: Any, outputs: Any) -> None:
+    """Answers what changed one at a time, so that the last choice's answer comes last; `fn` takes values as they are sent.
+
+    What an answer waits for begins anew with the whole event in Gradio 6.31: two such answers to one event would begin
+    each other again and again. So each has an event to itself. What waits is forgotten where `fn` raises an error: it
+    returns what `alert` makes of it where there is a place for that.
+    """
+    ended = gr.on(events, None, None, None, **QUICK)
+    ended.then(fn, inputs, outputs, preprocess=False, trigger_mode="always_last", **QUICK)
+
+
 def error(problem: Exception | str, request: gr.Request | None, **values: object) -> gr.Error:
     """Tells who asks what went wrong: what was raised, or what `say` knows by a key and values.
 
     Gradio renders messages as HTML.
     """
     return gr.Error(told(problem, request, **values), duration=ERROR_SECONDS, print_exception=False)
+
+
+def alert(problem: Exception | str, request: gr.Request | None, **values: object) -> str:
+    """The same as a paragraph, which is read out."""
+    return f"<p class='problem' role='alert'>{told(problem, request, **values)}</p>"
 
 
 def told(problem: Exception | str, request: gr.Request | None, **values: object) -> str:

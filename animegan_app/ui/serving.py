@@ -67,6 +67,7 @@ class Blocks(gr.Blocks):
             "i18n": TRANSLATIONS,
             "mcp_server": find_spec("mcp") is not None,
             "state_session_capacity": MAX_SESSIONS,
+            "max_threads": parts.QUEUE_SIZE,  # Gradio has no more places in its queue
             "app_kwargs": {"lifespan": guarded},
             "_frontend": False,  # Gradio's own look at its page, which a busy machine fails within its 3 s
         }

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from animegan_app import uploads
+from animegan_app import photos, uploads
 from animegan_app.catalog import HUB, RECOMMENDED, SHIPPED, Catalog, Offer, gone
 from animegan_app.photos import PhotoError
 from animegan_app.studio import Drawing, Studio, megabytes
@@ -16,7 +16,7 @@ from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, MOST_STREN
 from animegan_app.ui import parts, picture
 from animegan_app.ui.looks import DRAWN, WANTED, Looks, looks, name_of
 from animegan_app.ui.parts import Outputs
-from animegan_app.ui.words import label, recorded, say
+from animegan_app.ui.words import device, label, recorded, say
 from hub_export.record import WEIGHTS, CheckpointError, Record
 from hub_export.sentences import Sentence
 
@@ -72,14 +72,20 @@ CSS = """
 #photo-examples .gallery button { aspect-ratio: 4 / 3; overflow: hidden; position: relative; }
 #photo-examples .gallery button::after { content: attr(data-name); position: absolute; inset: auto 0 0; padding-top: .9rem;
   font-size: .75rem; line-height: 1.6; color: #fff; background: linear-gradient(transparent, rgb(0 0 0 / .7)); }
+@media (max-width: 1200px) {
+  #looks label { flex-basis: 5.8rem; }
+}
 @media (max-width: 860px) {
   #choice, #photo-examples { min-height: 0; }
   #stage { grid-template-columns: minmax(0, 1fr); grid-template-rows: none; gap: .75rem;
     grid-template-areas: "sight" "choice" "looks" "keep" "examples"; }
   #sight { --frame: min(88vw, 56vh); }
-  #looks label { flex-basis: 5.8rem; }
   #photo-examples .gallery { grid-template-columns: repeat(6, 1fr); }
   #photo-examples img, #photo-examples .gallery button { aspect-ratio: 1; }
+}
+@media (max-width: 500px) {
+  #photo-examples .gallery { grid-template-columns: repeat(3, 1fr); }
+  #photo-examples img, #photo-examples .gallery button { aspect-ratio: 4 / 3; }
 }
 """
 
@@ -93,7 +99,7 @@ class Stylize:
     """
 
     def __init__(self, studio: Studio, known: gr.Textbox):
-        self.studio, self.catalog = studio, studio.catalog
+        self.studio, self.catalog, self._turn = studio, studio.catalog, asyncio.Lock()
         with gr.Column(elem_id="stage"):  # a grid: what stands where is in CSS, and the phone's order is this one
             with gr.Column(elem_id="sight"):
                 self._lay_out_picture()
@@ -107,7 +113,8 @@ class Stylize:
             self._lay_out_laboratory()
         self.wanted = gr.Textbox(visible="hidden", elem_id="wanted")
         self.shown = gr.State()
-        """What the picture shows: None for the first sight, or `finish`'s photo, checkpoint, side, strength, colours."""
+        """What the picture shows: `finish`'s photo, checkpoint, side, strength, colours; {} for the first sight, None
+        before that and once Gradio has forgotten this page."""
         self._wire_drawing(known)
         self._wire_choice(known)
 
@@ -172,7 +179,7 @@ class Stylize:
         ]
         drawn: Any = {
             "fn": self.show,
-            "inputs": [self.wanted, self.photo, self.strength, self.photo_colours],
+            "inputs": [self.wanted, *chosen, self.strength, self.photo_colours],
             "outputs": results,
             "preprocess": False,  # Pillow reads the file in `read_photo` alone, whose errors are sentences
             "trigger_mode": "always_last",
@@ -200,12 +207,12 @@ class Stylize:
 
     def _wire_choice(self, known: gr.Textbox) -> None:
         chosen: list[Any] = [self.experiment, self.checkpoint]
-        self.looks.row.select(self.choose_look, None, chosen, **parts.QUICK)
-        self.experiment.input(self.list_checkpoints, chosen, self.checkpoint, **parts.LAST)
-        known.change(self.renew_checkpoints, chosen, self.checkpoint, **parts.LAST)
-        known.change(self.renew_looks, None, [self.looks.row, self.longest_side], **parts.QUICK)
-        gr.on([self.checkpoint.change, known.change], self.describe, self.checkpoint, self.about, **parts.LAST)
-        self.checkpoint.change(self.reveal, self.checkpoint, self.laboratory, preprocess=False, **parts.QUICK)
+        self.looks.row.select(self.choose_look, None, chosen, **parts.EACH)
+        parts.answer_in_turn([self.experiment.input], self.list_checkpoints, chosen, self.checkpoint)
+        parts.answer_in_turn([known.change], self.renew_checkpoints, chosen, self.checkpoint)
+        parts.answer_in_turn([known.change], self.renew_looks, None, [self.looks.row, self.longest_side])
+        parts.answer_in_turn([self.checkpoint.change, known.change], self.describe, self.checkpoint, self.about)
+        parts.answer_in_turn([self.checkpoint.change], self.reveal, self.checkpoint, self.laboratory)
 
     def choose(self, offer: Offer | None, request: gr.Request | None) -> Outputs:
         """Both dropdowns with everything on offer and `offer` chosen."""
@@ -250,25 +257,31 @@ class Stylize:
         try:
             return about_checkpoint(self.studio, self.catalog.find(key) if key else None, request)
         except CheckpointError as error:
-            raise parts.error(error, request) from None
+            return parts.alert(error, request)
 
     async def show(
         self,
         wanted: str,
         photo: dict[str, Any] | None,
-        strength: float,
-        photo_colours: float,
+        checkpoint: str | None,
+        longest_side: int,
+        strength: float | None,
+        photo_colours: float | None,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
     ) -> Outputs:
         """The photo and its anime version, facts, and what the sizes cost. Before there is a photo, those of an example.
 
-        What cannot be drawn is told in place of the facts, and what was shown stays.
+        What cannot be drawn is told in place of the facts, and what was shown stays. Nothing is answered while `wanted` does
+        not say yet what is chosen: it will, and asks again.
 
         Args:
             wanted: see `WANT`.
+            strength, photo_colours: None while a number is being typed.
         """
-        _, checkpoint, longest_side, *_ = json.loads(wanted)
+        chosen = [photo["path"] if photo else None, checkpoint, longest_side]
+        if not wanted or json.loads(wanted)[:3] != chosen or strength is None or photo_colours is None:
+            return gr.skip()
         settings = {"checkpoint": checkpoint, "side": longest_side, "strength": strength, "colours": photo_colours}
 
         def report(done: float, doing: Sentence) -> None:
@@ -284,10 +297,11 @@ class Stylize:
         except (PhotoError, CheckpointError) as problem:
             kept = {} if photo else self._first_sight(request)  # a photo that was taken away is shown no longer
             return {**kept, **self._problem(problem, request)}
-        anime = blend(drawing.photo, drawing.anime, strength / 100, photo_colours / 100)
         name = file_name(path.stem, drawing.record, strength, photo_colours)
+        async with self._turn:  # whoever drags the strength is answered in order
+            pictures = await asyncio.to_thread(_saved, drawing, strength / 100, photo_colours / 100, name)
         return {
-            self.slider: (parts.save(drawing.photo, "photo.png"), parts.save(anime, f"{name}.png")),
+            self.slider: pictures,
             self.shown: {"photo": str(path), **settings},
             self.download: gr.Button(interactive=True),
             self.facts: facts(drawing, request),
@@ -298,14 +312,13 @@ class Stylize:
 
     async def retell(self, shown: dict[str, Any] | None, request: gr.Request) -> Outputs:
         """The facts in another language."""
-        if shown is None:
+        if not shown:
             return {self.facts: say("first_sight", request), self.identity: ""}
         drawing = await self.studio.recall(Path(shown["photo"]), shown["checkpoint"], shown["side"])
         return {self.facts: facts(drawing, request), self.identity: identity(drawing, request)} if drawing else gr.skip()
 
     def _problem(self, problem: Exception | str, request: gr.Request, **values: object) -> Outputs:
-        told = parts.told(problem, request, **values)
-        return {self.facts: f"<p class='problem' role='alert'>{told}</p>", self.again: gr.Button(visible=True)}
+        return {self.facts: parts.alert(problem, request, **values), self.again: gr.Button(visible=True)}
 
     def _is_first(self, settings: dict[str, Any]) -> bool:
         """Whether the picture that ships is what these give, or what is given while nothing is here to draw with."""
@@ -318,7 +331,7 @@ class Stylize:
     def _first_sight(self, request: gr.Request) -> Outputs:
         return {
             self.slider: tuple(map(str, uploads.FIRST)),
-            self.shown: None,
+            self.shown: {},
             self.download: gr.Button(interactive=False),
             self.facts: say("first_sight", request),
             self.identity: "",
@@ -327,7 +340,7 @@ class Stylize:
 
     async def finish(
         self,
-        shown: dict[str, Any],
+        shown: dict[str, Any] | None,
         suffix: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
@@ -337,6 +350,8 @@ class Stylize:
         def report(done: float, doing: Sentence) -> None:
             progress(done, desc=say(doing, request))
 
+        if not shown:
+            raise parts.error(photos.gone(), request)
         strength, colours = shown["strength"], shown["colours"]
         try:
             path = uploads.take({"path": shown["photo"]})
@@ -346,6 +361,12 @@ class Stylize:
             raise parts.error(problem, request) from None
         name = file_name(path.stem, drawing.record, strength, colours)
         return await asyncio.to_thread(parts.save, picture, f"{name}.{suffix}")
+
+
+def _saved(drawing: Drawing, strength: float, colours: float, name: str) -> tuple[str, str]:
+    """Files of the photo and of what is shown of its drawing."""
+    anime = blend(drawing.photo, drawing.anime, strength, colours)
+    return parts.save(drawing.photo, "photo.png"), parts.save(anime, f"{name}.png")
 
 
 def _choices(catalog: Catalog, offer: Offer | None, request: gr.Request | None) -> tuple[gr.Dropdown, gr.Dropdown]:
@@ -396,7 +417,7 @@ def about_checkpoint(studio: Studio, offer: Offer | None, request: gr.Request | 
             "spent",
             request,
             time=duration(compute.get("seconds"), request),
-            device=compute.get("device") or say("unknown_device", request),
+            device=device(str(compute["device"])) if compute.get("device") else say("unknown_device", request),
         ),
         "generator": say(
             "megabytes_of_weights",

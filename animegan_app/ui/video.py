@@ -80,7 +80,7 @@ class Video:
                     label=label("drawn_clip"), interactive=False, buttons=["download"], elem_id="clip-result"
                 )
                 self.facts = gr.HTML(elem_id="clip-facts")
-        gr.on([tab.select, self.checkpoint.change, known.change], self.tell, self.checkpoint, self.with_, **parts.LAST)
+        parts.answer_in_turn([tab.select, self.checkpoint.change, known.change], self.tell, self.checkpoint, self.with_)
         drawing = self.draw.click(
             self.show,
             [self.clip, self.checkpoint, self.side, self.strength, self.steady],
@@ -95,7 +95,7 @@ class Video:
         try:
             offer = self.studio.catalog.find(key) if key else None
         except CheckpointError as error:
-            raise parts.error(error, request) from None
+            return parts.alert(error, request)
         return html.escape(say("draws_with", request, name=name_of(offer, request))) if offer else ""
 
     async def show(

@@ -460,7 +460,6 @@ RECORDS: dict[str, str] = {
     "Held-out 48 photos and 48 frames, longest side 512; hed-vgg16 conv2_2 and conv3_3; independent: EfficientNet-Lite0.": (
         "未参与训练的 48 张照片和 48 帧画面，最长边 512；hed-vgg16 的 conv2_2 和 conv3_3；独立网络：EfficientNet-Lite0。"
     ),
-    "Style Hayao of data, in AnimeGAN's layout.": "data 文件夹中的 Hayao 风格，按 AnimeGAN 的布局。",
     "Photos: BSDS500 (for research), SUN and ImageNet samples (research terms). Frames: stills that Studio Ghibli publishes "
     "for common-sense use; not affiliated; research and personal use.": (
         "照片：BSDS500（供研究）、SUN 和 ImageNet 样本（研究条款）。画面：吉卜力工作室公布的、可在常识范围内使用的剧照；"
@@ -542,9 +541,20 @@ def say(what: str | Sentence, request: gr.Request | HTTPConnection | None, **val
 
 def recorded(text: str) -> Sentence:
     """What a record says: a stranger's words stay as they are, unless they are among `RECORDS`."""
+    if layout := re.fullmatch(r"Style (?P<style>\S+) of (?P<folder>.+), in AnimeGAN's layout\.", text):
+        return Sentence("Style {style} of {folder}, in AnimeGAN's layout.", **layout.groupdict())
     whole = text.removeprefix("On two CPU cores: ")
     question, changed, settings = whole.partition(", changed: ")
     told = Sentence(question) if question in RECORDS else Sentence("{text}", text=question)
     if changed:
         told = Sentence("{question}, changed: {settings}", question=told, settings=settings)
     return told if whole == text else Sentence("On two CPU cores: {question}", question=told)
+
+
+def device(text: str) -> Sentence:
+    """What a record was computed on. A training without a GPU says how many cores it had."""
+    name, comma, cores = text.rpartition(", ")
+    count = cores.removesuffix("s").removesuffix(" core")
+    if comma and count.isdecimal():
+        return Sentence("{device}, {cores} cores" if count != "1" else "{device}, {cores} core", device=name, cores=count)
+    return Sentence("{text}", text=text)

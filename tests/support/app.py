@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Browser, Page, Request, Route, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, expect
 
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, Stylizer, read_photo
 from hub_export import pixels
@@ -39,8 +39,12 @@ ARGUMENTS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 WAIT = 90_000  # milliseconds; TensorFlow may still be loading
+REFUSED = "https://refused.example/"
+"""What the test of the content policy has a page ask for."""
 ASKED: WeakKeyDictionary[Page, set[Request]] = WeakKeyDictionary()
 """What each page has asked the server and has no answer to yet."""
+STYLIZER = Stylizer()
+"""For all drawings that are compared: what it keeps loaded, it finds by the folder and the weights' hash."""
 expect.set_options(timeout=20_000)  # the machine may be busy with something else
 
 
@@ -90,29 +94,50 @@ class Server:
 
 
 def opened(
-    browser: Browser, server: Server, width: int, height: int, locale: str = "en-GB", touch: bool = False
+    browser: Browser,
+    server: Server,
+    width: int,
+    height: int,
+    locale: str = "en-GB",
+    touch: bool = False,
+    address: str = "",
+    prepare: Callable[[Page], None] | None = None,
 ) -> Iterator[Page]:
-    """The app's page; fails afterwards if the page asked for anything beyond the server."""
+    """The app's page; fails afterwards if it asked for anything beyond the server, or for what its content policy refuses.
+
+    Args:
+        address: what follows the server's own.
+        prepare: is given the page before it is loaded.
+    """
     strangers: list[str] = []
+    refused: list[str] = []
 
     def watch(request: Request) -> None:
         if request.url.startswith("http") and not request.url.startswith(server.url):
             strangers.append(request.url)
 
+    def listen(message: ConsoleMessage) -> None:
+        if re.search("Content.Security", message.text) and REFUSED not in message.text:
+            refused.append(message.text)
+
     context = browser.new_context(
         viewport={"width": width, "height": height}, accept_downloads=True, locale=locale, has_touch=touch, is_mobile=touch
     )
     context.on("request", watch)  # a route would switch off the cache and double what it costs to open a page
+    context.on("console", listen)
     page = context.new_page()
     asked = ASKED[page] = set()
     page.on("request", lambda request: asked.add(request) if request.method == "POST" else None)
     for end in ("requestfinished", "requestfailed"):
         page.on(end, lambda request: asked.discard(request))  # Playwright marks the function, which a method does not take
-    page.goto(server.url)
+    if prepare:
+        prepare(page)
+    page.goto(server.url + address)
     expect(page.locator("#laboratory > button")).to_be_visible(timeout=WAIT)
     yield page
     context.close()
     assert strangers == []
+    assert refused == []
 
 
 def settled(page: Page) -> None:
@@ -120,7 +145,7 @@ def settled(page: Page) -> None:
     frames = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
     deadline, quiet = time.monotonic() + WAIT / 1000, 0
     while quiet < 3:
-        assert time.monotonic() < deadline, [request.url for request in ASKED[page]]
+        assert time.monotonic() < deadline, [request.post_data for request in ASKED[page]]
         page.evaluate(frames)
         quiet = 0 if ASKED[page] else quiet + 1
 
@@ -203,4 +228,4 @@ def finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def drawn(path: Path, folder: Path, longest_side: int = DEFAULT_LONGEST_SIDE) -> np.ndarray:
-    return Stylizer().stylize(pixels.limit_size(read_photo(path), longest_side), folder).anime
+    return STYLIZER.stylize(pixels.limit_size(read_photo(path), longest_side), folder).anime

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from support.training import noise, take, tiny_v3
+from support.training import built, noise, take, tiny_v3
 from train.configuration import override
-from train.engine import Engine, open_strategy, state, variables_of
+from train.engine import open_strategy, state, variables_of
 from train.experiments import get_experiment
-from train.recipes import build_recipe
 from train.run import main, parser
 
 
@@ -36,18 +35,15 @@ def steps_in_float16(strategy: tf.distribute.Strategy) -> dict[str, Any]:
     """Two steps with dropout and a gradient penalty, and a third that is not finite on one device alone."""
     settings = ["discriminator.dropout=0.3", "loss.adversarial=dragan", "discriminator.layers=1", "schedule.ema=0"]
     experiment = override(get_experiment("smoke"), ["data.size=32", *settings], "odd")
-    recipe = build_recipe(experiment, Engine(experiment.schedule, experiment.seed, "mixed_float16", strategy))
+    recipe = built(experiment, "mixed_float16", strategy=strategy)
     optimizers = recipe.generator_optimizer, recipe.discriminator_optimizer
     for optimizer in optimizers:
         optimizer.dynamic_scale.assign(1.0)  # else the first steps would be skipped: it starts too high
     before = state(recipe)
-    # a CPU needs half a minute for a VGG in float16 and 32 x 32 pixels
-    terms = [take(recipe, shared(strategy, noise(recipe, step, size=16)), step, 0, 3) for step in range(2)]
+    terms = [take(recipe, shared(strategy, noise(recipe, step)), step, 0, 3) for step in range(2)]
     different = apart(recipe)
     moved = [name for name, value in state(recipe).items() if not np.array_equal(value, before[name])]
-    poisoned = {
-        name: tf.concat([value[:1], tf.fill(value[1:].shape, np.nan)], 0) for name, value in noise(recipe, size=16).items()
-    }
+    poisoned = {name: tf.concat([value[:1], tf.fill(value[1:].shape, np.nan)], 0) for name, value in noise(recipe).items()}
     take(recipe, shared(strategy, poisoned), 2, 0, 3)
     broken = [name for name, value in state(recipe).items() if not np.isfinite(value).all()]
     scales = [float(optimizer.dynamic_scale.numpy()) for optimizer in optimizers]
@@ -57,7 +53,7 @@ def steps_in_float16(strategy: tf.distribute.Strategy) -> dict[str, Any]:
 def steps_of_v3(strategy: tf.distribute.Strategy) -> dict[str, Any]:
     """Two steps by one device and by two."""
     experiment = tiny_v3(style="shinkai")
-    alone, both = (build_recipe(experiment, Engine(experiment.schedule, 0, "float32", one)) for one in (None, strategy))
+    alone, both = (built(experiment, strategy=one) for one in (None, strategy))
     terms = []
     for step in range(2):
         batch = noise(alone, step)

@@ -3,8 +3,8 @@
 Warm-up: the generator learns to reproduce the photo (content loss, optionally pixels). Adversarial: a discriminator
 step, then a generator step against the discriminator just updated, both on one set of fakes: the generator does not
 change in between, so computing them once is the references' mathematics. The diary takes both steps from where both were.
-The discriminator sees its four kinds of pictures in one call, since its normalisation is per sample. What has weight 0 is
-not computed.
+The discriminator sees its four kinds of pictures in one call, since its normalisation is per sample; a kind of weight 0 is
+not shown to it. A smooth frame is the version of the frame beside it, where the references take any other.
 
 Reference: AnimeGAN.py, build_model and train.
 """

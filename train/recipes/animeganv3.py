@@ -7,7 +7,8 @@ tail, m, learns to draw r at once, with a discriminator of its own, and is what 
 A step: both tails draw; other processes then make r and the means over regions of s, while the devices compute what else
 does not change in the step, the features of photo and frame; then the generator learns, then both discriminators, from what
 the generator draws now. The reference does the same in the same order. What differs: the L0 minimisation mirrors the picture
-at its border where the reference's wraps around, and a power iteration is made once a step, not at every call.
+at its border where the reference's wraps around, a power iteration is made once a step, not at every call, and a smooth
+frame is the version of the frame beside it, where the reference takes any other.
 
 Reference: AnimeGANv3_hayao.py, AnimeGANv3_shinkai.py, tools/ops.py, net/.
 """

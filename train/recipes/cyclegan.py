@@ -199,7 +199,7 @@ def build_discriminator(channels: int, group_norm: Callable[..., Any]) -> keras.
     """CycleGAN's discriminator, each of whose answers sees 70 x 70 pixels, under the current Keras dtype policy.
 
     Args:
-        channels: of the first layer; 64 give 2,763,520 parameters.
+        channels: of the first layer; 64 give 2,765,568 parameters.
         group_norm: the class that normalises.
 
     Returns:

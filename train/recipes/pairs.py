@@ -6,8 +6,8 @@ dark lines. With data.redrawn a share of each batch are anime frames, unpainted,
 how lines really run, no filter knows.
 
 What is unsure comes out faint and smooth, which costs least. So, after a warm-up, a discriminator may judge, place by place,
-which of a target and its imitation is the target; targets are painted photos, and frames at their own scale. Asked about one
-picture alone it learnt nothing here in hundreds of steps, since pictures differ more in what they show than in how.
+which of a target and its imitation is the target; targets are painted photos, and redrawn frames. Asked about one picture
+alone it learnt nothing here in hundreds of steps, since pictures differ more in what they show than in how.
 
 Reference: Chen et al. 2017, "Fast Image Processing with Fully-Convolutional Networks"; Wang et al. 2018, "ESRGAN", whose
 discriminator compares, too; AnimeGANv3, which trains its second tail on what smoothing made of its first, before a
@@ -104,6 +104,8 @@ class Recipe(recipes.Recipe):
             if judged:
                 with tape.stop_recording():
                     comparison, target_logits = self._update_discriminator(target, fake)
+                # What it said of a target is from before its own step, which spares a pass: that changes how long the
+                # gradient is, not where it points.
                 logits = self.discriminator(self._seen(fake), training=True)
                 terms["adversarial"] = losses.paired_generator_loss(target_logits, logits)
             total = losses.weighted_sum(terms, self.weights("imitation")["generator"])

@@ -76,7 +76,7 @@ class Compare:
         stylize.photo.change(self.take_over, [stylize.photo, photos], photos, preprocess=False, **parts.QUICK)
         pairs: list[Any] = [self.blind.first, self.blind.second, self.differences.first, self.differences.second]
         listed: list[Any] = [self.grid.chosen, self.course.experiment, *pairs]
-        known.change(self.renew, listed, listed, preprocess=False, **parts.QUICK)
+        parts.answer_in_turn([known.change], self.renew, listed, listed)
         self.grid.wire()
         self.blind.wire(photos)
         self.course.wire(photos, self.grid.longest_side)

@@ -80,9 +80,8 @@ class Course:
             show_progress_on=self.status,
             **parts.SLOW,
         )
-        stopping = self.stop.click(None, None, None, cancels=drawing, **parts.QUICK)
-        for ended in (drawing, stopping):
-            ended.then(self.make_course, self.drawn, self.get_course, show_progress="hidden", api_visibility="private")
+        self.stop.click(None, None, None, cancels=drawing, **parts.QUICK)  # then what follows from its end follows too
+        drawing.then(self.make_course, self.drawn, self.get_course, show_progress="hidden", api_visibility="private")
 
     def renew(self, experiments: dict[str, list[Offer]], experiment: str | None, request: gr.Request) -> Outputs:
         """The choice, for what is on offer now."""

@@ -30,7 +30,7 @@ class Differences:
         """Says what follows from what. `known` changes when the catalog does."""
         chosen: list[Any] = [self.first, self.second]
         changed = [known.change, self.first.change, self.second.change]
-        gr.on(changed, self.differ, chosen, self.table, preprocess=False, **parts.QUICK)
+        parts.answer_in_turn(changed, self.differ, chosen, self.table)
 
     def renew(
         self, experiments: dict[str, list[Offer]], first: str | None, second: str | None, request: gr.Request

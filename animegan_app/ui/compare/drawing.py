@@ -14,6 +14,7 @@ from animegan_app.catalog import Offer
 from animegan_app.photos import PhotoError, read_scaled
 from animegan_app.sheet import Labelled
 from animegan_app.studio import Studio
+from animegan_app.stylize import LONGEST_SIDES
 from animegan_app.ui import parts
 from animegan_app.ui.words import say
 from hub_export.record import CheckpointError
@@ -22,6 +23,8 @@ from hub_export.sentences import Sentence
 MAX_CHOSEN = 100
 """Checkpoints at a time."""
 MAX_PHOTOS = 40
+READING = asyncio.Semaphore(1)
+"""One photo is decoded at a time: who waits for that holds no thread, of which every drawing needs one."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,16 @@ async def draw_all(
     """All photos, then what every checkpoint makes of the first, then of the second, and so on.
 
     A photo that cannot be read and a checkpoint that cannot draw is a cell that says so; all others are drawn.
+
+    Args:
+        longest_side: one of `LONGEST_SIDES`; the first of them for anything else.
     """
+    longest_side = longest_side if longest_side in LONGEST_SIDES else LONGEST_SIDES[0]
     readable = []
     for row, path in enumerate(photos):
         try:
-            photo, _ = await asyncio.to_thread(read_scaled, path, longest_side)
+            async with READING:
+                photo, _ = await asyncio.to_thread(read_scaled, path, longest_side)
         except PhotoError as error:
             yield Picture(row, 0, problem=say(error.sentence, request))
         else:

@@ -104,6 +104,7 @@ CSS = """
 #grid .scroll .problem { padding: .5rem; font-size: .8rem; overflow: auto; overflow-wrap: anywhere;
   border: 1px dashed var(--border-color-primary); }
 @media (max-width: 640px) {
+  #grid-buttons { flex-direction: column; align-items: stretch; }
   #grid .scroll table { width: calc(var(--columns) * 7.4rem); }
 }
 """
@@ -153,9 +154,8 @@ class Grid:
             show_progress_on=self.status,
             **parts.SLOW,
         )
-        stopping = self.stop.click(None, None, None, cancels=filling, **parts.QUICK)
-        for ended in (filling, stopping):
-            ended.then(self.make_sheet, self.drawn, self.get_sheet, show_progress="hidden", api_visibility="private")
+        self.stop.click(None, None, None, cancels=filling, **parts.QUICK)  # then what follows from its end follows too
+        filling.then(self.make_sheet, self.drawn, self.get_sheet, show_progress="hidden", api_visibility="private")
 
     def renew(self, experiments: dict[str, list[Offer]], keys: list[str] | None, request: gr.Request) -> Outputs:
         """The choice, for what is on offer now; those that went are taken out."""

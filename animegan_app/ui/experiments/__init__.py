@@ -77,7 +77,7 @@ class Experiments:
         chosen: list[Any] = [self.charts.shown, self.charts.seen, self.one.experiment, self.one.checkpoint]
         renewed = [self.trainings, self.overview, *chosen]
         tab.select(lambda: {self.timer: gr.Timer(active=True)}, None, self.timer, **parts.QUICK)
-        gr.on([tab.select, known.change], self.renew, chosen, renewed, **parts.LAST)
+        parts.answer_in_turn([tab.select, known.change], self.renew, chosen, renewed)
         self.charts.wire([tab, curves], self.timer)
         self.plane.wire([tab, plane], known)
         self.one.wire([tab, one])
@@ -86,9 +86,9 @@ class Experiments:
         self.timer.tick(self.look, given, looked, js=ON_SCREEN, preprocess=False, **parts.QUICK)
         target: list[Any] = [tabs, stylize.experiment, stylize.checkpoint]
         self.one.draw.click(self.use, self.one.checkpoint, target, preprocess=False, **parts.QUICK)
-        self.plane.clicks.click(self.use_clicked, None, target, **parts.QUICK)
+        self.plane.clicks.click(self.use_clicked, None, target, **parts.EACH)
         opened: list[Any] = [self.rooms, self.one.experiment, self.one.checkpoint]
-        self.overview.click(self.open_or_use, None, [*target, *opened], **parts.QUICK)
+        self.overview.click(self.open_or_use, None, [*target, *opened], **parts.EACH)
 
     def renew(
         self,

@@ -82,7 +82,7 @@ class Charts:
         adjusted = [self.shown.change, self.terms.input, self.logarithmic.input, self.reach.release]
         settings: list[Any] = [self.shown, self.terms, self.logarithmic, self.reach, drawn]
         outputs: list[Any] = [self.terms, self.losses, self.notes, drawn]
-        gr.on([*(tab.select for tab in tabs), timer.tick, *adjusted], self.chart, settings, outputs, **parts.LAST)
+        parts.answer_in_turn([*(tab.select for tab in tabs), timer.tick, *adjusted], self.chart, settings, outputs)
 
     def renew(
         self, trainings: dict[str, Training], shown: list[str] | None, seen: list[str], request: gr.Request
@@ -171,7 +171,7 @@ class Plane:
         """Says what follows from what. `known` changes when the catalog does."""
         drawn = self.drawn = gr.State(None)
         events = [*(tab.select for tab in tabs), known.change]
-        gr.on(events, self.draw, drawn, [self.plane, self.notes, drawn], **parts.LAST)
+        parts.answer_in_turn(events, self.draw, drawn, [self.plane, self.notes, drawn])
 
     def draw(self, drawn: dict[str, int] | None, request: gr.Request) -> Outputs:
         """The figure, and how what it shows was measured, each where it changed; and what is drawn now."""

@@ -11,7 +11,7 @@ from animegan_app.photos import PhotoError, read_photo
 from animegan_app.ui import parts
 from animegan_app.ui.looks import titles
 from animegan_app.ui.stylize import duration
-from animegan_app.ui.words import recorded, say
+from animegan_app.ui.words import device, recorded, say
 from animegan_app.writing import encoded
 from hub_export.metrics import measurements, yardsticks
 from hub_export.record import SAMPLES, CheckpointError, Record
@@ -301,7 +301,7 @@ def _row(catalog: Catalog, offers: list[Offer], style: str, content: str, reques
         (parts.phase(newest, request), newest.phase),
         (f"{generator['architecture']}, {generator['channels']}", generator["architecture"]),
         (duration(compute["seconds"], request), compute["seconds"]),
-        (compute["device"], compute["device"]),
+        (say(device(compute["device"]), request), compute["device"]),
     ]
     data = {
         "experiment": offer.name,
@@ -339,7 +339,9 @@ def _picture(catalog: Catalog, offer: Offer) -> str | None:
 
 @lru_cache(maxsize=64)
 def _crop(path: Path, sha256: str) -> bytes:
-    """The first two drawings of a grid of samples, which has them below their photos, as JPEG."""
+    """The two drawings in the middle of a grid of samples, which has them below their photos, as JPEG."""
     samples = read_photo(path)
     height, width = samples.shape[:2]
-    return encoded(samples[height // 2 :, : min(width, height)], ".jpg")
+    side = max(1, height // 2)
+    left = max(0, (width // side - 1) // 2) * side
+    return encoded(samples[height // 2 :, left : left + 2 * side], ".jpg")

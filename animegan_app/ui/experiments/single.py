@@ -74,9 +74,9 @@ class OneExperiment:
     def wire(self, tabs: Sequence[gr.Tab]) -> None:
         """Says what follows from what."""
         selected = [tab.select for tab in tabs]
-        gr.on([*selected, self.experiment.change], self.list_samples, self.experiment, self.samples, **parts.LAST)
-        gr.on([*selected, self.checkpoint.change], self.show_card, self.checkpoint, self.card, **parts.LAST)
-        self.experiment.input(self.choose, self.experiment, self.checkpoint, **parts.LAST)
+        parts.answer_in_turn([*selected, self.experiment.change], self.list_samples, self.experiment, self.samples)
+        parts.answer_in_turn([*selected, self.checkpoint.change], self.show_card, self.checkpoint, self.card)
+        parts.answer_in_turn([self.experiment.input], self.choose, self.experiment, self.checkpoint)
 
     def renew(
         self,
@@ -130,7 +130,7 @@ class OneExperiment:
         try:
             return _card(self.catalog, self.catalog.find(key), request) if key else ""
         except CheckpointError as error:
-            raise parts.error(error, request) from None
+            return parts.alert(error, request)
 
 
 def _card(catalog: Catalog, offer: Offer, request: gr.Request | None) -> str:
