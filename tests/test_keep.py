@@ -1,21 +1,27 @@
 """What one does with a drawing: files of photo and drawing, links, what was drawn before, many photos; in a real browser."""
 
 import io
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
+from gradio.context import LocalContext
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from animegan_app import keepsakes
+from animegan_app.ui import parts
 from animegan_app.ui.link import Link
 from support.app import PAGODA, WAIT, Server, drawn, facts, opened, settled, upload
 from support.clips import read_clip
 from support.pictures import scene
 
+NEVER_HALF = 200
+"""Times that a file is written while another thread reads it."""
 STAND_IN = """
 navigator.canShare = ({ files }) => files.length === 1;
 navigator.share = async ({ files }) => { window.shared = [files[0].name, files[0].type, files[0].size]; };
@@ -30,6 +36,29 @@ def made(kind: str, photo: np.ndarray, anime: np.ndarray) -> bytes:
             assert 0 <= next(steps) < 1
         except StopIteration as end:
             return end.value
+
+
+def test_a_page_may_load_a_file_while_the_same_drawing_is_saved_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    content = bytes(1 << 20)
+    read: list[int] = []
+    blocks = gr.Blocks()
+    LocalContext.blocks.set(blocks)
+    try:
+        path = Path(parts.keep(content, "photo.png"))
+        done = threading.Event()
+        reader = threading.Thread(target=lambda: [read.append(len(path.read_bytes())) for _ in iter(done.is_set, True)])
+        reader.start()
+        for _ in range(NEVER_HALF):
+            assert parts.keep(content, "photo.png") == str(path)
+        done.set()
+        reader.join()
+    finally:
+        LocalContext.blocks.set(None)
+    assert set(read) == {len(content)}, "whole each time"
+    assert [*path.parent.iterdir()] == [path] and str(path) in blocks.upload_file_set
 
 
 def test_a_collage_is_as_wide_or_high_as_its_pictures_ask() -> None:

@@ -2,6 +2,7 @@
 
 import html
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from urllib.parse import quote
 import gradio as gr
 import numpy as np
 from gradio.context import LocalContext
-from gradio.processing_utils import save_bytes_to_cache
+from gradio.processing_utils import hash_bytes
 from gradio.route_utils import API_PREFIX
 from gradio.utils import get_upload_folder
 
@@ -170,8 +171,16 @@ def address(path: str) -> str:
 
 
 def keep(content: bytes, name: str) -> str:
-    """A file that Gradio serves and deletes, also where no component ever shows it; only while an event is answered."""
-    path = save_bytes_to_cache(content, name, get_upload_folder())
+    """A file that Gradio serves and deletes, also where no component ever shows it; only while an event is answered.
+
+    The same content has the same file, which is replaced in one step: a page may be loading it.
+    """
+    folder = Path(get_upload_folder(), hash_bytes(content))
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=folder)
+    with open(handle, "wb") as file:
+        file.write(content)
+    path = str(Path(aside).replace(folder / name))
     blocks = LocalContext.blocks.get()
     assert blocks is not None
     blocks.upload_file_set.add(path)
