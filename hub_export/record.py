@@ -120,7 +120,7 @@ class Record:
         base: the experiment it derives from; `changes` maps "loss.style_weight" to [base's value, its own].
         config: the full typed experiment, nested.
         generator: GeneratorConfig as a dict.
-        phase: "warm-up" or "adversarial".
+        phase: of the recipe's, e.g. "warm-up" or "adversarial".
         epoch, step, seed: where in training it was taken.
         data, compute: see `Data` and `Compute`.
         libraries: versions.

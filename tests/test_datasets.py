@@ -213,7 +213,13 @@ def test_every_reason_to_skip_is_counted_and_named(
 
 def prepared_alone(content: bytes, resolution: int = 0, cut_bars: bool = False) -> datasets._Prepared | str:
     config = datasets.PictureConfig(
-        name="one", kind="photo", resolution=resolution, target="", cut_bars=cut_bars, listing=sources.Listing("", {}, [])
+        name="one",
+        kind="photo",
+        resolution=resolution,
+        enlarged=0.0,
+        target="",
+        cut_bars=cut_bars,
+        listing=sources.Listing("", {}, []),
     )
     return datasets._prepare(config, datasets._painter(1), lambda: content)
 
@@ -408,6 +414,28 @@ def test_the_versions_of_a_picture_come_from_one_decode(layout: Path, tmp_path: 
             assert any(np.array_equal(np.dstack([original, *made]), picture) for picture in stored)
     frames = open_data(replace(config, redrawn=0.0), Source(data=str(layout)), tmp_path / "cache")._anime
     assert frames.picture(0).shape[-1] == 6, "nothing is undone where no frame is redrawn"
+
+
+def test_a_share_of_the_photos_is_enlarged_before_it_is_painted(layout: Path, tmp_path: Path) -> None:
+    folder = layout / "train_photo"
+
+    def photos(share: float, drawings: Path | None = None) -> list[np.ndarray]:
+        config = DataConfig(resolution=0, size=64, target="" if drawings else "light", enlarged=share)
+        source = Source(photos=folder, drawings=drawings) if drawings else Source(data=str(layout))
+        data = open_data(config, source, tmp_path / "cache")
+        if data._anime:
+            assert {min(data._anime.picture(index).shape[:2]) for index in range(data.anime_count)} == own
+        return [data._photos.picture(index) for index in range(data.photo_count)]
+
+    copied = Path(shutil.copytree(folder, tmp_path / "drawings"))
+    own = {min(Image.open(path).size) for path in folder.iterdir()}
+    assert len(own) == 1 and own < {*range(512)}
+    shorter = {share: [min(photo.shape[:2]) for photo in photos(share)] for share in (0.0, 0.5, 1.0)}
+    assert {*shorter[0.0]} == own and {*shorter[1.0]} == {512} and {*shorter[0.5]} == {*own, 512}
+    assert shorter[0.5] == [min(photo.shape[:2]) for photo in photos(0.5)], "the same ones again"
+    assert shorter[0.5] == [min(photo.shape[:2]) for photo in photos(0.5, copied)], "drawings too"
+    for photo in photos(0.5):
+        np.testing.assert_array_equal(targets.paint(photo[..., :3], "light"), photo[..., 3:])
 
 
 # Prepared once

@@ -44,7 +44,7 @@ from support.checkpoints import reseal, save_tiny
 from support.language import translated
 from train.evaluate import compared_with, evaluation
 
-PLANE_WORDS = dict.fromkeys([*PLANE, *parts.PHASES], "word")
+PLANE_WORDS = dict.fromkeys(PLANE, "word")
 
 
 def nested(levels: int, inner: Any = 0) -> Any:

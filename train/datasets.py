@@ -106,7 +106,8 @@ def _fit_photos(photos: Iterator[np.ndarray], config: DataConfig) -> Iterator[np
     """Photos that are prepared already as `TrainingData` takes them; only resized and painted here, not stored."""
 
     def photo(image: np.ndarray) -> np.ndarray:
-        colour = np.asarray(_fit(Image.fromarray(image), config.resolution))
+        enlarge = _is_enlarged(hashlib.sha256(image.tobytes()).digest(), config.enlarged)
+        colour = np.asarray(_fit(Image.fromarray(image), config.resolution, enlarge))
         return np.dstack([colour, targets.paint(colour, config.target)]) if config.target else colour
 
     return _parallel(photo, photos)
@@ -118,6 +119,7 @@ class PictureConfig(tfds.core.BuilderConfig):
 
     kind: Kind
     resolution: int
+    enlarged: float
     target: str
     cut_bars: bool
     listing: Listing = field(repr=False)
@@ -203,7 +205,8 @@ class FinishedPictures(tfds.core.GeneratorBasedBuilder):
 def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> Iterator[np.ndarray]:
     """Builds a set unless it is there, and says what was skipped; gives its pictures as `TrainingData` takes them."""
     slow, rest = targets.parts(data.target) if kind == "photo" else ([], targets.parse(data.target))
-    depends_on = [data.resolution, targets.digest(slow), data.cut_bars, listing.identity]
+    enlarged = data.enlarged if kind == "photo" else 0.0
+    depends_on = [data.resolution, targets.digest(slow), data.cut_bars, listing.identity, *([enlarged] if enlarged else [])]
     folder = re.split(r"[/\\:]\s*", listing.label)[-1]  # not where it lies: --data and --photos may name the same one
     readable = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")
     config = PictureConfig(
@@ -211,6 +214,7 @@ def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> It
         description=listing.label,
         kind=kind,
         resolution=data.resolution,
+        enlarged=enlarged,
         target=data.target if slow else "",
         cut_bars=data.cut_bars,
         listing=listing,
@@ -361,7 +365,8 @@ def _prepare(
     fitted = picture.crop(inner) if inner and config.cut_bars else picture
     if min(fitted.size) < MINIMUM_SIDE:
         return f"smaller than {MINIMUM_SIDE} pixels"
-    fitted = _fit(fitted, config.resolution)
+    enlarge = _is_enlarged(digest, config.enlarged)
+    fitted = _fit(fitted, config.resolution, enlarge)
     colour = np.asarray(fitted)
     if np.all(colour == colour[..., :1]):
         return "gray"
@@ -371,7 +376,8 @@ def _prepare(
     if config.target:
         example["target"] = _png(Image.fromarray(paint(targets.start, colour, config.target)))
     elif drawing:
-        example["target"] = _png(_fit(drawing.crop(inner) if inner and config.cut_bars else drawing, config.resolution))
+        drawing = drawing.crop(inner) if inner and config.cut_bars else drawing
+        example["target"] = _png(_fit(drawing, config.resolution, enlarge))
     return _Prepared(example, digest, inner is not None)
 
 
@@ -472,15 +478,23 @@ def _bars(brightest: np.ndarray) -> tuple[int, int]:
     return before + BAR_BLUR, after + BAR_BLUR
 
 
-def _fit(picture: Image.Image, resolution: int) -> Image.Image:
-    """The central square at a resolution, or at 0 the own size within bounds; the same object if nothing changes."""
+def _is_enlarged(digest: bytes, share: float) -> bool:
+    """Whether a photo is among the share that is enlarged: by the digest of its bytes, so always the same ones."""
+    return int.from_bytes(digest[:4], "big") < share * 2**32
+
+
+def _fit(picture: Image.Image, resolution: int, enlarge: bool = False) -> Image.Image:
+    """The central square at a resolution, or at 0 the own size within bounds; the same object if nothing changes.
+
+    With `enlarge` a picture of its own size is brought to the largest one, if it is smaller.
+    """
     shorter = min(picture.size)
     longest = shorter if resolution else MAXIMUM_ASPECT * shorter
     width, height = min(picture.width, longest), min(picture.height, longest)
     if (width, height) != picture.size:
         left, top = (picture.width - width) // 2, (picture.height - height) // 2
         picture = picture.crop((left, top, left + width, top + height))
-    wanted = resolution or min(shorter, MAXIMUM_SHORTER_SIDE)
+    wanted = resolution or (MAXIMUM_SHORTER_SIDE if enlarge else min(shorter, MAXIMUM_SHORTER_SIDE))
     if wanted == shorter:
         return picture
     return picture.resize((round(width * wanted / shorter), round(height * wanted / shorter)), Image.Resampling.LANCZOS)

@@ -123,6 +123,9 @@ class DataConfig:
         augment: none (resize to size), flip (and mirror at random), crop (random size x size window at the picture's
             own scale, and mirror) or enlarge-crop (resize to 286/256 of the size, random window, and mirror).
         augment_frames: augment frames as photos; without it they are only resized (the diary).
+        enlarged: share in [0, 1] of the photos that are enlarged to a shorter side of 512 while building, before they are
+            painted, so that the generator also learns what is near and smooth, as a face is in a large photo; needs
+            resolution 0. 0 in the references.
         target: what a photo is to become, painted while pictures are prepared, e.g. "flat(0.012) | lines", see targets.py;
             "" for the photo itself, as in the references.
         redrawn: share in [0, 1] of training pictures that are an anime frame, with its target undone and a photo's grain,
@@ -137,6 +140,7 @@ class DataConfig:
     size: int = 256
     augment: Literal["none", "flip", "crop", "enlarge-crop"] = "none"
     augment_frames: bool = True
+    enlarged: float = 0.0
     target: str = ""
     redrawn: float = 0.0
     holdout: int = 0
@@ -146,10 +150,12 @@ class DataConfig:
         check_choices(self, "data.")
         check_numbers(self, "data.", holdout=0)
         check_numbers(self, "data.", most=2048, resolution=32 if self.resolution else 0, size=32)
-        check_numbers(self, "data.", most=1.0, redrawn=0)
+        check_numbers(self, "data.", most=1.0, redrawn=0, enlarged=0)
         parse(self.target)
         if self.redrawn and not self.target:
             raise ValueError("data.redrawn undoes what data.target paints: name a target, or set data.redrawn to 0")
+        if self.enlarged and self.resolution:
+            raise ValueError("data.enlarged enlarges photos of their own size: set data.resolution to 0, or it to 0")
         if self.size % 8:
             raise ValueError(f"data.size must be a multiple of 8, got {self.size}")
 

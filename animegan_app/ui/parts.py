@@ -16,7 +16,7 @@ from gradio.route_utils import API_PREFIX
 from gradio.utils import get_upload_folder
 
 from animegan_app.catalog import Offer
-from animegan_app.ui.words import label, say
+from animegan_app.ui.words import WORDS, label, say
 from animegan_app.writing import encoded
 from hub_export.record import Record
 from hub_export.sentences import Sentence
@@ -25,7 +25,6 @@ QUEUE_SIZE = 64
 """How many requests may wait; all of them may, for a download or for the one drawing that is made at a time. One visitor's
 half of them leaves the other half to others."""
 ERROR_SECONDS = 6
-PHASES = ("warm-up", "adversarial", "imitation")
 
 Outputs = dict[Any, Any]
 """What an event changes: component to value or update. Of those that it may change, one that is not there stays as it is."""
@@ -145,8 +144,9 @@ def renewed(choices: list[tuple[str, str]], value: Any, default: Any) -> dict[st
 
 
 def phase(record: Record, request: gr.Request | None) -> str:
-    """Which phase of training a checkpoint was taken in."""
-    return say(record.phase, request) if record.phase in PHASES else record.phase
+    """Which phase of training a checkpoint was taken in, in the reader's language where we know the recipe's word."""
+    key = f"phase_{record.phase}"
+    return say(key, request) if key in WORDS else record.phase
 
 
 def file_name(photo: str, record: Record) -> str:

@@ -65,9 +65,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "side_1024": ("Fine · {side} px", "细致 · {side} 像素"),
     "side_1536": ("Finest · {side} px", "最细 · {side} 像素"),
     "seconds": ("{words} · {seconds} s", "{words} · {seconds} 秒"),
-    "warm-up": ("warm-up", "预热"),
-    "adversarial": ("adversarial", "对抗"),
-    "imitation": ("imitation", "模仿"),
+    "phase_warm-up": ("warm-up", "预热"),
+    "phase_adversarial": ("adversarial", "对抗"),
+    "phase_imitation": ("imitation", "模仿"),
     # The result
     "first_sight": ("An example. Choose a photo to see yours.", "这是示例。选一张照片，看看你自己的。"),
     "slider": ("Photo ⇄ drawing", "照片 ⇄ 画"),

@@ -182,8 +182,9 @@ class Plane:
         }
         titles = [title for title, _ in parts.experiment_choices(experiments, request)]
         named = dict(list(zip(titles, experiments.values(), strict=True))[:OVERLAID])
-        words = {key: say(f"plane_{key}", request) for key in PLANE_WORDS}
-        words |= {phase: say(phase, request) for phase in parts.PHASES}
+        records = [offer.record for offers in named.values() for offer in offers]
+        words = {record.phase: parts.phase(record, request) for record in records}
+        words |= {key: say(f"plane_{key}", request) for key in PLANE_WORDS}
         figure = plane_figure(named, words)
         plane = plot(figure if figure["data"] else None)
         ways = scales(named)
