@@ -103,6 +103,23 @@ def test_light_spills_over_and_darkness_does_not():
     np.testing.assert_allclose(painting.bloom(dark, 1.0), dark, atol=1e-6)
 
 
+def test_clouds_have_three_tones_and_white_without_a_sky_stays():
+    photo = np.full((96, 128, 3), (0.35, 0.55, 0.9), np.float32)
+    photo[20:60, 20:100] = np.linspace(0.97, 0.74, 40, dtype=np.float32)[:, None, None]
+    photo[72:] = 0.3
+    photo[80:92, 20:100] = 0.9  # a white car on the street
+    shaded = painting.shade_clouds(photo, photo)
+    lab = cv2.cvtColor(shaded, cv2.COLOR_RGB2LAB)
+    top, body, underside = (lab[row, 30:90].mean(0) for row in (26, 40, 54))
+    assert top[0] > body[0] + 4 > underside[0] + 8, "lighter upwards"
+    assert top[2] > 0 > underside[2] + 4, "warm above, cool below"
+    steps = np.abs(np.diff(lab[22:58, 60, 0]))
+    assert np.median(steps) < steps.max() / 4, "in steps, where the photo has a ramp"
+    for place in (np.s_[:16], np.s_[72:]):
+        np.testing.assert_allclose(shaded[place], photo[place], atol=0.01)
+    np.testing.assert_allclose(painting.shade_clouds(photo[72:], photo[72:]), photo[72:], atol=0.01)
+
+
 def test_at_dusk_all_is_blue_and_lamps_stay_lit():
     wall, lamp = (np.full((2, 2, 3), colour, np.float32) for colour in ((0.6, 0.6, 0.6), (0.85, 0.6, 0.15)))
     of_wall, of_lamp = painting.dusk(wall)[0, 0], painting.dusk(lamp)[0, 0]

@@ -142,6 +142,42 @@ def bloom(picture: np.ndarray, strength: float = 0.4, radius: float = 12.0) -> n
     return np.asarray(1 - (1 - picture) * (1 - strength * bright), np.float32)
 
 
+def shade_clouds(picture: np.ndarray, photo: np.ndarray, strength: float = 1.0) -> np.ndarray:
+    """Clouds in three tones: a lit top, a body, a cool underside; also smooth snow that stands against a blue sky.
+
+    Args:
+        picture: (H, W, 3) float32 [0, 1], painted so far.
+        photo: the same size, in which clouds are what is white and smooth, and hangs together with blue in its upper third.
+        strength: share of the tones in [0, 1].
+    """
+    lab = cv2.cvtColor(blur(photo, 1.2), cv2.COLOR_RGB2LAB)
+    light, red, yellow = lab[..., 0], lab[..., 1], lab[..., 2]
+    blue = ramp(-yellow, 10, 18) * ramp(light, 30, 45)
+    white = ramp(light, 62, 74) * (1 - ramp(np.hypot(red, np.maximum(yellow, 0)), 6, 12))
+    texture = _blur_within(np.abs(light - _blur_within(light, white, 3)), white, 4)
+    white = white * (1 - ramp(texture, 2.5, 5))
+    count, parts, boxes, _ = cv2.connectedComponentsWithStats(
+        ((white > 0.5) | (blue > 0.5)).astype(np.uint8), connectivity=4
+    )
+    area = boxes[:, cv2.CC_STAT_AREA]
+    share = np.bincount(parts.ravel(), (blue > 0.5).ravel(), count) / area
+    is_sky = (share > 0.08) & (area > light.size / 100) & (boxes[:, cv2.CC_STAT_TOP] < light.shape[0] / 3)
+    is_sky[0] = False  # what belongs to no part
+    cloud = blur(is_sky[parts].astype(np.float32), 1) * white * (1 - ramp(-yellow, 6, 14))
+    body = _blur_within(light, cloud, 4)
+    tone = 0.5 + (body - _blur_within(light, cloud, 24)) / 10 + (body - 84) / 40
+    tone = (np.tanh(12 * (tone - 1 / 3)) + np.tanh(12 * (tone - 2 / 3)) + 2) / 4
+    shaded = cv2.cvtColor(picture.astype(np.float32), cv2.COLOR_RGB2LAB)
+    toned = np.stack([82 + 15 * tone, np.zeros_like(tone), 11 * tone - 9], axis=-1)
+    shaded += (strength * cloud)[..., None] * (toned - shaded)
+    return np.asarray(np.clip(cv2.cvtColor(shaded, cv2.COLOR_LAB2RGB), 0, 1), np.float32)
+
+
+def _blur_within(plane: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
+    """A blurred plane (H, W) that only takes what the mask, (H, W) [0, 1], holds."""
+    return np.asarray(blur(plane * (mask + 1e-4), sigma) / blur(mask + 1e-4, sigma))
+
+
 def dusk(picture: np.ndarray, strength: float = 1.0) -> np.ndarray:
     """Evening: all is darker and blue, and warm bright colours stay lit as lamps are."""
     lab = cv2.cvtColor(picture.astype(np.float32), cv2.COLOR_RGB2LAB)

@@ -88,6 +88,12 @@ def bloom(picture: np.ndarray, photo: np.ndarray, strength: float = 0.4, radius:
 
 
 @operation()
+def clouds(picture: np.ndarray, photo: np.ndarray, strength: float = 1.0) -> np.ndarray:
+    """Clouds in three tones: lit tops, cool undersides."""
+    return painting.shade_clouds(picture, photo, strength)
+
+
+@operation()
 def dusk(picture: np.ndarray, photo: np.ndarray, strength: float = 1.0) -> np.ndarray:
     """Evening: dark and blue, with warm lights."""
     return painting.dusk(picture, strength)
