@@ -113,6 +113,17 @@ def test_the_code_in_readme_runs(tmp_path: Path) -> None:
         assert drawing.size == photo.size
 
 
+def test_commits_that_the_docs_name_are_in_the_history() -> None:
+    """What was committed and then lost is in no archive."""
+    if subprocess.run(["git", "rev-parse", "--is-shallow-repository"], cwd=ROOT, capture_output=True).stdout != b"false\n":
+        pytest.skip("a copy without the history")
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    named = re.findall(r"(?:commit|git show|git worktree add \S+) `?([0-9a-f]{7,40})\b", text)
+    assert len(named) > 3
+    for commit in {*named}:
+        assert subprocess.run(["git", "merge-base", "--is-ancestor", commit, "HEAD"], cwd=ROOT).returncode == 0, commit
+
+
 def slug(heading: str) -> str:
     """A heading's anchor, as GitHub makes it."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")

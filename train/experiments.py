@@ -384,12 +384,14 @@ cel = _register(
     ),
     generator=GeneratorConfig("lite2"),
     recipe=PairsConfig(),
-    loss={"line_weight": 3.0, "adversarial_weight": 0.25},
+    loss={"line_weight": 3.0, "adversarial_weight": 0.15},
     data={
         "resolution": 0,
         "size": 224,
         "augment": "crop",
-        "target": "denoise | flat(0.02) | dabs | contours | shades(7, 1.5) | light(1.3, 9)",
+        "enlarged": 0.25,
+        "target": "denoise | flat(0.02) | dabs | contours(1, 0.75) | shades(7, 1.5) | light(1.35, 11) "
+        "| clouds | lines(0.6, 0.8, 0.9)",
         "redrawn": 0.15,
         "holdout": 48,
     },
@@ -418,7 +420,7 @@ for _name, _question, _target, _look in (
     (
         "ink",
         "Do shades in steps and heavy lines give a comic?",
-        "denoise | flat(0.02) | dabs | contours | shades(5) | light(1, 6, 0) | lines(1.4, 1.6, 0.97)",
+        "denoise | flat(0.02) | dabs | contours(1, 0.75) | shades(5) | light(1, 6, 0) | lines(1.4, 1.6, 0.97)",
         Look(
             "Ink comic",
             "Heavy black lines, shades in steps",
@@ -431,7 +433,7 @@ for _name, _question, _target, _look in (
     (
         "background",
         "Do warm lights, cool darks and few lines give the painted background of a film?",
-        "denoise | flat | dabs | light(1.25, 10, 8) | bloom(0.15) | lines(0.3, 1, 0.6)",
+        "denoise | flat | dabs | light(1.25, 10, 8) | clouds | bloom(0.15) | lines(0.3, 1, 0.6)",
         Look(
             "Painted background",
             "Warm light, cool shadows, few lines",
@@ -444,7 +446,7 @@ for _name, _question, _target, _look in (
     (
         "sky",
         "Do open shadows and light that spills over give a luminous sky?",
-        "denoise | flat(0.02) | dabs | contours | light(1.6, 28, 1) | bloom(0.5, 16)",
+        "denoise | flat(0.02) | dabs | contours(1, 0.75) | light(1.25, 34, 3) | clouds | bloom(0.8, 20)",
         Look(
             "Luminous sky",
             "Open shadows, light that spills over",
@@ -457,7 +459,7 @@ for _name, _question, _target, _look in (
     (
         "evening",
         "Can a photo of a day be drawn as its evening?",
-        "denoise | flat(0.02) | dabs | contours | light(1.2, 4, 0) | dusk",
+        "denoise | flat(0.02) | dabs | contours(1, 0.75) | light(1.2, 4, 0) | dusk",
         Look(
             "Evening glow",
             "The day of your photo, at dusk",
@@ -481,7 +483,10 @@ _register(
         "明亮的颜色，寥寥几个色阶",
         "街景、运动、植物",
     ),
-    data={"target": "denoise | flat(0.02) | dabs | contours | shades(4, 3) | light(2, 26, 2)", "redrawn": 0.0},
+    data={
+        "target": "denoise | flat(0.02) | dabs | contours(1, 0.75) | shades(3, 4) | light(2.2, 18, 4) | lines(0.8, 1, 0.95)",
+        "redrawn": 0.0,
+    },
     schedule={"warmup": "1200 steps", "length": "1800 steps"},
 )
 _register(
