@@ -19,13 +19,13 @@ def free_port(host: str, port: int | None) -> int:
         sys.exit(f"{host!r} is no name or address that is known here: try --host 127.0.0.1, or 0.0.0.0 for all networks.")
     problem: Exception = OSError()
     for tried in [port] if port else PORTS:
-        with socket.socket(family, kind, protocol) as listening:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
-            try:
+        try:
+            with socket.socket(family, kind, protocol) as listening:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
                 listening.bind((address[0], tried, *address[2:]))
                 return tried
-            except (OSError, OverflowError) as error:  # the latter for numbers beyond 65535
-                problem = error
+        except (OSError, OverflowError) as error:  # the latter for numbers beyond 65535
+            problem = error
     match getattr(problem, "errno", None):
         case errno.EADDRINUSE if port:
             sys.exit(f"Port {port} is taken, perhaps by this app: name another one with --port, or none.")

@@ -1,6 +1,7 @@
 """Fixtures that several files share, and which tests are slow. What they are made of is in tests/support."""
 
 import os
+import random
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     long = {item.path for item in items if item.get_closest_marker("long")}
     items.sort(key=lambda item: (item.path not in long, -slow[item.path]))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def seeded() -> None:
+    """Keras draws the seeds of initializers from here: a file's weights do not depend on the files before it."""
+    random.seed(0)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from support.processes import free_port, until
+from support.training import eagerly
 from train.datasets import open_data
 from train.engine import open_strategy
 from train.experiments import get_experiment
@@ -92,15 +93,12 @@ def assert_same_run(found: Path, expected: Path) -> None:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """By experiment, the run of one process on one device: this one, which has TensorFlow already."""
-    import tensorflow as tf
-
     runs = {}
     for experiment in SETTINGS:
         folder = tmp_path_factory.mktemp("one") / "runs"
-        tf.config.run_functions_eagerly(experiment != "smoke")  # tracing takes longer than four steps
-        main(parser().parse_args(words(folder, experiment=experiment)))
+        with contextlib.nullcontext() if experiment == "smoke" else eagerly():
+            main(parser().parse_args(words(folder, experiment=experiment)))
         runs[experiment] = folder / "tiny"
-    tf.config.run_functions_eagerly(False)
     return runs
 
 
@@ -148,9 +146,12 @@ def test_two_devices_train_animeganv3_as_one_does(two_devices: Trained) -> None:
 def test_a_killed_worker_ends_the_job_and_resume_goes_on_to_the_same_end(alone: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "tiny"
     with two_workers(folder.parent) as (chief, other):
-        while not (folder / "state.npz").exists():
-            assert chief.poll() is None and other.poll() is None
-            time.sleep(0.05)
+        rows = folder / "history.jsonl"
+        until(
+            lambda: rows.exists() and rows.stat().st_size, chief, other
+        )  # the first epoch ends, and is saved beside the next
+        other.send_signal(signal.SIGSTOP)
+        until((folder / "state.npz").exists, chief, other)
         other.send_signal(signal.SIGKILL)
         killed = time.monotonic()
         _, complaint = chief.communicate()

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from hub_export import pixels
@@ -23,6 +22,7 @@ from hub_export.checkpoint import load_generator, read_history, verify_files, wr
 from hub_export.folder import BUNDLED
 from hub_export.record import Record, read_record
 from support.checkpoints import tiny_record
+from support.training import eagerly
 from train import run as training
 from train.efficientnet import efficientnet_lite0, read_torch
 from train.evaluate import _data_config, _insert, _kinship, compared_with, main, parser, read_pairs, recommended
@@ -215,9 +215,8 @@ def train(place: Path, *more: str) -> None:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished tiny run in runs/tiny."""
     tmp_path = tmp_path_factory.mktemp("evaluate")
-    tf.config.run_functions_eagerly(True)  # tracing takes longer than six steps
-    train(tmp_path)
-    tf.config.run_functions_eagerly(False)
+    with eagerly():
+        train(tmp_path)
     return tmp_path
 
 

@@ -186,22 +186,20 @@ def test_a_decoder_that_dies_or_hangs_is_told_and_started_anew(monkeypatch: pyte
         assert process is not None
         os.kill(process.pid, signal.SIGSTOP)  # it hangs
         if number:
-            threading.Timer(0.5, os.kill, (process.pid, number)).start()
+            threading.Timer(0.5, lambda: [os.kill(process.pid, one) for one in (number, signal.SIGCONT)]).start()
 
-    monkeypatch.setattr(photos, "WALL_SECONDS", 2.0)
     for number, sentence in [
         (0, "takes too long"),
         (signal.SIGXCPU, "takes too long"),
         (signal.SIGSEGV, "cannot be decoded"),
     ]:
+        monkeypatch.setattr(photos, "WALL_SECONDS", 60.0)  # a new one has to start
         assert read_photo(PHOTO).shape == (427, 640, 3)
         end(number)
-        if number:
-            threading.Timer(0.6, os.kill, (photos._decoder._process.pid, signal.SIGCONT)).start()  # type: ignore[union-attr]
-        start = time.monotonic()
+        monkeypatch.setattr(photos, "WALL_SECONDS", 60.0 if number else 2.0)
         with pytest.raises(PhotoError, match=sentence):
             read_photo(PHOTO)
-        assert time.monotonic() - start < 5
+    monkeypatch.setattr(photos, "WALL_SECONDS", 60.0)
     assert read_photo(PHOTO).shape == (427, 640, 3)
 
 
@@ -241,7 +239,7 @@ def decode(content, *options):
 decoding.CPU_SECONDS, decoding.decode = 1, decode
 decoding.main()
 """
-    content = encode(Image.fromarray(scene(3000, 3000)), "PNG", compress_level=1)
+    content = encode(Image.fromarray(scene(1500, 1500)), "PNG", compress_level=1)
 
     def ask(picture: bytes, times: int) -> None:
         assert process.stdin and process.stdout
@@ -254,7 +252,7 @@ decoding.main()
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     ) as process:
-        ask(content, 8)  # each well below a second, all of them above the limit
+        ask(content, 40)  # each well below a second, all of them above the limit
         with pytest.raises((BrokenPipeError, EOFError)):
             ask(b"endless", 1)
         assert process.wait(30) == -signal.SIGXCPU

@@ -1,6 +1,7 @@
 """Requests of strangers: none reads a file, shuts others out, or keeps the app from ending. A real server, real HTTP."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -230,9 +231,9 @@ def test_one_visitor_leaves_places_to_others(server: Server) -> None:
     try:
         for connection in hanging:
             connection.sendall(head.encode())
-        deadline, refused = time.monotonic() + 30, 0
+        deadline, refused = time.monotonic() + 300, 0
         for connection in reversed(hanging):
-            connection.settimeout(5 if refused < 8 else 0.1)
+            connection.settimeout(30 if refused < 8 else 0.1)
             try:
                 refused += b" 429 " in connection.recv(2000)
             except TimeoutError:
@@ -462,11 +463,18 @@ def test_where_it_cannot_listen_it_says_so(
             free_port(given.get("--host", "127.0.0.1"), int(given["--port"]) if "--port" in given else None)
 
 
+def has_ipv6() -> bool:
+    """Whether this machine has it, and not only this Python."""
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
 def test_ports_of_either_family_are_found() -> None:
     from animegan_app.address import PORTS, free_port
 
     assert free_port("127.0.0.1", None) in PORTS
-    if socket.has_ipv6:
+    if has_ipv6():
         assert free_port("::1", None) in PORTS
 
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from hub_export.generator import build_generator
-from support.training import assert_same_state, built, noise, take
+from support.training import assert_same_state, built, eagerly, noise, take
 from train.configuration import override
 from train.engine import restore, state, variables_of
 from train.experiments import get_experiment
@@ -52,12 +52,11 @@ def kind(request: pytest.FixtureRequest) -> str:
 def trained(kind: str) -> Trained:
     recipe, terms = built(tiny(kind)), []
     averages = [weight.copy() for weight in recipe.generator.get_weights()]
-    tf.config.run_functions_eagerly(True)
-    for step in range(2):
-        terms.append(take(recipe, noise(recipe, step), step, 0, 6))
-        decay = np.float32(min(0.9, (1 + step) / (10 + step)))
-        averages = [decay * a + (1 - decay) * b for a, b in zip(averages, recipe.generator.get_weights(), strict=True)]
-    tf.config.run_functions_eagerly(False)
+    with eagerly():
+        for step in range(2):
+            terms.append(take(recipe, noise(recipe, step), step, 0, 6))
+            decay = np.float32(min(0.9, (1 + step) / (10 + step)))
+            averages = [decay * a + (1 - decay) * b for a, b in zip(averages, recipe.generator.get_weights(), strict=True)]
     return Trained(recipe, terms, averages, state(recipe))
 
 

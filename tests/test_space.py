@@ -1,5 +1,6 @@
 """The Space: exactly what it needs, pushed in one commit, and it works where nothing else is installed."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -192,8 +193,9 @@ def test_installed_in_a_clean_environment_it_stylises(tmp_path: Path) -> None:
     install = [str(Path(sys.executable).parent / "uv"), "pip", "install", "--quiet", "--python", str(python)]
     try:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(python.parents[1])], check=True)
-        subprocess.run([*install, "-r", "requirements.txt", f"gradio=={version}"], cwd=space, check=True)
-        done = subprocess.run([str(python), "-c", AS_A_SPACE], cwd=space, capture_output=True, text=True, timeout=200)
+        patient = os.environ | {"UV_HTTP_TIMEOUT": "300"}
+        subprocess.run([*install, "-r", "requirements.txt", f"gradio=={version}"], cwd=space, check=True, env=patient)
+        done = subprocess.run([str(python), "-c", AS_A_SPACE], cwd=space, capture_output=True, text=True, timeout=600)
     finally:
         shutil.rmtree(python.parents[1], ignore_errors=True)  # nearly 2 GB
     assert done.returncode == 0, done.stderr[-3000:]

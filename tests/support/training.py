@@ -1,7 +1,8 @@
 """Recipes as tests build and step them."""
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,16 @@ def assert_same_state(found: Mapping[str, np.ndarray], expected: Mapping[str, np
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@contextlib.contextmanager
+def eagerly() -> Iterator[None]:
+    """Steps run operation by operation: the same mathematics, without the seconds in which TensorFlow builds a graph."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 def noise(recipe: Any, seed: int = 0) -> dict[str, Any]:
