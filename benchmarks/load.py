@@ -108,10 +108,11 @@ def _use(url: str, users: int, seconds: float, folder: Path) -> Report:
     asked: list[tuple[Path, str]] = []
     answered: set[tuple[Path, str]] = set()
     keys = [offer["key"] for offer in Client(url, verbose=False).predict(api_name="/checkpoints")]
+    clients = [Client(url, verbose=False, httpx_kwargs={"timeout": ANSWER_SECONDS}) for _ in range(users)]
     end = time.monotonic() + seconds
 
     def use(user: int) -> None:
-        chance, client = random.Random(user), Client(url, verbose=False)
+        chance, client = random.Random(user), clients[user]
         while time.monotonic() < end:
             with lock:
                 request = chance.choice(asked) if asked and chance.random() < 0.5 else _request(chance, keys, folder)

@@ -102,6 +102,7 @@ def server(laboratory: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def show(page: Page, tab: str) -> None:
     page.get_by_role("tab", name=tab).click()
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # Gradio fills it now
 
 
 def pick(page: Page, dropdown: str, *options: str) -> None:

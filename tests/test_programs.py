@@ -64,11 +64,11 @@ def test_what_programs_may_call(server: Server, runs: Path) -> None:
     with pytest.raises(AppError, match="最长边必须是以下像素值之一：512"):
         chinese.predict(handle_file(PAGODA), longest_side=100_000, api_name="/stylise")
     own = {"path": str(PAGODA), "meta": {"_type": "gradio.FileData"}}  # a file of the server that nobody uploaded
-    uploaded = httpx.post(f"{server.url}gradio_api/upload", files={"files": PAGODA.read_bytes()}).json()[0]
+    uploaded = httpx.post(f"{server.url}gradio_api/upload", files={"files": PAGODA.read_bytes()}, timeout=60).json()[0]
     for path, end in [(own["path"], "error"), (uploaded, "complete")]:
         call = f"{server.url}gradio_api/call/stylise"
         data = [own | {"path": path}, "local/tiny/epoch-001", 512, 100, 0]  # before there was full_size, that was all
-        event = httpx.post(call, json={"data": data}).json()["event_id"]
+        event = httpx.post(call, json={"data": data}, timeout=60).json()["event_id"]
         assert httpx.get(f"{call}/{event}", timeout=60).text.startswith(f"event: {end}")
 
 
@@ -130,7 +130,7 @@ def test_a_tool_of_the_model_context_protocol(server: Server, runs: Path) -> Non
     expected = drawn(PAGODA, runs / "tiny" / "epoch-001", 512)
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.data)))), expected)
     address = line.text.removeprefix("Image URL: ")
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(httpx.get(address).content))), expected)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(httpx.get(address, timeout=60).content))), expected)
     facts = ast.literal_eval(found.text)
     assert (facts["width"], facts["checkpoint"]) == (512, "local/tiny/epoch-001")
     assert refused.isError and "longest side must be one of" in refused.content[0].text

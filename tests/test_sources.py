@@ -202,7 +202,7 @@ def test_the_hub_is_asked_after_the_page_is_up_and_a_choice_stays(
 
 
 def test_visitors_of_a_space_add_what_its_owner_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    hub = HubStore([], tmp_path, list_seconds=1)
+    hub = HubStore([], tmp_path, list_seconds=30)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert sources.addable() is None
     monkeypatch.setenv("SPACE_ID", "you/animegan-space")

@@ -216,7 +216,7 @@ def test_what_is_wrong_with_a_place_is_told_in_chinese_too(
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(ExplainedError, match=name) as told:
-        sources.add(HubStore([], tmp_path, list_seconds=1), name)
+        sources.add(HubStore([], tmp_path, list_seconds=30), name)
     translated(told.value)
     said = chinese(told.value.sentence)
     assert re.search("[一-鿿]", said) and not re.search("[a-z]{3} [a-z]{3}", said), said

@@ -246,11 +246,14 @@ def lock(path: Path) -> Any:
         return None
     file = open(path / LOCK, "a+", encoding="utf-8")  # noqa: SIM115  open for as long as the lock is held
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(ASKING_SECONDS)
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for left in range(20, -1, -1):  # whoever asks holds it for a moment
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not left:
+                    raise
+                time.sleep(ASKING_SECONDS / 10)
     except BlockingIOError:
         file.seek(0)
         holder = file.read().strip() or "another process"

@@ -112,7 +112,10 @@ const translate = (part) => {
     }
 };
 const close = () => document.querySelectorAll("[data-testid='toast-close']").forEach((button) => button.click());
-const vanish = (part) => { if (part.querySelector?.("[data-testid='toast-close']")) setTimeout(close, MOST); };
+const vanish = (part) => {
+    const button = part.querySelector?.("[data-testid='toast-close']");
+    if (button) setTimeout(() => button.isConnected && button.click(), MOST);
+};
 for (const act of ["change", "drop"]) document.addEventListener(act, close, true);
 const named = () => { document.title = element.querySelector("h1").textContent; };
 const ask = window.fetch;

@@ -54,8 +54,11 @@ def answer_in_turn(events: Sequence[Any], fn: Callable[..., Any], inputs: Any, o
     What an answer waits for begins anew with the whole event in Gradio 6.31: two such answers to one event would begin
     each other again and again. So each has an event to itself. What waits is forgotten where `fn` raises an error: it
     returns what `alert` makes of it where there is a place for that.
+
+    A dropdown says twice in one breath that it was changed; only after a breath Gradio knows that it waits for the first
+    answer, and asks for no second one beside it.
     """
-    ended = gr.on(events, None, None, None, **QUICK)
+    ended = gr.on(events, None, None, None, js="() => new Promise((done) => setTimeout(done))", **QUICK)
     ended.then(fn, inputs, outputs, preprocess=False, trigger_mode="always_last", **QUICK)
 
 

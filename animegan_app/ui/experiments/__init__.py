@@ -74,13 +74,13 @@ class Experiments:
             with gr.Tab(label("samples_tab"), id="one") as one:
                 self.one = OneExperiment(self.catalog)
         self.timer = gr.Timer(LOOK_SECONDS, active=False)
-        chosen: list[Any] = [self.charts.shown, self.charts.seen, self.one.experiment, self.one.checkpoint]
+        chosen: list[Any] = [self.charts.shown, self.charts.seen, self.one.experiment]
         renewed = [self.trainings, self.overview, *chosen]
         tab.select(lambda: {self.timer: gr.Timer(active=True)}, None, self.timer, **parts.QUICK)
         parts.answer_in_turn([tab.select, known.change], self.renew, chosen, renewed)
         self.charts.wire([tab, curves], self.timer)
         self.plane.wire([tab, plane], known)
-        self.one.wire([tab, one])
+        self.one.wire([tab, one], known)
         given = [self.timer, self.charts.seen, self.charts.shown]
         looked = [self.timer, self.trainings, self.charts.seen, self.charts.shown]
         self.timer.tick(self.look, given, looked, js=ON_SCREEN, preprocess=False, **parts.QUICK)
@@ -95,7 +95,6 @@ class Experiments:
         shown: list[str] | None,
         seen: list[str],
         experiment: str | None,
-        checkpoint: str | None,
         request: gr.Request,
     ) -> Outputs:
         """The overview and all choices, for what is on offer now."""
@@ -104,7 +103,7 @@ class Experiments:
             self.trainings: told(trainings, request),
             self.overview: overview(self.catalog, request),
             **self.charts.renew(trainings, shown, seen, request),
-            **self.one.renew(self.catalog.experiments(), experiment, checkpoint, request),
+            **self.one.renew(self.catalog.experiments(), experiment, request),
         }
 
     def look(self, seconds: float, seen: list[str], shown: list[str] | None, request: gr.Request) -> Outputs:

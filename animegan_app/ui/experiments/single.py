@@ -71,29 +71,18 @@ class OneExperiment:
         with gr.Accordion(label("card_fold"), open=False, elem_id="card-fold"):
             self.card = gr.HTML(elem_id="card")
 
-    def wire(self, tabs: Sequence[gr.Tab]) -> None:
-        """Says what follows from what."""
+    def wire(self, tabs: Sequence[gr.Tab], known: gr.Textbox) -> None:
+        """Says what follows from what. `known` changes when the catalog does."""
         selected = [tab.select for tab in tabs]
         parts.answer_in_turn([*selected, self.experiment.change], self.list_samples, self.experiment, self.samples)
         parts.answer_in_turn([*selected, self.checkpoint.change], self.show_card, self.checkpoint, self.card)
-        parts.answer_in_turn([self.experiment.input], self.choose, self.experiment, self.checkpoint)
+        named = [*selected, known.change, self.experiment.input]
+        parts.answer_in_turn(named, self.choose, [self.experiment, self.checkpoint], self.checkpoint)
 
-    def renew(
-        self,
-        experiments: dict[str, list[Offer]],
-        experiment: str | None,
-        checkpoint: str | None,
-        request: gr.Request,
-    ) -> Outputs:
-        """Both choices, for what is on offer now."""
-        one = experiment if experiment in experiments else next(iter(experiments), None)
-        offers = experiments[one] if one else []
-        names, choices = parts.experiment_choices(experiments, request), parts.checkpoint_choices(offers, request)
-        first = self.catalog.first(offers).key if offers else None
-        return {
-            self.experiment: parts.renewed(names, experiment, one),
-            self.checkpoint: parts.renewed(choices, checkpoint, first),
-        }
+    def renew(self, experiments: dict[str, list[Offer]], experiment: str | None, request: gr.Request) -> Outputs:
+        """The experiments on offer now; `choose` answers for the checkpoints."""
+        names = parts.experiment_choices(experiments, request)
+        return {self.experiment: parts.renewed(names, experiment, next(iter(experiments), None))}
 
     def show(self, offer: Offer, request: gr.Request) -> Outputs:
         """Both choices with everything on offer and `offer` chosen."""
@@ -118,12 +107,12 @@ class OneExperiment:
                 continue
         return gr.Gallery(value=found, visible=bool(found))
 
-    def choose(self, experiment: str | None, request: gr.Request) -> Any:
-        """Its checkpoints, with the one to show first chosen."""
-        offers = self.catalog.experiments().get(experiment or "", [])
-        if not offers:
-            return gr.Dropdown(choices=[], value=None)
-        return gr.Dropdown(choices=parts.checkpoint_choices(offers, request), value=self.catalog.first(offers).key)
+    def choose(self, experiment: str | None, checkpoint: str | None, request: gr.Request) -> Any:
+        """The checkpoints of the experiment on offer, with the one to show first chosen unless one of them is."""
+        experiments = self.catalog.experiments()
+        offers = experiments.get(experiment or "") or next(iter(experiments.values()), [])
+        first = self.catalog.first(offers).key if offers else None
+        return parts.renewed(parts.checkpoint_choices(offers, request), checkpoint, first)
 
     def show_card(self, key: str | None, request: gr.Request) -> str:
         """HTML of a checkpoint's card or, as long as that is not here, of the card that its record makes."""
