@@ -28,7 +28,7 @@ CLEAN_SECONDS = 30.0
 """How often; only so long may there be more on disk than `uploads.MAX_FOLDER_BYTES`."""
 MAX_SESSIONS = 500
 """Visitors of whom Gradio remembers what their page shows, 0.27 MB each; who was forgotten loses a grid, not a photo."""
-END_SECONDS = 3.0
+END_SECONDS = 8.0
 """How long deleting the temporary files may take; what is left is deleted when the app starts again."""
 
 

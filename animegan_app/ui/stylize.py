@@ -99,7 +99,8 @@ class Stylize:
     """
 
     def __init__(self, studio: Studio, known: gr.Textbox):
-        self.studio, self.catalog, self._turn = studio, studio.catalog, asyncio.Lock()
+        self.studio, self.catalog = studio, studio.catalog
+        self._turn, self._choosing = asyncio.Lock(), asyncio.Lock()
         with gr.Column(elem_id="stage"):  # a grid: what stands where is in CSS, and the phone's order is this one
             with gr.Column(elem_id="sight"):
                 self._lay_out_picture()
@@ -208,8 +209,7 @@ class Stylize:
     def _wire_choice(self, known: gr.Textbox) -> None:
         chosen: list[Any] = [self.experiment, self.checkpoint]
         self.looks.row.select(self.choose_look, None, chosen, **parts.EACH)
-        parts.answer_in_turn([self.experiment.input], self.list_checkpoints, chosen, self.checkpoint)
-        parts.answer_in_turn([known.change], self.renew_checkpoints, chosen, self.checkpoint)
+        parts.answer_in_turn([self.experiment.input, known.change], self.list_checkpoints, chosen, self.checkpoint)
         parts.answer_in_turn([known.change], self.renew_looks, None, [self.looks.row, self.longest_side])
         parts.answer_in_turn([self.checkpoint.change, known.change], self.describe, self.checkpoint, self.about)
         parts.answer_in_turn([self.checkpoint.change], self.reveal, self.checkpoint, self.laboratory)
@@ -219,10 +219,12 @@ class Stylize:
         experiment, checkpoint = _choices(self.catalog, offer, request)
         return {self.experiment: experiment, self.checkpoint: checkpoint}
 
-    def choose_look(self, event: gr.EventData, request: gr.Request) -> Outputs:
-        """The same for the look that was chosen in the row."""
+    async def choose_look(self, event: gr.EventData, request: gr.Request) -> Outputs:
+        """The same for the look that was chosen in the row; who goes on to the next one is answered in that order."""
         try:
-            return self.choose(self.catalog.find(event.key), request)
+            async with self._choosing:
+                offer = await asyncio.to_thread(self.catalog.find, event.key)
+                return await asyncio.to_thread(self.choose, offer, request)
         except CheckpointError as error:
             raise parts.error(error, request) from None
 
@@ -237,20 +239,14 @@ class Stylize:
         return gr.skip() if seen else gr.update(open=True)
 
     def list_checkpoints(self, experiment: str | None, checkpoint: str | None, request: gr.Request) -> Any:
-        """The experiment's. One of them that is chosen stays: Gradio tells of a choice also where a list is just left."""
+        """The experiment's, also when what is on offer has changed. One of them that is chosen stays: Gradio tells of a choice
+        also where a list is just left."""
         if not experiment:
             return gr.skip()
         offers = self.catalog.experiments().get(experiment)
         if not offers:
             raise parts.error(gone(experiment), request)
         return parts.renewed(parts.checkpoint_choices(offers, request), checkpoint, self.catalog.first(offers).key)
-
-    def renew_checkpoints(self, experiment: str | None, checkpoint: str | None, request: gr.Request) -> Any:
-        """What is on offer has changed. While a new experiment's own list is under way, that is left to it: this answer
-        may come when one of the list has been chosen already, and would undo that."""
-        if experiment and checkpoint and not checkpoint.startswith(f"{experiment}/"):
-            return gr.skip()
-        return self.list_checkpoints(experiment, checkpoint, request)
 
     def describe(self, key: str | None, request: gr.Request) -> str:
         """HTML: what the chosen checkpoint is."""

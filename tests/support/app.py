@@ -123,6 +123,7 @@ def opened(
     context = browser.new_context(
         viewport={"width": width, "height": height}, accept_downloads=True, locale=locale, has_touch=touch, is_mobile=touch
     )
+    context.set_default_timeout(WAIT)  # also of a click on what a drawing has to be waited for
     context.on("request", watch)  # a route would switch off the cache and double what it costs to open a page
     context.on("console", listen)
     page = context.new_page()
@@ -141,7 +142,7 @@ def opened(
 
 
 def settled(page: Page) -> None:
-    """Waits until the page has and shows all answers, and asks nothing more because of them: then comes nothing late."""
+    """Waits until the page has and shows all answers but drawings, which stream, and asks nothing more because of them."""
     frames = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
     deadline, quiet = time.monotonic() + WAIT / 1000, 0
     while quiet < 3:
