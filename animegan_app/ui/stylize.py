@@ -239,8 +239,10 @@ class Stylize:
         return gr.skip() if seen else gr.update(open=True)
 
     def list_checkpoints(self, experiment: str | None, checkpoint: str | None, request: gr.Request) -> Any:
-        """The experiment's, also when what is on offer has changed. One of them that is chosen stays: Gradio tells of a choice
-        also where a list is just left."""
+        """The experiment's, also when what is on offer has changed. One of them that is chosen stays.
+
+        Gradio tells of a choice also where a list is just left.
+        """
         if not experiment:
             return gr.skip()
         offers = self.catalog.experiments().get(experiment)
