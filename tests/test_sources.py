@@ -174,12 +174,12 @@ def test_the_page_accepts_only_so_many_sources(tmp_path: Path) -> None:
 def test_the_hub_is_asked_after_the_page_is_up_and_a_choice_stays(
     browser: Browser, tiny_hub: HubServer, runs: Path, tmp_path: Path
 ) -> None:
-    tiny_hub.fail("GET /api/.*", silence=25, times=1)
+    tiny_hub.fail("GET /api/.*", silence=12, times=1)
     with Server(runs, tmp_path, (str(ROOT / "app.py"), "--hub", "you")) as server:
         assert tiny_hub.requests == []
         start = time.monotonic()
         for page in opened(browser, server, width=1280, height=900):
-            assert time.monotonic() - start < 24, "it does not wait for the silent Hub"
+            assert time.monotonic() - start < 11, "it does not wait for the silent Hub"
             known = page.locator("#known textarea")
             expect(known).not_to_have_value("")  # what is here
             before = known.input_value()
