@@ -160,7 +160,7 @@ def shade_clouds(picture: np.ndarray, photo: np.ndarray, strength: float = 1.0) 
         ((white > 0.5) | (blue > 0.5)).astype(np.uint8), connectivity=4
     )
     area = boxes[:, cv2.CC_STAT_AREA]
-    share = np.bincount(parts.ravel(), (blue > 0.5).ravel(), count) / area
+    share = np.bincount(parts.ravel(), (blue > 0.5).ravel(), count) / np.maximum(area, 1)
     is_sky = (share > 0.08) & (area > light.size / 100) & (boxes[:, cv2.CC_STAT_TOP] < light.shape[0] / 3)
     is_sky[0] = False  # what belongs to no part
     cloud = blur(is_sky[parts].astype(np.float32), 1) * white * (1 - ramp(-yellow, 6, 14))

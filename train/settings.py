@@ -155,7 +155,7 @@ class DataConfig:
         if self.redrawn and not self.target:
             raise ValueError("data.redrawn undoes what data.target paints: name a target, or set data.redrawn to 0")
         if self.enlarged and self.resolution:
-            raise ValueError("data.enlarged enlarges photos of their own size: set data.resolution to 0, or it to 0")
+            raise ValueError("data.enlarged enlarges photos of their own size: set data.resolution to 0, or leave it out")
         if self.size % 8:
             raise ValueError(f"data.size must be a multiple of 8, got {self.size}")
 
