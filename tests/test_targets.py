@@ -120,6 +120,13 @@ def test_clouds_have_three_tones_and_white_without_a_sky_stays():
     np.testing.assert_allclose(painting.shade_clouds(photo[72:], photo[72:]), photo[72:], atol=0.01)
 
 
+def test_a_white_wall_with_a_blue_sign_is_no_sky():
+    photo = np.full((96, 128, 3), 0.3, np.float32)
+    photo[10:80, 20:110] = np.linspace(0.97, 0.74, 70, dtype=np.float32)[:, None, None]
+    photo[30:50, 40:80] = (0.1, 0.3, 0.9)
+    np.testing.assert_allclose(painting.shade_clouds(photo, photo), photo, atol=0.01)
+
+
 def test_at_dusk_all_is_blue_and_lamps_stay_lit():
     wall, lamp = (np.full((2, 2, 3), colour, np.float32) for colour in ((0.6, 0.6, 0.6), (0.85, 0.6, 0.15)))
     of_wall, of_lamp = painting.dusk(wall)[0, 0], painting.dusk(lamp)[0, 0]

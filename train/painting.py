@@ -147,7 +147,8 @@ def shade_clouds(picture: np.ndarray, photo: np.ndarray, strength: float = 1.0) 
 
     Args:
         picture: (H, W, 3) float32 [0, 1], painted so far.
-        photo: the same size, in which clouds are what is white and smooth, and hangs together with blue in its upper third.
+        photo: the same size, in which clouds are what is white and smooth, and hangs together with a sky's blue: with a
+            little of it at the picture's upper edge, with much of it below.
         strength: share of the tones in [0, 1].
     """
     lab = cv2.cvtColor(blur(photo, 1.2), cv2.COLOR_RGB2LAB)
@@ -161,7 +162,8 @@ def shade_clouds(picture: np.ndarray, photo: np.ndarray, strength: float = 1.0) 
     )
     area = boxes[:, cv2.CC_STAT_AREA]
     share = np.bincount(parts.ravel(), (blue > 0.5).ravel(), count) / np.maximum(area, 1)
-    is_sky = (share > 0.08) & (area > light.size / 100) & (boxes[:, cv2.CC_STAT_TOP] < light.shape[0] / 3)
+    top = boxes[:, cv2.CC_STAT_TOP] / light.shape[0]
+    is_sky = (share > np.where(top < 0.02, 0.08, 0.5)) & (area > 0.03 * light.size) & (top < 1 / 3)  # no sign on a wall
     is_sky[0] = False  # what belongs to no part
     cloud = blur(is_sky[parts].astype(np.float32), 1) * white * (1 - ramp(-yellow, 6, 14))
     body = _blur_within(light, cloud, 4)

@@ -26,7 +26,7 @@ SLOW: set[str] = set()
 """What takes more than some tens of milliseconds a picture."""
 NETWORKS = {"contours": "HED, trained on outlines that people drew on the photos of BSDS500"}
 """Operations that ask a pretrained network, and which."""
-CHANGES = {"contours": 1}
+CHANGES = {"contours": 1, "clouds": 1}
 """How often an operation has changed what it paints: sets painted before the last change are painted anew."""
 LEAST: dict[str, dict[str, float]] = {}
 """What numbers of an operation must be at the least, where that is not 0."""
