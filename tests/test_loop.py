@@ -244,6 +244,8 @@ def test_an_interrupted_run_goes_on_with_a_longer_schedule_and_a_shorter_one_say
     assert read_record(longer.folder.path / "epoch-003").look == {"name": "Plain"}, "what it is called may change"
     with pytest.raises(ValueError, match="has 6 steps already, more than the 4 of "):
         start("schedule.length=4 steps", "schedule.decay=constant", resume=True)
+    kept = json.loads((longer.folder.path / "experiment.json").read_text())
+    assert kept["schedule"]["length"] == "6 steps", "what is refused changes nothing"
 
 
 def test_a_run_goes_on_in_the_precision_that_it_began_in(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,8 +306,11 @@ def test_a_renamed_or_copied_run_goes_on_and_its_checkpoints_are_its_own(start: 
 
 def test_one_writer_at_a_time_and_any_death_makes_room(start: Starter, tmp_path: Path) -> None:
     held = start()
-    with pytest.raises(ValueError, match=rf"x is being written by process {os.getpid()} on .*: wait for it, or end it"):
-        start()
+    for before in (lambda: None, (tmp_path / "x" / "state.npz").touch):  # also where a run is that could be resumed
+        before()
+        with pytest.raises(ValueError, match=rf"x is being written by process {os.getpid()} on .*: wait for it, or end it"):
+            start()
+    (tmp_path / "x" / "state.npz").unlink()
     with pytest.raises(ValueError, match="is being written by process"), writing(tmp_path / "x"):
         pass
     held.folder.close()

@@ -110,13 +110,13 @@ class Run:
         if experiment.init and not saved:
             self.recipe.start_from(checkpoint.load_generator(resolve(experiment.init)))
         self.data = data = data() if callable(data) else data
-        experiment.recipe.check_pictures(bool(data.anime_count), data.has_targets)
+        experiment.check_pictures(bool(data.anime_count), data.has_targets)
         self.plan = experiment.plan(data.steps_per_epoch(schedule.batch))
         self.step, self.seconds = 0, 0.0
         self._saved_step, self._pictures = -1, np.frombuffer(data.fingerprint(PICTURE_STRIDE), np.uint8)
         if saved:
             self._restore(saved)
-        folder.read_history(self.step)
+        folder.begin_at(self.step)
         self._cached = self.recipe.cache_features(folder.path / "features", data) if options.cache_features else None
         self.photos = data.fixed_photos(SAMPLE_PHOTOS)
         self._stop = threading.Event()

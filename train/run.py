@@ -210,7 +210,7 @@ def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
     strategy = open_strategy(arguments.strategy, arguments.wait)
     source = Source.of(arguments.data, arguments.photos, arguments.anime, arguments.drawings)
     source.check(experiment.data)
-    experiment.recipe.check_pictures(source.has_frames, bool(experiment.data.target or source.drawings))
+    experiment.check_pictures(source.has_frames, bool(experiment.data.target or source.drawings))
     chief = strategy.extended.should_checkpoint
     path = arguments.runs / (arguments.name or experiment.name)
     folder = RunFolder(path, experiment, arguments.resume, chief)

@@ -63,19 +63,20 @@ class RunFolder:
         self._history_is_whole = True
         if resume and not (path / CONFIG).is_file():
             raise ValueError(f"{path} holds no run to resume: start it without --resume")
-        if resume:
-            self._check_same()
-        else:
-            self._check_new()
-        if not chief:
-            return
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = lock(path)
+            if chief:
+                path.mkdir(parents=True, exist_ok=True)
+                self._lock = lock(path)
+            if resume:
+                self._check_same()
+            else:
+                self._check_new()
+            if not chief:
+                return
             if not resume:
                 (path / HISTORY).unlink(missing_ok=True)  # of a try that ended before its first save
                 shutil.rmtree(path / "tensorboard", ignore_errors=True)
-            write_aside(path / CONFIG, json.dumps(to_dict(experiment), indent=1).encode())
+                self._write_config()
             for record in self._records():
                 if record.experiment != path.name:  # the folder was renamed or copied
                     rewrite(path / record.checkpoint, dataclasses.replace(record, experiment=path.name))
@@ -146,6 +147,9 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.path / CONFIG} cannot be read ({error}): choose another --name") from None
 
+    def _write_config(self) -> None:
+        write_aside(self.path / CONFIG, json.dumps(to_dict(self.experiment), indent=1).encode())
+
     # --- state -------------------------------------------------------------------------------------------------------
 
     def save_state(self, state: Mapping[str, Any]) -> None:
@@ -191,8 +195,8 @@ class RunFolder:
 
     # --- history -----------------------------------------------------------------------------------------------------
 
-    def read_history(self, step: int) -> None:
-        """Takes back the rows up to a step and drops all others from the file."""
+    def begin_at(self, step: int) -> None:
+        """The run can go on from a step: takes back the rows up to it, drops all others, and keeps its new length."""
         try:
             lines = (self.path / HISTORY).read_text("utf-8").splitlines()
         except FileNotFoundError:
@@ -200,6 +204,7 @@ class RunFolder:
         self.history = [row for row in map(_parse_row, lines) if row and row["step"] <= step]
         if self.chief:
             self._write_history()
+            self._write_config()
 
     def log(self, row: dict[str, Any]) -> None:
         """Appends a row; where the disk is full, it is written with the next save."""

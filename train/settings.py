@@ -509,6 +509,12 @@ class Experiment:
         """The schedule in steps; `data_epoch` is how many the pictures' own epoch has. Raises ValueError."""
         return self.schedule.plan(data_epoch, self.recipe.phases[-1])
 
+    def check_pictures(self, frames: bool, targets: bool) -> None:
+        """Raises ValueError where these are not what is learnt from, as `RecipeConfig.check_pictures`."""
+        self.recipe.check_pictures(frames, targets)
+        if self.data.redrawn and not frames:
+            raise ValueError("data.redrawn has anime frames drawn again: give some with --anime DIR, or set it to 0")
+
     def check_caching(self) -> None:
         """Raises ValueError where no features of the pictures can be computed once."""
         if not self.recipe.caches_features:

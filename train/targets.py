@@ -26,12 +26,14 @@ SLOW: set[str] = set()
 """What takes more than some tens of milliseconds a picture."""
 NETWORKS = {"contours": "HED, trained on outlines that people drew on the photos of BSDS500"}
 """Operations that ask a pretrained network, and which."""
-CHANGES = {"contours": 1, "clouds": 1}
+CHANGES = {"contours": 1, "clouds": 1, "lines": 1}
 """How often an operation has changed what it paints: sets painted before the last change are painted anew."""
 LEAST: dict[str, dict[str, float]] = {}
 """What numbers of an operation must be at the least, where that is not 0."""
 UNDO: dict[str, Operation] = {}
 """What takes an operation back, as far as one can: it takes a picture and the operation's numbers."""
+DRAWING = {"lines", "contours"}
+"""Operations that draw lines: those of a frame are erased once, however many of these a target has."""
 
 
 def operation(undo: Operation | None = None, slow: bool = False, **least: float) -> Callable[[Operation], Operation]:
@@ -99,7 +101,7 @@ def dusk(picture: np.ndarray, photo: np.ndarray, strength: float = 1.0) -> np.nd
     return painting.dusk(picture, strength)
 
 
-@operation(undo=lambda picture, *numbers: painting.erase_lines(picture), width=0.1)
+@operation(width=0.1)
 def lines(
     picture: np.ndarray, photo: np.ndarray, strength: float = 1.1, width: float = 1.0, darkness: float = 0.85
 ) -> np.ndarray:
@@ -107,7 +109,7 @@ def lines(
     return painting.outline(picture, photo, strength, width, darkness)
 
 
-@operation(undo=lambda picture, *numbers: painting.erase_lines(picture), slow=True, width=0.1)
+@operation(slow=True, width=0.1)
 def contours(
     picture: np.ndarray, photo: np.ndarray, strength: float = 1.0, width: float = 0.85, darkness: float = 0.95
 ) -> np.ndarray:
@@ -146,12 +148,15 @@ def finish(picture: np.ndarray, photo: np.ndarray, target: str) -> np.ndarray:
 
 
 def unpaint(frame: np.ndarray, target: str) -> np.ndarray:
-    """A photo, as far as one can tell, of which the target would be this frame: what can be undone of it, in reverse order.
+    """A photo, as far as one can tell, of which the target would be this frame: without lines, if the target draws some, and
+    what else can be undone, in reverse order.
 
     uint8 (H, W, 3) RGB to the same. With it frames teach a generator what no filter knows, how lines are really drawn.
     """
-    picture = frame.astype(np.float32) / 255
-    for name, numbers in reversed(parse(target)):
+    picture, steps = frame.astype(np.float32) / 255, parse(target)
+    if any(name in DRAWING for name, _ in steps):
+        picture = painting.erase_lines(picture)
+    for name, numbers in reversed(steps):
         if name in UNDO:
             picture = UNDO[name](picture, *numbers)
     return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
