@@ -1,7 +1,7 @@
 """A drawing -> the same drawing in a photo's own size, strip by strip: beside the result, memory is a strip's.
 
-A generator draws at the size that it was trained for; on more pixels it would draw finer and weaker lines. So the result is
-raised, in three steps that suit flat areas and lines, and work for every generator alike:
+A generator's lines are so many pixels wide; on more pixels it would draw finer and weaker ones. So the result is raised,
+in three steps that suit flat areas and lines, and work for every generator alike:
 
 1. Twice the size, then smoothed along lines and borders, never across (coherence-enhancing diffusion, Weickert 1999): what a
    plain enlargement makes of a slanting line are beads.

@@ -58,7 +58,7 @@ def model_card(record: Record, repo: str | None = None, use: str | None = None) 
 {_changes(record)}
 
 ## Data
-{data["photos"]:,} photos and {data["anime"]:,} anime frames. {data["source"]}
+{data["photos"]:,} photos and {f"{data['anime']:,} anime frames" if data["anime"] else "no anime frame"}. {data["source"]}
 
 {data["terms"]}
 
@@ -112,7 +112,7 @@ def _measured(record: Record) -> str:
 def _start(record: Record) -> str:
     sentences = []
     if init := record.config.get("init"):
-        sentences.append(f"The generator started from `{_cell(init)}`, whose own compute is not counted here.")
+        sentences.append(f"The generator started from `{_cell(init)}`, whose own pictures and compute are not counted here.")
     has_network = record.data.get("feature_network", "features" in record.config)
     network = " except the feature network named in the configuration" if has_network else ""
     if not sentences:

@@ -36,6 +36,7 @@ from train.measure import (
     kernel_means,
     mmd,
 )
+from train.run_folder import writing
 from train.schedule import WARM_UP
 
 pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore:Even though the .tf.config")]
@@ -358,6 +359,7 @@ def test_evaluations_go_to_their_step(tmp_path: Path) -> None:
         (["animegan_app/checkpoints/repro-1-laptop", "--weights", "none"], "no pictures given for style Hayao"),
         (["ARCHIVE"], "figures are written beside checkpoints, not into an archive: add --no-write"),
         (["ARCHIVE", "--no-write"], "is empty: fetch or copy it again"),
+        (["RUN", "--photos", "tests"], "are measured against anime frames: give some with --anime DIR"),
         (["NOTHING"], "held nothing out (data.holdout is 0): train with --set data.holdout=48"),
     ],
 )
@@ -376,6 +378,14 @@ def test_errors_are_one_sentence(workplace: Path, words: list[str], message: str
     with pytest.raises(ValueError, match=re.escape(message)) as failed:
         main(parser().parse_args([*words, "--cache", str(workplace / "cache")]))
     assert "\n" not in str(failed.value)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_being_written_is_left_alone(workplace: Path) -> None:
+    run = workplace / "runs" / "tiny"
+    words = [str(run), "--weights", "none", "--cache", str(workplace / "cache")]
+    with writing(run), pytest.raises(ValueError, match="is being written by process"):
+        main(parser().parse_args(words))
 
 
 @pytest.mark.slow

@@ -95,7 +95,10 @@ def test_the_diary() -> None:
         assert (loss.colour_range, e.schedule.batch, e.data.augment_frames) == ("byte", 2, False)
         assert (own.simultaneous, own.spectral_norm, own.discriminator.spectral_norm) == (True, False, True)
         assert (e.schedule.generator_rate, e.schedule.discriminator_rate) == (1.6e-4, 8e-5)
-        assert e.generator.architecture == "diary"
+        assert (e.schedule.epsilon, e.schedule.warmup, e.schedule.length) == (1e-7, "1 epoch", "61 epochs")
+        assert (e.schedule.warmup_rate, e.schedule.generator_steps) == (1e-4, 1)
+        assert (loss.real_weight, loss.gray_weight, loss.smooth_weight) == (1.0, 1.0, 0.1)
+        assert (e.generator.architecture, own.features.network) == ("diary", "mobilenetv2")
     assert changes(get_experiment("repro-colour-unit")) == {"loss.colour_range": ["byte", "unit"]}
 
 

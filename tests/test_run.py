@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -74,7 +75,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished = run(tmp_path, "smoke", "--precision", "float32")
     assert finished.returncode == 0, finished.stderr[-2000:]
     assert time.monotonic() - started < 120
-    assert "is done" in finished.stdout
+    assert "is done" in finished.stdout and re.search(r": adversarial \d[\d.]* %, .*colour \d", finished.stdout)
     return tmp_path / "runs" / "smoke"
 
 
@@ -104,6 +105,7 @@ def test_smoke_leaves_a_whole_run_folder(smoke: Path) -> None:
     assert drawn.shape == (1, 64, 64, 3) and np.abs(drawn).max() <= 1
     card = (folder / "README.md").read_text("utf-8")
     assert "generator.channels" in card and read_record(folder).question in card
+    assert re.search(r"Shares of the loss.*- generator: .*adversarial \d+%", card, re.DOTALL)
 
 
 def test_kill_9_and_resume_end_as_an_undisturbed_run_to_the_last_bit(

@@ -59,11 +59,12 @@ class TrainingData:
         """Whether a photo is to become something else than itself."""
         return self._photos.channels == 6
 
-    def summary(self) -> dict[str, Any]:
-        """For the record: counts of what is trained on, what was held out, source and terms."""
+    def summary(self, entries: Collection[str] = ENTRIES) -> dict[str, Any]:
+        """For the record: counts of what is trained on, given which of ENTRIES are, what was held out, source and terms."""
+        uses_frames = bool(set(entries) - {"photo", "target"}) or self.config.redrawn > 0
         return {
             "photos": self.photo_count,
-            "anime": self.anime_count,
+            "anime": self.anime_count if uses_frames else 0,
             "held_out": self.config.holdout,
             "source": self.source,
             "terms": self.terms,

@@ -6,7 +6,7 @@
                                                                               more than once, each against the first
 
 Each checkpoint's own configuration says which photos and frames were held out. Photos themselves and anime itself (one
-half of the frames against the other) are the two ends of the held_out. Style and content distance are measured twice: in a
+half of the frames against the other) are the two ends of the scale. Style and content distance are measured twice: in a
 network like those that are trained against and, as "independent", in EfficientNet-Lite0, against which nothing is trained.
 The figures go into checkpoint.json and the model card, and as `eval_...` into the run's history.jsonl
 and the checkpoints' own; measuring again changes nothing. Of a run that is being
@@ -173,6 +173,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", metavar="PATH", help="the pictures it was trained with, as for train.run")
     p.add_argument("--photos", metavar="DIR", help="a folder of photos, with --anime")
     p.add_argument("--anime", metavar="DIR", help="a folder of anime frames, with --photos")
+    p.add_argument("--drawings", metavar="DIR", help="the drawings that it was trained with: photos without one were none")
     p.add_argument("--cache", metavar="DIR", type=Path, help="where prepared pictures are kept (default: TFDS_DATA_DIR)")
     p.add_argument("--size", type=int, default=512, metavar="PIXELS", help="longest side that is measured (default: 512)")
     p.add_argument("--pictures", nargs=2, action="append", default=[], type=Path, metavar=("PHOTOS", "OUTPUTS"))
@@ -189,7 +190,9 @@ def main(arguments: argparse.Namespace) -> None:
     if archives and arguments.write:
         raise ValueError(f"{archives[0]}: figures are written beside checkpoints, not into an archive: add --no-write")
     folders = [folder for path in arguments.paths for folder in find_checkpoints(open_runs(path))]
-    source = Source.of(arguments.data, arguments.photos, arguments.anime)
+    source = Source.of(arguments.data, arguments.photos, arguments.anime, arguments.drawings)
+    if not source.has_frames:
+        raise ValueError("drawings are measured against anime frames: give some with --anime DIR")
     if arguments.size < pixels.MINIMUM_SIDE:
         raise ValueError(f"--size must be at least {pixels.MINIMUM_SIDE}, got {arguments.size}")
     with contextlib.ExitStack() as held:
@@ -275,8 +278,8 @@ def _data_config(record: Record) -> DataConfig:
     """What of a checkpoint's own configuration says which pictures were held out: whoever shares it drew the same photos."""
     label = f"{record.experiment}/{record.checkpoint}"
     try:
-        told = record.config["data"]
-        config = DataConfig(**{name: told[name] for name in ("style", "photos", "resolution", "holdout")})
+        told = {"cut_bars": False} | record.config["data"]  # which the first versions did not have
+        config = DataConfig(**{name: told[name] for name in ("style", "photos", "resolution", "holdout", "cut_bars")})
     except (KeyError, TypeError) as error:
         raise ValueError(f"{label}: its data configuration is not one of this version ({error})") from None
     if not config.holdout:

@@ -287,7 +287,7 @@ class Run:
             step=self.step,
             seed=self.experiment.seed,
             data={
-                **self.data.summary(),
+                **self.data.summary(self.recipe.entries),
                 "losses": dict(self.recipe.terms),
                 "shares": self.shares(),
                 "feature_network": bool(list(self.recipe.frozen)),

@@ -12,8 +12,8 @@ from typing import Literal
 from train.checks import check_choices, check_numbers
 
 WARM_UP = "warm-up"
-"""The phase that a schedule may begin with: the generator alone learns to reproduce the photo. What follows is named by
-the recipe."""
+"""The phase that a schedule may begin with: the generator alone learns to reproduce the photo or, in the recipe `pairs`, its
+target; there is no discriminator yet. What follows is named by the recipe."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class ScheduleConfig:
 
     Args:
         batch: pictures a step.
-        warmup: content-only training of the generator at the start, "5 epochs" or "300 steps"; "0 steps" for none.
+        warmup: training of the generator alone at the start, "5 epochs" or "300 steps"; "0 steps" for none.
         length: the whole run, the warm-up included.
         epoch: length of an epoch, "450 steps", or "auto": max(photos, frames) / batch.
         generator_steps: generator steps for each discriminator step, in recipes that have both apart.
@@ -168,7 +168,7 @@ class ScheduleConfig:
             raise ValueError("schedule.length must be at least one step")
         if warmup >= length:
             raise ValueError(
-                f"a warm-up of {self.warmup} leaves nothing of schedule.length={self.length!r}: the style is learnt after "
+                f"a warm-up of {self.warmup} leaves nothing of schedule.length={self.length!r}: the rest is learnt after "
                 "it; lengthen the run or shorten schedule.warmup"
             )
         return Plan(epoch, warmup, length, phase)

@@ -462,7 +462,7 @@ class Experiment:
         name: as given to `train.run`.
         question: what it asks, in a sentence.
         base: name of the experiment it differs from, None for a base of its own.
-        cost: what it took, "72 min, 2 cores"; "" if nobody has run it.
+        cost: what training took, "72 min, 2 cores"; "" where none that reached its end is known.
         look: under what people find its drawings.
         generator: what is trained and exported.
         init: where the generator starts from, "hub:you/animegan-hayao@epoch-060", "bundled:NAME@epoch-060" or a

@@ -427,6 +427,9 @@ RECORDS: dict[str, str] = {
     "From the issue the diary links: do three generator steps for each discriminator step restore the balance?": (
         "出自日记所链接的讨论：每训练一步判别器就训练三步生成器，能恢复平衡吗？"
     ),
+    "Nobody tested it: was the colour loss on [0, 255] what kept the outputs photographic?": (
+        "无人验证过：是不是按 [0, 255] 计算的颜色损失，使输出停留在照片的样子？"
+    ),
     "Nobody tested it: was the colour loss on [0, 255], added twice, what kept the outputs photographic?": (
         "无人验证过：是不是按 [0, 255] 计算、又加了两次的颜色损失，使输出停留在照片的样子？"
     ),
