@@ -31,8 +31,8 @@ import numpy as np
 
 from animegan_app import clips
 from animegan_app.clips import DEFAULT_SIDE
+from animegan_app.contact_sheet import Labelled, sheet
 from animegan_app.photos import PhotoError, read_scaled
-from animegan_app.sheet import Labelled, sheet
 from animegan_app.stylize import FILES_LONGEST_SIDE, LONGEST_SIDES, MOST_STRENGTH, Stylizer, blend, in_full
 from animegan_app.writing import JPEG_SUFFIXES, comment_of, encoded
 from hub_export.files import os_sentence, write_aside

@@ -25,8 +25,8 @@ from matplotlib.ticker import NullFormatter
 from PIL import Image
 
 from animegan_app.catalog import Offer
-from animegan_app.curves import MEASURED, Curves, read_curves, scales, smoothed, with_measured
-from animegan_app.sheet import Labelled, evenly, sheet
+from animegan_app.charts import MEASURED, Curves, read_curves, scales, smoothed, with_measured
+from animegan_app.contact_sheet import Labelled, evenly, sheet
 from animegan_app.stylize import Stylizer, read_photo
 from hub_export import pixels
 from hub_export.files import write_aside

@@ -15,9 +15,9 @@ import pytest
 from gradio.context import LocalContext
 
 from animegan_app.catalog import Catalog, Offer
-from animegan_app.curves import differences, loss_figure, plane_figure, read_curves, scales, with_measured
+from animegan_app.charts import differences, loss_figure, plane_figure, read_curves, scales, with_measured
 from animegan_app.studio import Studio
-from animegan_app.ui import parts
+from animegan_app.ui import components
 from animegan_app.ui.compare.grid import _heads
 from animegan_app.ui.experiments.charts import PLANE_WORDS as PLANE
 from animegan_app.ui.experiments.overview import _card, _row
@@ -164,7 +164,7 @@ def show(record: Record, other: Record, studio: Studio) -> None:
         scales(offers),
         differences(record, other),
         [evaluation(record, record.metrics), compared_with(record, [other])],
-        [parts.experiment_choices(offers, None), parts.checkpoint_choices(offers["one"], None)],
+        [components.experiment_choices(offers, None), components.checkpoint_choices(offers["one"], None)],
     ]
     for figure in figures:
         json.dumps(figure, allow_nan=False).encode()

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from animegan_app import keepsakes
-from animegan_app.ui import parts
+from animegan_app.ui import components
 from animegan_app.ui.link import Link
 from support.app import PAGODA, WAIT, Server, drawn, facts, opened, settled, upload
 from support.clips import read_clip
@@ -47,12 +47,12 @@ def test_a_page_may_load_a_file_while_the_same_drawing_is_saved_again(
     blocks = gr.Blocks()
     LocalContext.blocks.set(blocks)
     try:
-        path = Path(parts.keep(content, "photo.png"))
+        path = Path(components.keep(content, "photo.png"))
         done = threading.Event()
         reader = threading.Thread(target=lambda: [read.append(len(path.read_bytes())) for _ in iter(done.is_set, True)])
         reader.start()
         for _ in range(NEVER_HALF):
-            assert parts.keep(content, "photo.png") == str(path)
+            assert components.keep(content, "photo.png") == str(path)
         done.set()
         reader.join()
     finally:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from animegan_app.curves import Curves
+from animegan_app.charts import Curves
 from benchmarks import report
 from benchmarks.report import BEGIN, END, command, generator_course, generator_plot, insert, look, loss_plot, main, parser
 from hub_export.architecture import GeneratorConfig

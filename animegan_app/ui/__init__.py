@@ -20,21 +20,21 @@ import gradio as gr
 
 from animegan_app.catalog import HUB, Catalog, Offer, open_catalog
 from animegan_app.studio import Studio
-from animegan_app.ui import compare, experiments, keep, looks, parts, picture, several, stylize, video
+from animegan_app.ui import compare, components, experiments, keep, looks, picture, several, stylize, video
+from animegan_app.ui.api import Programs
 from animegan_app.ui.compare import Compare
+from animegan_app.ui.components import Outputs
 from animegan_app.ui.experiments import Experiments
+from animegan_app.ui.i18n import label, language, say
 from animegan_app.ui.keep import Keep, Visit
 from animegan_app.ui.language import FOLLOW
 from animegan_app.ui.link import WRITE, Link
-from animegan_app.ui.parts import Outputs
-from animegan_app.ui.programs import Programs
 from animegan_app.ui.serving import Blocks
 from animegan_app.ui.serving import launch as launch
 from animegan_app.ui.several import Several
 from animegan_app.ui.sources import Sources, add, describe
 from animegan_app.ui.stylize import TRAIN, Stylize
 from animegan_app.ui.video import Video
-from animegan_app.ui.words import label, language, say
 from hub_export.record import CheckpointError
 from hub_export.sentences import ExplainedError
 
@@ -95,7 +95,7 @@ def build_demo(catalog: Catalog | None = None) -> Blocks:
     rooms = picture, looks, stylize, keep, several, compare, video, experiments
     with Blocks(title="AnimeGAN laboratory", css=CSS + "".join(room.CSS for room in rooms)) as demo:
         Page(demo, catalog or open_catalog())
-    demo.queue(max_size=parts.QUEUE_SIZE, default_concurrency_limit=1)
+    demo.queue(max_size=components.QUEUE_SIZE, default_concurrency_limit=1)
     return demo
 
 
@@ -140,7 +140,7 @@ class Page:
         keeping.copies_link(comparison)
         self.tabs = tabs
         drawn = [visit.drawn, self.stylize.shown]
-        parts.answer_in_turn([self.language.change], visit.strip_of, drawn, visit.strip)
+        components.answer_in_turn([self.language.change], visit.strip_of, drawn, visit.strip)
         self._wire(demo, title)
 
     def _wire(self, demo: Blocks, title: gr.HTML) -> None:
@@ -156,23 +156,23 @@ class Page:
             self.compare.grid.chosen,
         ]
         changed = [*(each.change for each in linked[1:]), self.tabs.select]
-        gr.on(changed, None, linked, None, js=WRITE, **parts.QUICK)
-        title.submit(self.look, looked, page, preprocess=False, **parts.QUICK)
+        gr.on(changed, None, linked, None, js=WRITE, **components.QUICK)
+        title.submit(self.look, looked, page, preprocess=False, **components.QUICK)
         told = [stylize.facts, stylize.identity]
-        parts.answer_in_turn([self.language.change], stylize.retell, [stylize.shown], told)
-        loading = demo.load(self.opened, None, [*page, *linked[2:], self.tabs], **parts.QUICK)
-        loading.then(self.warm_up, None, None, **parts.QUICK)
+        components.answer_in_turn([self.language.change], stylize.retell, [stylize.shown], told)
+        loading = demo.load(self.opened, None, [*page, *linked[2:], self.tabs], **components.QUICK)
+        loading.then(self.warm_up, None, None, **components.QUICK)
         if self.catalog.hub:
-            asking = loading.then(self.ask_hub, None, None, **parts.QUICK)
-            asking.then(self.look, looked, page, preprocess=False, **parts.QUICK)
+            asking = loading.then(self.ask_hub, None, None, **components.QUICK)
+            asking.then(self.look, looked, page, preprocess=False, **components.QUICK)
         gr.on(  # whoever chooses no longer waits for what the address asked for
             [experiment.input, checkpoint.input, self.stylize.looks.row.select],
             lambda: {self.link: ("", ""), self.notice: gr.HTML(visible=False)},
             None,
             [self.link, self.notice],
-            **parts.QUICK,
+            **components.QUICK,
         )
-        gr.Timer(LOOK_SECONDS).tick(self.look, looked, page, preprocess=False, **parts.QUICK)
+        gr.Timer(LOOK_SECONDS).tick(self.look, looked, page, preprocess=False, **components.QUICK)
         gr.on(
             [self.sources.add.click, self.sources.name.submit],
             self.add_source,
@@ -222,7 +222,7 @@ class Page:
             self.language: language(request),
             self.link: link,
             self.notice: _notice(offers[0], link, request),
-            self.stylize.experiment: gr.update(choices=parts.experiment_choices(experiments, request)),
+            self.stylize.experiment: gr.update(choices=components.experiment_choices(experiments, request)),
             self.sources.table: describe(self.studio, request),
         }
 
@@ -247,7 +247,7 @@ class Page:
         try:
             name = add(self.catalog.hub, text or "")
         except ExplainedError as error:
-            raise parts.error(error, request) from None
+            raise components.error(error, request) from None
         experiments = self.catalog.experiments().items()
         found = next((offers for key, offers in experiments if f"{key}/".startswith(f"{HUB}/{name}/")), None)
         offer = self.catalog.first(found) if found else self.catalog.default()

@@ -16,11 +16,11 @@ from animegan_app.keepsakes import GIF, MP4, WEBP
 from animegan_app.photos import PhotoError
 from animegan_app.studio import PICTURES, Report, Studio, told
 from animegan_app.stylize import blend
-from animegan_app.ui import parts
+from animegan_app.ui import components
+from animegan_app.ui.i18n import label, say
 from animegan_app.ui.link import COPY_LINK
 from animegan_app.ui.looks import titles
 from animegan_app.ui.stylize import SAVE, Stylize, file_name
-from animegan_app.ui.words import label, say
 from animegan_app.writing import encoded
 from hub_export.record import CheckpointError, Record
 from hub_export.sentences import Sentence
@@ -177,20 +177,20 @@ class Keep:
 
     def wire(self, stylize: Stylize) -> None:
         """Says what follows from what. Keeps what `stylize` shows."""
-        self.copy.click(None, stylize.slider, self.told, js=COPY, **parts.QUICK)
-        self.share.click(None, stylize.slider, self.told, js=SHARE, **parts.QUICK)
+        self.copy.click(None, stylize.slider, self.told, js=COPY, **components.QUICK)
+        self.share.click(None, stylize.slider, self.told, js=SHARE, **components.QUICK)
         self.copies_link(self.link)
         # Through the queue, without which Gradio tells nobody anything but errors.
         self.told.change(tell, self.told, None, show_progress="hidden", api_visibility="private")
         made: dict[Any, Callable[..., Any]] = {self.collage: self.make_collage}
         made |= {button: self.make_moving(kind) for kind, button in self.moving.items()}
         for button, make in made.items():
-            making = button.click(make, stylize.shown, self.file, show_progress_on=stylize.facts, **parts.SLOW)
-            making.success(None, self.file, None, js=SAVE, **parts.QUICK)
+            making = button.click(make, stylize.shown, self.file, show_progress_on=stylize.facts, **components.SLOW)
+            making.success(None, self.file, None, js=SAVE, **components.QUICK)
 
     def copies_link(self, button: gr.Button) -> None:
         """Has a button copy the page's address, and tells of it."""
-        button.click(None, None, self.told, js=COPY_LINK, **parts.QUICK)
+        button.click(None, None, self.told, js=COPY_LINK, **components.QUICK)
 
     async def make_collage(
         self,
@@ -202,7 +202,7 @@ class Keep:
         drawn = await self._drawn(shown, request, progress)
         labels = "photo", drawn.record.look.get("name", "") or drawn.record.experiment
         content = await asyncio.to_thread(keepsakes.collage, drawn.photo, drawn.anime, labels)
-        return parts.keep(content, f"{drawn.name}-before-after.jpg")
+        return components.keep(content, f"{drawn.name}-before-after.jpg")
 
     def make_moving(self, kind: str) -> Callable[..., Any]:
         """What makes a file of this kind: a boundary that sweeps across photo and drawing."""
@@ -217,8 +217,8 @@ class Keep:
             try:
                 content = await self.studio.in_turn(PICTURES, steps, reporting(progress, request))
             except PhotoError as problem:
-                raise parts.error(problem, request) from None
-            return parts.keep(content, f"{drawn.name}-wipe.{kind}")
+                raise components.error(problem, request) from None
+            return components.keep(content, f"{drawn.name}-wipe.{kind}")
 
         return make
 
@@ -226,7 +226,7 @@ class Keep:
         try:
             return await _drawn(self.studio, shown, reporting(progress, request))
         except (PhotoError, CheckpointError) as problem:
-            raise parts.error(problem, request) from None
+            raise components.error(problem, request) from None
 
 
 class Visit:
@@ -240,12 +240,12 @@ class Visit:
     def wire(self, stylize: Stylize) -> None:
         """Says what follows from what. Shows what `stylize` has shown."""
         shown: list[Any] = [self.drawn, stylize.shown]
-        stylize.shown.change(self.remember, shown, [self.drawn, self.strip], **parts.QUICK)
+        stylize.shown.change(self.remember, shown, [self.drawn, self.strip], **components.QUICK)
         self.strip.select(
             self.bring_back,
             self.drawn,
             [stylize.photo, stylize.experiment, stylize.checkpoint, *_settings(stylize)],
-            **parts.EACH,
+            **components.EACH,
         )
         self.stylize = stylize
 
@@ -273,7 +273,7 @@ class Visit:
             "shown": Kept(shown, "", "").key if shown else "",
         }
 
-    def bring_back(self, drawn: list[Kept], event: gr.EventData, request: gr.Request) -> parts.Outputs:
+    def bring_back(self, drawn: list[Kept], event: gr.EventData, request: gr.Request) -> components.Outputs:
         """Photo, checkpoint and settings as they were; what they gave is in memory, or drawn again."""
         kept = next((kept for kept in drawn if kept.key == event.key), None)
         if kept is None:
@@ -283,7 +283,7 @@ class Visit:
             path = uploads.take({"path": shown["photo"]})
             offer = self.studio.catalog.find(shown["checkpoint"])
         except (PhotoError, CheckpointError) as problem:
-            raise parts.error(problem, request) from None
+            raise components.error(problem, request) from None
         values = (shown["side"], shown["strength"], shown["colours"])
         return {
             stylize.photo: str(path),
@@ -327,7 +327,7 @@ def tell(what: str, request: gr.Request) -> None:
     if key in ("copied", "link_copied"):
         gr.Info(say(key, request), duration=3)
     elif key in ("not_copied", "not_shared"):
-        raise parts.error(key, request)
+        raise components.error(key, request)
 
 
 def reporting(progress: gr.Progress, request: gr.Request) -> Report:

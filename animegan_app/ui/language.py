@@ -6,8 +6,8 @@ Gradio translates what it shows and what `label` gives. What is asked of the ser
 
 import json
 
-from animegan_app.ui.parts import ERROR_SECONDS
-from animegan_app.ui.words import WORDS
+from animegan_app.ui.components import ERROR_SECONDS
+from animegan_app.ui.i18n import WORDS
 
 OWN = ("stylise", "compare", "video", "experiments", "sources", "slider")
 """Keys of what Gradio translates once alone: the names of tabs, and those that a script took over."""

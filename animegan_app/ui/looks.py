@@ -12,7 +12,7 @@ from animegan_app import uploads
 from animegan_app.catalog import SHIPPED, Catalog, Offer
 from animegan_app.photos import PhotoError
 from animegan_app.studio import THUMBNAIL_SIDE, Drawing, Studio, megabytes
-from animegan_app.ui.words import is_chinese, say
+from animegan_app.ui.i18n import is_chinese, say
 from animegan_app.writing import encoded
 from hub_export.record import CheckpointError, Record
 

@@ -6,8 +6,8 @@ All three are Gradio's parts with a script around them, for what Gradio's lack.
 import gradio as gr
 
 from animegan_app import uploads
-from animegan_app.ui.parts import TAKE_ANY
-from animegan_app.ui.words import label
+from animegan_app.ui.components import TAKE_ANY
+from animegan_app.ui.i18n import label
 
 CSS = """
 .picture-slider > .html-container { padding: 0; }

@@ -19,8 +19,8 @@ from animegan_app import address, uploads
 from animegan_app.door import Door, allowed, visitor
 from animegan_app.memory import give_back
 from animegan_app.photos import MAX_FILE_BYTES, PhotoError
-from animegan_app.ui import parts, programs
-from animegan_app.ui.words import TRANSLATIONS, say
+from animegan_app.ui import api, components
+from animegan_app.ui.i18n import TRANSLATIONS, say
 
 KEPT_SECONDS = 3600
 """Uploads and results older than this are deleted; until then a page left open still works."""
@@ -67,7 +67,7 @@ class Blocks(gr.Blocks):
             "i18n": TRANSLATIONS,
             "mcp_server": find_spec("mcp") is not None,
             "state_session_capacity": MAX_SESSIONS,
-            "max_threads": parts.QUEUE_SIZE,  # Gradio has no more places in its queue
+            "max_threads": components.QUEUE_SIZE,  # Gradio has no more places in its queue
             "app_kwargs": {"lifespan": guarded},
             "_frontend": False,  # Gradio's own look at its page, which a busy machine fails within its 3 s
         }
@@ -90,8 +90,8 @@ class Blocks(gr.Blocks):
         except PhotoError as error:
             request = LocalContext.request.get(None)
             if block_fn.inputs and all(isinstance(block, Api) for block in block_fn.inputs):
-                raise programs.error(error, request) from None
-            raise parts.error(error, request) from None
+                raise api.error(error, request) from None
+            raise components.error(error, request) from None
         return await super().preprocess_data(block_fn, inputs, *rest, **named)
 
     def _waiting(self, who: str) -> int:

@@ -15,10 +15,10 @@ import gradio as gr
 from animegan_app import uploads
 from animegan_app.photos import PhotoError
 from animegan_app.studio import Studio
-from animegan_app.ui import parts
-from animegan_app.ui.parts import Outputs
+from animegan_app.ui import components
+from animegan_app.ui.components import Outputs
+from animegan_app.ui.i18n import label, say
 from animegan_app.ui.stylize import SAVE, TRAIN, Stylize, file_name
-from animegan_app.ui.words import label, say
 from animegan_app.writing import encoded
 from hub_export.record import CheckpointError
 from hub_export.sentences import Sentence
@@ -44,7 +44,7 @@ class Several:
     def __init__(self, studio: Studio):
         self.studio = studio
         with gr.Accordion(label("several"), open=False, elem_id="several"):
-            self.files = parts.photo_files("several-files", "several_files", 160)
+            self.files = components.photo_files("several-files", "several_files", 160)
             with gr.Row(elem_id="several-buttons"):
                 self.draw = gr.Button(label("several_draw"), variant="primary", elem_id="several-draw")
                 self.cancel = gr.Button(label("cancel"), elem_id="several-cancel", elem_classes="stop")
@@ -58,11 +58,11 @@ class Several:
             [self.files, stylize.checkpoint, stylize.longest_side, stylize.strength, stylize.photo_colours],
             [self.status, self.file],
             show_progress_on=self.status,
-            **parts.SLOW,
+            **components.SLOW,
         )
-        drawing.success(None, self.file, None, js=f"(file) => file && ({SAVE})(file)", **parts.QUICK)
-        self.files.change(lambda: {self.status: "", self.file: None}, None, [self.status, self.file], **parts.QUICK)
-        self.cancel.click(lambda: "", None, self.status, cancels=[drawing], **parts.QUICK)
+        drawing.success(None, self.file, None, js=f"(file) => file && ({SAVE})(file)", **components.QUICK)
+        self.files.change(lambda: {self.status: "", self.file: None}, None, [self.status, self.file], **components.QUICK)
+        self.cancel.click(lambda: "", None, self.status, cancels=[drawing], **components.QUICK)
 
     async def make(
         self,
@@ -76,11 +76,11 @@ class Several:
     ) -> AsyncIterator[Outputs]:
         """The zip, after how it goes. A photo that cannot be drawn stops no other."""
         if not files:
-            raise parts.error("no_photo", request)
+            raise components.error("no_photo", request)
         if len(files) > MAX_PHOTOS:
-            raise parts.error("too_many_photos", request, most=MAX_PHOTOS)
+            raise components.error("too_many_photos", request, most=MAX_PHOTOS)
         if not checkpoint:
-            raise parts.error("nothing_to_draw_with", request, command=TRAIN)
+            raise components.error("nothing_to_draw_with", request, command=TRAIN)
         handle, name = tempfile.mkstemp(dir=uploads.FOLDER, suffix=".zip")
         os.close(handle)
         target, problems, names = Path(name), list[str](), set[str]()

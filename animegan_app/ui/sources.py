@@ -7,8 +7,8 @@ import re
 import gradio as gr
 
 from animegan_app.studio import Studio, megabytes
-from animegan_app.ui import parts
-from animegan_app.ui.words import label, say
+from animegan_app.ui import components
+from animegan_app.ui.i18n import label, say
 from hub_export.record import CheckpointError
 from hub_export.sentences import ExplainedError, Sentence
 from hub_export.store import CACHED, HubStore
@@ -52,7 +52,7 @@ def describe(studio: Studio, request: gr.Request | None) -> str:
         place = say(offers[0].source, request)
         rows.append((place, offers[0].name, len(missing), here, megabytes(size) if size else "–"))
     head = [say(key, request) for key in ("place", "offers", "checkpoints", "here_already", "would_download")]
-    found = parts.table(head, rows)
+    found = components.table(head, rows)
     if catalog.hub and catalog.hub.sources:
         names = ", ".join(catalog.hub.sources)
         found += f"<p>{html.escape(say('looks_at', request, names=names))}</p>"

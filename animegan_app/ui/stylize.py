@@ -13,10 +13,10 @@ from animegan_app.catalog import HUB, RECOMMENDED, SHIPPED, Catalog, Offer, gone
 from animegan_app.photos import PhotoError
 from animegan_app.studio import Drawing, Studio, megabytes
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, MOST_STRENGTH, blend
-from animegan_app.ui import parts, picture
+from animegan_app.ui import components, picture
+from animegan_app.ui.components import Outputs
+from animegan_app.ui.i18n import device, label, recorded, say
 from animegan_app.ui.looks import DRAWN, WANTED, Looks, looks, name_of
-from animegan_app.ui.parts import Outputs
-from animegan_app.ui.words import device, label, recorded, say
 from hub_export.record import WEIGHTS, CheckpointError, Record
 from hub_export.sentences import Sentence
 
@@ -172,8 +172,8 @@ class Stylize:
     def _wire_drawing(self, known: gr.Textbox) -> None:
         chosen: list[Any] = [self.photo, self.checkpoint, self.longest_side]
         said = [component.change for component in (*chosen, known)]  # an open page is first told what is known
-        gr.on(said, None, chosen, self.wanted, js=WANT, **parts.QUICK)
-        self.again.click(None, chosen, self.wanted, js=AGAIN, **parts.QUICK)
+        gr.on(said, None, chosen, self.wanted, js=WANT, **components.QUICK)
+        self.again.click(None, chosen, self.wanted, js=AGAIN, **components.QUICK)
         results = [
             *(self.slider, self.shown, self.download, self.facts),
             *(self.identity, self.longest_side, self.again),
@@ -184,35 +184,35 @@ class Stylize:
             "outputs": results,
             "preprocess": False,  # Pillow reads the file in `read_photo` alone, whose errors are sentences
             "trigger_mode": "always_last",
-            "concurrency_limit": parts.QUEUE_SIZE,
+            "concurrency_limit": components.QUEUE_SIZE,
             "api_visibility": "private",
         }
-        self.wanted.change(None, self.wanted, None, js=WANTED, **parts.QUICK)
+        self.wanted.change(None, self.wanted, None, js=WANTED, **components.QUICK)
         drawing = self.wanted.change(**drawn, show_progress_on=self.slider)
-        drawing.success(None, None, None, js=DRAWN, **parts.QUICK)
+        drawing.success(None, None, None, js=DRAWN, **components.QUICK)
         # What had to be downloaded is here now.
-        drawing.success(self.describe, self.checkpoint, self.about, preprocess=False, **parts.QUICK)
-        drawing.failure(lambda: {self.again: gr.Button(visible=True)}, None, self.again, **parts.QUICK)
+        drawing.success(self.describe, self.checkpoint, self.about, preprocess=False, **components.QUICK)
+        drawing.failure(lambda: {self.again: gr.Button(visible=True)}, None, self.again, **components.QUICK)
         adjusting = gr.on([self.strength.change, self.photo_colours.change], **drawn, show_progress="hidden")
         finishing = self.download.click(
-            self.finish, [self.shown, self.suffix], self.file, **parts.SLOW, show_progress_on=self.facts
+            self.finish, [self.shown, self.suffix], self.file, **components.SLOW, show_progress_on=self.facts
         )
-        finishing.success(None, self.file, None, js=SAVE, **parts.QUICK)
+        finishing.success(None, self.file, None, js=SAVE, **components.QUICK)
         self.cancel.click(
             lambda: {self.again: gr.Button(visible=True)},
             None,
             self.again,
             cancels=[drawing, adjusting],
-            **parts.QUICK,
+            **components.QUICK,
         )
 
     def _wire_choice(self, known: gr.Textbox) -> None:
         chosen: list[Any] = [self.experiment, self.checkpoint]
-        self.looks.row.select(self.choose_look, None, chosen, **parts.EACH)
-        parts.answer_in_turn([self.experiment.input, known.change], self.list_checkpoints, chosen, self.checkpoint)
-        parts.answer_in_turn([known.change], self.renew_looks, None, [self.looks.row, self.longest_side])
-        parts.answer_in_turn([self.checkpoint.change, known.change], self.describe, self.checkpoint, self.about)
-        parts.answer_in_turn([self.checkpoint.change], self.reveal, self.checkpoint, self.laboratory)
+        self.looks.row.select(self.choose_look, None, chosen, **components.EACH)
+        components.answer_in_turn([self.experiment.input, known.change], self.list_checkpoints, chosen, self.checkpoint)
+        components.answer_in_turn([known.change], self.renew_looks, None, [self.looks.row, self.longest_side])
+        components.answer_in_turn([self.checkpoint.change, known.change], self.describe, self.checkpoint, self.about)
+        components.answer_in_turn([self.checkpoint.change], self.reveal, self.checkpoint, self.laboratory)
 
     def choose(self, offer: Offer | None, request: gr.Request | None) -> Outputs:
         """Both dropdowns with everything on offer and `offer` chosen."""
@@ -226,7 +226,7 @@ class Stylize:
                 offer = await asyncio.to_thread(self.catalog.find, event.key)
                 return await asyncio.to_thread(self.choose, offer, request)
         except CheckpointError as error:
-            raise parts.error(error, request) from None
+            raise components.error(error, request) from None
 
     def renew_looks(self, request: gr.Request) -> Outputs:
         """The row and the sizes, in the person's language."""
@@ -247,15 +247,15 @@ class Stylize:
             return gr.skip()
         offers = self.catalog.experiments().get(experiment)
         if not offers:
-            raise parts.error(gone(experiment), request)
-        return parts.renewed(parts.checkpoint_choices(offers, request), checkpoint, self.catalog.first(offers).key)
+            raise components.error(gone(experiment), request)
+        return components.renewed(components.checkpoint_choices(offers, request), checkpoint, self.catalog.first(offers).key)
 
     def describe(self, key: str | None, request: gr.Request) -> str:
         """HTML: what the chosen checkpoint is."""
         try:
             return about_checkpoint(self.studio, self.catalog.find(key) if key else None, request)
         except CheckpointError as error:
-            return parts.alert(error, request)
+            return components.alert(error, request)
 
     async def show(
         self,
@@ -316,7 +316,7 @@ class Stylize:
         return {self.facts: facts(drawing, request), self.identity: identity(drawing, request)} if drawing else gr.skip()
 
     def _problem(self, problem: Exception | str, request: gr.Request, **values: object) -> Outputs:
-        return {self.facts: parts.alert(problem, request, **values), self.again: gr.Button(visible=True)}
+        return {self.facts: components.alert(problem, request, **values), self.again: gr.Button(visible=True)}
 
     def _is_first(self, settings: dict[str, Any]) -> bool:
         """Whether the picture that ships is what these give, or what is given while nothing is here to draw with."""
@@ -349,22 +349,22 @@ class Stylize:
             progress(done, desc=say(doing, request))
 
         if not shown:
-            raise parts.error(photos.gone(), request)
+            raise components.error(photos.gone(), request)
         strength, colours = shown["strength"], shown["colours"]
         try:
             path = uploads.take({"path": shown["photo"]})
             drawing = await self.studio.draw(path, shown["checkpoint"], shown["side"], report)
             picture = await self.studio.finish(drawing, path, strength / 100, colours / 100, report)
         except (PhotoError, CheckpointError) as problem:
-            raise parts.error(problem, request) from None
+            raise components.error(problem, request) from None
         name = file_name(path.stem, drawing.record, strength, colours)
-        return await asyncio.to_thread(parts.save, picture, f"{name}.{suffix}")
+        return await asyncio.to_thread(components.save, picture, f"{name}.{suffix}")
 
 
 def _saved(drawing: Drawing, strength: float, colours: float, name: str) -> tuple[str, str]:
     """Files of the photo and of what is shown of its drawing."""
     anime = blend(drawing.photo, drawing.anime, strength, colours)
-    return parts.save(drawing.photo, "photo.png"), parts.save(anime, f"{name}.png")
+    return components.save(drawing.photo, "photo.png"), components.save(anime, f"{name}.png")
 
 
 def _choices(catalog: Catalog, offer: Offer | None, request: gr.Request | None) -> tuple[gr.Dropdown, gr.Dropdown]:
@@ -376,7 +376,7 @@ def _choices(catalog: Catalog, offer: Offer | None, request: gr.Request | None) 
     experiments = catalog.experiments()
     return (
         gr.Dropdown(
-            parts.experiment_choices(experiments, request),
+            components.experiment_choices(experiments, request),
             value=offer.experiment if offer else None,
             label=label("experiment"),
             interactive=request is not None,
@@ -384,7 +384,7 @@ def _choices(catalog: Catalog, offer: Offer | None, request: gr.Request | None) 
             elem_id="experiment",
         ),
         gr.Dropdown(
-            parts.checkpoint_choices(experiments.get(offer.experiment, []) if offer else [], request),
+            components.checkpoint_choices(experiments.get(offer.experiment, []) if offer else [], request),
             value=offer.key if offer else None,
             label=label("checkpoint"),
             interactive=request is not None,
@@ -402,7 +402,9 @@ def about_checkpoint(studio: Studio, offer: Offer | None, request: gr.Request | 
     data, compute = record.data, record.compute
     rows = {
         "question": say(recorded(record.question), request),
-        "taken_at": say("taken", request, epoch=record.epoch, phase=parts.phase(record, request), step=f"{record.step:,}"),
+        "taken_at": say(
+            "taken", request, epoch=record.epoch, phase=components.phase(record, request), step=f"{record.step:,}"
+        ),
         "data": say(
             "pictures",
             request,
@@ -439,14 +441,14 @@ def about_checkpoint(studio: Studio, offer: Offer | None, request: gr.Request | 
 def facts(drawing: Drawing, request: gr.Request | None) -> str:
     """HTML: which look, how long it took, and how large the download is."""
     name, seconds = name_of(drawing.offer, request), f"{drawing.seconds:.1f}"
-    return html.escape(say("drawn_in", request, name=name, seconds=seconds, full=parts.pixels_of(drawing.full)))
+    return html.escape(say("drawn_in", request, name=name, seconds=seconds, full=components.pixels_of(drawing.full)))
 
 
 def identity(drawing: Drawing, request: gr.Request | None) -> str:
     """HTML: what was drawn at which size, by which weights and, from the Hub, of which commit."""
     words = [
         f"{drawing.offer.name} {drawing.record.checkpoint}",
-        say("drawn_at", request, size=parts.pixels_of(drawing.size)),
+        say("drawn_at", request, size=components.pixels_of(drawing.size)),
         say("weights", request, sha=drawing.record.sha256[:12]),
     ]
     if drawing.commit:
@@ -456,7 +458,7 @@ def identity(drawing: Drawing, request: gr.Request | None) -> str:
 
 def file_name(photo: str, record: Record, strength: float, photo_colours: float) -> str:
     """Tells photo, checkpoint and what was changed, e.g. "pagoda-cel-epoch-060-strength-80-colours-50"."""
-    name = parts.file_name(photo, record)
+    name = components.file_name(photo, record)
     if strength != 100:
         name += f"-strength-{strength:g}"
     return f"{name}-colours-{photo_colours:g}" if photo_colours else name
@@ -468,7 +470,7 @@ def _differences(record: Record, request: gr.Request | None) -> str:
     title = html.escape(say("differs", request, base=record.base, count=len(record.changes)))
     head = say("setting", request), record.base, say("here", request)
     rows = [(key, *values) for key, values in record.changes.items()]
-    return f"<details><summary>{title}</summary>{parts.table(head, rows)}</details>"
+    return f"<details><summary>{title}</summary>{components.table(head, rows)}</details>"
 
 
 def _costs(studio: Studio, drawing: Drawing, request: gr.Request | None) -> list[tuple[str, int]]:

@@ -15,11 +15,11 @@ from animegan_app.clips import Clip, Limits
 from animegan_app.photos import PhotoError
 from animegan_app.studio import Studio
 from animegan_app.stylize import MOST_STRENGTH
-from animegan_app.ui import parts
+from animegan_app.ui import components
+from animegan_app.ui.components import Outputs
+from animegan_app.ui.i18n import label, say
 from animegan_app.ui.looks import name_of
-from animegan_app.ui.parts import Outputs
 from animegan_app.ui.stylize import TRAIN, Stylize, file_name
-from animegan_app.ui.words import label, say
 from hub_export.record import CheckpointError, Record
 from hub_export.sentences import Sentence
 
@@ -80,22 +80,22 @@ class Video:
                     label=label("drawn_clip"), interactive=False, buttons=["download"], elem_id="clip-result"
                 )
                 self.facts = gr.HTML(elem_id="clip-facts")
-        parts.answer_in_turn([tab.select, self.checkpoint.change, known.change], self.tell, self.checkpoint, self.with_)
+        components.answer_in_turn([tab.select, self.checkpoint.change, known.change], self.tell, self.checkpoint, self.with_)
         drawing = self.draw.click(
             self.show,
             [self.clip, self.checkpoint, self.side, self.strength, self.steady],
             [self.result, self.facts],
             show_progress_on=self.result,
-            **parts.SLOW,
+            **components.SLOW,
         )
-        self.cancel.click(lambda: {self.facts: ""}, None, self.facts, cancels=[drawing], **parts.QUICK)
+        self.cancel.click(lambda: {self.facts: ""}, None, self.facts, cancels=[drawing], **components.QUICK)
 
     def tell(self, key: str | None, request: gr.Request) -> str:
         """HTML: which checkpoint draws."""
         try:
             offer = self.studio.catalog.find(key) if key else None
         except CheckpointError as error:
-            return parts.alert(error, request)
+            return components.alert(error, request)
         return html.escape(say("draws_with", request, name=name_of(offer, request))) if offer else ""
 
     async def show(
@@ -110,9 +110,9 @@ class Video:
     ) -> Outputs:
         """The drawn clip, and facts."""
         if not clip:
-            raise parts.error("no_clip", request)
+            raise components.error("no_clip", request)
         if not key:
-            raise parts.error("nothing_to_draw_with", request, command=TRAIN)
+            raise components.error("nothing_to_draw_with", request, command=TRAIN)
 
         def report(done: float, doing: Sentence) -> None:
             progress(done, desc=say(doing, request))
@@ -121,9 +121,9 @@ class Video:
         try:
             path = uploads.take(clip)
             made, record = await self.studio.draw_clip(path, target, key, side, strength / 100, bool(steady), LIMITS, report)
-            file = parts.keep(target.read_bytes(), f"{file_name(path.stem, record, strength, 0)}.mp4")
+            file = components.keep(target.read_bytes(), f"{file_name(path.stem, record, strength, 0)}.mp4")
         except (PhotoError, CheckpointError) as problem:
-            raise parts.error(problem, request) from None
+            raise components.error(problem, request) from None
         finally:
             with contextlib.suppress(OSError):
                 target.unlink(missing_ok=True)
@@ -137,7 +137,7 @@ def _name(offer: Offer) -> str:
 
 def _facts(made: Clip, record: Record, request: gr.Request) -> list[str]:
     return [
-        say("size", request, size=parts.pixels_of((made.width, made.height))),
+        say("size", request, size=components.pixels_of((made.width, made.height))),
         say("clip_length", request, seconds=f"{made.seconds:.1f}", frames=made.frames),
         f"{record.experiment} {record.checkpoint}",
     ]

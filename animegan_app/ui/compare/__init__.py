@@ -10,15 +10,15 @@ import gradio as gr
 
 from animegan_app import uploads
 from animegan_app.studio import Studio
-from animegan_app.ui import parts
+from animegan_app.ui import components
 from animegan_app.ui.compare import grid, viewer
 from animegan_app.ui.compare.blind import Blind
 from animegan_app.ui.compare.course import Course
 from animegan_app.ui.compare.differences import Differences
 from animegan_app.ui.compare.grid import Grid
-from animegan_app.ui.parts import Outputs
+from animegan_app.ui.components import Outputs
+from animegan_app.ui.i18n import label
 from animegan_app.ui.stylize import Stylize
-from animegan_app.ui.words import label
 
 CSS = f"""
 #grid-status, #course-status, #blind-status {{ min-height: 2rem; }}
@@ -73,10 +73,10 @@ class Compare:
         with gr.Accordion(label("differences_fold"), open=False, elem_id="differences-fold"):
             self.differences = Differences(studio.catalog)
         photos = self.grid.photos
-        stylize.photo.change(self.take_over, [stylize.photo, photos], photos, preprocess=False, **parts.QUICK)
+        stylize.photo.change(self.take_over, [stylize.photo, photos], photos, preprocess=False, **components.QUICK)
         pairs: list[Any] = [self.blind.first, self.blind.second, self.differences.first, self.differences.second]
         listed: list[Any] = [self.grid.chosen, self.course.experiment, *pairs]
-        parts.answer_in_turn([known.change], self.renew, listed, listed)
+        components.answer_in_turn([known.change], self.renew, listed, listed)
         self.grid.wire()
         self.blind.wire(photos)
         self.course.wire(photos, self.grid.longest_side)

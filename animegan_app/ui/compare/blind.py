@@ -12,11 +12,11 @@ from animegan_app.catalog import Offer
 from animegan_app.photos import PhotoError
 from animegan_app.studio import Studio
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE
-from animegan_app.ui import parts
+from animegan_app.ui import components
 from animegan_app.ui.compare.drawing import chosen_photos
+from animegan_app.ui.components import Outputs
+from animegan_app.ui.i18n import label, say
 from animegan_app.ui.looks import choices, names_apart
-from animegan_app.ui.parts import Outputs
-from animegan_app.ui.words import label, say
 from hub_export.record import CheckpointError
 from hub_export.sentences import Sentence
 
@@ -107,7 +107,7 @@ class Blind:
             self.start = gr.Button(label("blind_start"), variant="primary", elem_id="blind-start")
             self.stop = gr.Button(label("cancel"), elem_id="blind-cancel", elem_classes="stop")
         self.status = gr.HTML(elem_id="blind-status")
-        self.sheet = gr.HTML(html_template=SHEET, js_on_load=parts.CSV + JUDGE, elem_id="blind")
+        self.sheet = gr.HTML(html_template=SHEET, js_on_load=components.CSV + JUDGE, elem_id="blind")
 
     def wire(self, photos: gr.File) -> None:
         """Says what follows from what."""
@@ -116,14 +116,14 @@ class Blind:
             [photos, self.first, self.second],
             [self.sheet, self.status],
             show_progress_on=self.status,
-            **parts.SLOW,
+            **components.SLOW,
         )
-        self.stop.click(None, None, None, cancels=drawing, **parts.QUICK)
+        self.stop.click(None, None, None, cancels=drawing, **components.QUICK)
 
     def renew(self, first: str | None, second: str | None, request: gr.Request) -> Outputs:
         """Both choices, for what is on offer now."""
         listed, (one, other) = choices(self.catalog.experiments(), request), self._firsts()
-        return {self.first: parts.renewed(listed, first, one), self.second: parts.renewed(listed, second, other)}
+        return {self.first: components.renewed(listed, first, one), self.second: components.renewed(listed, second, other)}
 
     async def draw(
         self,
@@ -138,9 +138,9 @@ class Blind:
         try:
             offers = [self.catalog.find(key or "") for key in (first, second)]
         except CheckpointError as error:
-            raise parts.error(error, request) from None
+            raise components.error(error, request) from None
         if offers[0].key == offers[1].key:
-            raise parts.error("same_twice", request)
+            raise components.error("same_twice", request)
         yield {self.sheet: None, self.status: ""}
         pairs, problems = [], []
         for number, path in enumerate(paths):
@@ -158,7 +158,7 @@ class Blind:
             key: say(f"blind_{key}", request) for key in ("title_plain", "question", "left", "right", "neither", "over")
         }
         words |= {"title": words["title_plain"], "photo": say("photo", request), "csv": say("blind_csv", request)}
-        told = parts.table([say("photo", request), ""], problems) if problems else ""
+        told = components.table([say("photo", request), ""], problems) if problems else ""
         exact = [f"{offer.name} {offer.record.checkpoint} {offer.source}" for offer in offers]
         asked = {"pairs": pairs, "names": names, "exact": exact, "words": words}
         yield {self.sheet: asked if pairs else None, self.status: told}
@@ -168,10 +168,10 @@ class Blind:
         drawings = [await self.studio.draw(path, offer.key, DEFAULT_LONGEST_SIDE, report) for offer in offers]
         places = random.sample(range(2), 2)
         pair: dict[str, Any] = {"name": path.name, "size": drawings[0].size}
-        pair["photo"] = parts.address(await asyncio.to_thread(parts.save, drawings[0].photo, f"{number}.png"))
+        pair["photo"] = components.address(await asyncio.to_thread(components.save, drawings[0].photo, f"{number}.png"))
         for side, of in zip(SIDES, places, strict=True):
-            file = await asyncio.to_thread(parts.save, drawings[of].anime, f"{number}-{side}.png")
-            pair[side] = {"address": parts.address(file), "of": of}
+            file = await asyncio.to_thread(components.save, drawings[of].anime, f"{number}-{side}.png")
+            pair[side] = {"address": components.address(file), "of": of}
         return pair
 
     def _firsts(self) -> tuple[str | None, str | None]:

@@ -6,14 +6,14 @@ from typing import Any
 
 import gradio as gr
 
-from animegan_app import sheet
+from animegan_app import contact_sheet
 from animegan_app.catalog import Offer, gone
-from animegan_app.sheet import Labelled
+from animegan_app.contact_sheet import Labelled
 from animegan_app.studio import Studio
-from animegan_app.ui import parts
+from animegan_app.ui import components
 from animegan_app.ui.compare.drawing import MAX_CHOSEN, chosen_photos, draw_all, labelled
-from animegan_app.ui.parts import Outputs
-from animegan_app.ui.words import label, say
+from animegan_app.ui.components import Outputs
+from animegan_app.ui.i18n import label, say
 
 COURSE = """
 <figure class="course" hidden><input type="range" min="0" step="1"><figcaption></figcaption><div></div></figure>
@@ -58,7 +58,7 @@ class Course:
         gr.HTML(label("course_told"))
         with gr.Row():
             self.experiment = gr.Dropdown(
-                parts.experiment_choices(experiments, None),
+                components.experiment_choices(experiments, None),
                 value=_first(experiments),
                 label=label("experiment"),
                 elem_id="course-experiment",
@@ -78,15 +78,15 @@ class Course:
             [photos, self.experiment, longest_side],
             [self.drawn, self.scrubber, self.get_course, self.status],
             show_progress_on=self.status,
-            **parts.SLOW,
+            **components.SLOW,
         )
-        self.stop.click(None, None, None, cancels=drawing, **parts.QUICK)  # then what follows from its end follows too
+        self.stop.click(None, None, None, cancels=drawing, **components.QUICK)  # then what follows from its end follows too
         drawing.then(self.make_course, self.drawn, self.get_course, show_progress="hidden", api_visibility="private")
 
     def renew(self, experiments: dict[str, list[Offer]], experiment: str | None, request: gr.Request) -> Outputs:
         """The choice, for what is on offer now."""
-        choices = parts.experiment_choices(experiments, request)
-        return {self.experiment: parts.renewed(choices, experiment, _first(experiments))}
+        choices = components.experiment_choices(experiments, request)
+        return {self.experiment: components.renewed(choices, experiment, _first(experiments))}
 
     async def draw(
         self,
@@ -99,8 +99,8 @@ class Course:
         """The pictures of the first photo, each time that there is one more, and how it goes."""
         offers = self.catalog.experiments().get(experiment or "", [])
         if not offers:
-            raise parts.error(gone(experiment), request)
-        offers = sheet.evenly(offers, MAX_CHOSEN)
+            raise components.error(gone(experiment), request)
+        offers = contact_sheet.evenly(offers, MAX_CHOSEN)
         kept: list[Labelled] = []
         shown: list[dict[str, Any]] = []
         problems: list[str] = []
@@ -125,7 +125,7 @@ class Course:
         """The course of what was drawn as an animated picture, for download."""
         if not pictures:
             return gr.skip()
-        file = parts.keep(sheet.course(pictures), f"{pictures[-1].path.stem}-course.webp")
+        file = components.keep(contact_sheet.course(pictures), f"{pictures[-1].path.stem}-course.webp")
         return gr.DownloadButton(value=file, interactive=True)
 
 
@@ -137,7 +137,7 @@ def _first(experiments: dict[str, list[Offer]]) -> str | None:
 
 def _moment(offer: Offer, request: gr.Request | None) -> str:
     record = offer.record
-    return f"{record.checkpoint} · {parts.phase(record, request)} · {say('step', request)} {record.step:,}"
+    return f"{record.checkpoint} · {components.phase(record, request)} · {say('step', request)} {record.step:,}"
 
 
 def _told(count: int, all_: int, problems: Sequence[str], request: gr.Request | None) -> str:

@@ -5,10 +5,10 @@ from typing import Any
 import gradio as gr
 
 from animegan_app.catalog import Catalog, Offer
-from animegan_app.curves import differences
-from animegan_app.ui import parts
-from animegan_app.ui.parts import Outputs
-from animegan_app.ui.words import label, say
+from animegan_app.charts import differences
+from animegan_app.ui import components
+from animegan_app.ui.components import Outputs
+from animegan_app.ui.i18n import label, say
 
 MAX_DIFFERENCES = 200
 
@@ -19,7 +19,7 @@ class Differences:
     def __init__(self, catalog: Catalog):
         self.catalog = catalog
         experiments = self.catalog.experiments()
-        names, (one, other) = parts.experiment_choices(experiments, None), _first_two(experiments)
+        names, (one, other) = components.experiment_choices(experiments, None), _first_two(experiments)
         gr.HTML(label("differences_told"))
         with gr.Row():
             self.first = gr.Dropdown(names, value=one, label=label("one"), min_width=260, elem_id="first")
@@ -30,14 +30,14 @@ class Differences:
         """Says what follows from what. `known` changes when the catalog does."""
         chosen: list[Any] = [self.first, self.second]
         changed = [known.change, self.first.change, self.second.change]
-        parts.answer_in_turn(changed, self.differ, chosen, self.table)
+        components.answer_in_turn(changed, self.differ, chosen, self.table)
 
     def renew(
         self, experiments: dict[str, list[Offer]], first: str | None, second: str | None, request: gr.Request
     ) -> Outputs:
         """Both choices, for what is on offer now."""
-        names, (one, other) = parts.experiment_choices(experiments, request), _first_two(experiments)
-        return {self.first: parts.renewed(names, first, one), self.second: parts.renewed(names, second, other)}
+        names, (one, other) = components.experiment_choices(experiments, request), _first_two(experiments)
+        return {self.first: components.renewed(names, first, one), self.second: components.renewed(names, second, other)}
 
     def differ(self, first: str | None, second: str | None, request: gr.Request | None) -> str:
         """HTML: the settings in which two experiments differ."""
@@ -49,7 +49,7 @@ class Differences:
         if not rows:
             return f"<p>{say('nothing_differs', request)}</p>"
         names = (one.name, other.name) if one.name != other.name else (one.experiment, other.experiment)
-        found = parts.table([say("setting", request), *names], rows[:MAX_DIFFERENCES])
+        found = components.table([say("setting", request), *names], rows[:MAX_DIFFERENCES])
         if len(rows) > MAX_DIFFERENCES:
             found += f"<p>{say('more', request, count=len(rows) - MAX_DIFFERENCES)}</p>"
         return found

@@ -11,12 +11,12 @@ import numpy as np
 
 from animegan_app import uploads
 from animegan_app.catalog import Offer
+from animegan_app.contact_sheet import Labelled
 from animegan_app.photos import PhotoError, read_scaled
-from animegan_app.sheet import Labelled
 from animegan_app.studio import Studio
 from animegan_app.stylize import LONGEST_SIDES
-from animegan_app.ui import parts
-from animegan_app.ui.words import say
+from animegan_app.ui import components
+from animegan_app.ui.i18n import say
 from hub_export.record import CheckpointError
 from hub_export.sentences import Sentence
 
@@ -47,7 +47,7 @@ class Picture:
     @property
     def address(self) -> str:
         """Where the page finds the file; "" where there is none."""
-        return parts.address(self.path) if self.path else ""
+        return components.address(self.path) if self.path else ""
 
 
 async def draw_all(
@@ -87,11 +87,11 @@ async def draw_all(
         except (CheckpointError, PhotoError) as error:
             yield Picture(row, column, problem=say(error.sentence, request))
         else:
-            yield await _kept(row, column, drawing.anime, parts.file_name(path.stem, drawing.record))
+            yield await _kept(row, column, drawing.anime, components.file_name(path.stem, drawing.record))
 
 
 async def _kept(row: int, column: int, picture: np.ndarray, name: str) -> Picture:
-    path = await asyncio.to_thread(parts.save, picture, f"{name}.png")
+    path = await asyncio.to_thread(components.save, picture, f"{name}.png")
     return Picture(row, column, path, (picture.shape[1], picture.shape[0]))
 
 
@@ -102,11 +102,11 @@ def chosen_photos(given: list[dict[str, Any]] | None, request: gr.Request) -> li
         gr.Error: too many, or one is no longer there.
     """
     if len(given or ()) > MAX_PHOTOS:
-        raise parts.error("too_many_photos", request, most=MAX_PHOTOS)
+        raise components.error("too_many_photos", request, most=MAX_PHOTOS)
     try:
         return [uploads.take(photo) for photo in given or ()] or list(uploads.EXAMPLES)
     except PhotoError as error:
-        raise parts.error(error, request) from None
+        raise components.error(error, request) from None
 
 
 def labelled(picture: Picture, offer: Offer | None) -> Labelled:

@@ -7,16 +7,16 @@ from typing import Any
 
 import gradio as gr
 
-from animegan_app import sheet
+from animegan_app import contact_sheet
 from animegan_app.catalog import Catalog, Offer
 from animegan_app.studio import Studio
 from animegan_app.stylize import LONGEST_SIDES
-from animegan_app.ui import parts
+from animegan_app.ui import components
 from animegan_app.ui.compare import viewer
 from animegan_app.ui.compare.drawing import MAX_CHOSEN, Picture, chosen_photos, draw_all, labelled
+from animegan_app.ui.components import Outputs
+from animegan_app.ui.i18n import label, say
 from animegan_app.ui.looks import choices, is_look, names_apart, titles
-from animegan_app.ui.parts import Outputs
-from animegan_app.ui.words import label, say
 from hub_export.record import CheckpointError
 
 HANDFUL = 6
@@ -117,7 +117,7 @@ class Grid:
         self.studio, self.catalog = studio, studio.catalog
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
-                self.photos = parts.photo_files("compare-photos", "compare_photos", 190)
+                self.photos = components.photo_files("compare-photos", "compare_photos", 190)
             with gr.Column(scale=3, min_width=280):
                 self.chosen = gr.Dropdown(
                     choices(self.catalog.experiments(), None),
@@ -152,9 +152,9 @@ class Grid:
             [self.photos, self.chosen, self.longest_side],
             [self.drawn, self.table, self.get_sheet, self.status],
             show_progress_on=self.status,
-            **parts.SLOW,
+            **components.SLOW,
         )
-        self.stop.click(None, None, None, cancels=filling, **parts.QUICK)  # then what follows from its end follows too
+        self.stop.click(None, None, None, cancels=filling, **components.QUICK)  # then what follows from its end follows too
         filling.then(self.make_sheet, self.drawn, self.get_sheet, show_progress="hidden", api_visibility="private")
 
     def renew(self, experiments: dict[str, list[Offer]], keys: list[str] | None, request: gr.Request) -> Outputs:
@@ -162,7 +162,7 @@ class Grid:
         listed = choices(experiments, request)
         offered = {key for _, key in listed}
         kept = [key for key in keys or [] if key in offered]
-        return {self.chosen: parts.renewed(listed, keys, kept or handful(self.catalog))}
+        return {self.chosen: components.renewed(listed, keys, kept or handful(self.catalog))}
 
     async def draw(
         self,
@@ -174,9 +174,9 @@ class Grid:
     ) -> AsyncIterator[Outputs]:
         """The table, each time that there is one cell more, and how it goes."""
         if not keys:
-            raise parts.error("no_choice", request)
+            raise components.error("no_choice", request)
         if len(keys) > MAX_CHOSEN:
-            raise parts.error("too_many", request, most=MAX_CHOSEN)
+            raise components.error("too_many", request, most=MAX_CHOSEN)
         offers, paths = _find(self.catalog, keys, request), chosen_photos(photos, request)
         heads = [{"name": say("photo", request), "called": say("photo", request), "detail": ""}, *_heads(offers, request)]
         rows: list[dict[str, Any]] = [
@@ -218,7 +218,9 @@ class Grid:
         rows = sorted({row for row, _ in places})
         cells = [places.get((row, column)) for row in rows for column in range(columns)]
         name = Path(kept[0][0].path).stem if len(rows) == 1 else "photos"
-        return gr.DownloadButton(value=parts.keep(sheet.sheet(cells, columns), f"{name}-sheet.png"), interactive=True)
+        return gr.DownloadButton(
+            value=components.keep(contact_sheet.sheet(cells, columns), f"{name}-contact_sheet.png"), interactive=True
+        )
 
 
 def handful(catalog: Catalog) -> list[str]:
@@ -238,7 +240,7 @@ def _find(catalog: Catalog, keys: Sequence[str], request: gr.Request) -> list[Of
     try:
         return [catalog.find(key) for key in dict.fromkeys(keys)]
     except CheckpointError as error:
-        raise parts.error(error, request) from None
+        raise components.error(error, request) from None
 
 
 def _missing(catalog: Catalog, offer: Offer) -> int:

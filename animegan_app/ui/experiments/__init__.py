@@ -10,13 +10,13 @@ import gradio as gr
 
 from animegan_app.studio import Studio
 from animegan_app.trainings import Training, in_progress
-from animegan_app.ui import parts
+from animegan_app.ui import components
+from animegan_app.ui.components import Outputs
 from animegan_app.ui.experiments.charts import Charts, Plane
 from animegan_app.ui.experiments.overview import SHOW, STYLE, TEMPLATE, overview
 from animegan_app.ui.experiments.single import OneExperiment
-from animegan_app.ui.parts import Outputs
+from animegan_app.ui.i18n import label, recorded, say
 from animegan_app.ui.stylize import Stylize, duration
-from animegan_app.ui.words import label, recorded, say
 from hub_export.record import CheckpointError
 
 LOOK_SECONDS = 10
@@ -65,7 +65,7 @@ class Experiments:
         with gr.Tabs(elem_id="experiments-tabs", overflow_behavior="wrap") as self.rooms:
             with gr.Tab(label("overview"), id="overview"):
                 self.overview = gr.HTML(
-                    html_template=TEMPLATE, js_on_load=parts.CSV + SHOW, apply_default_css=False, elem_id="overview"
+                    html_template=TEMPLATE, js_on_load=components.CSV + SHOW, apply_default_css=False, elem_id="overview"
                 )
             with gr.Tab(label("curves"), id="curves") as curves:
                 self.charts = Charts(self.catalog)
@@ -76,19 +76,19 @@ class Experiments:
         self.timer = gr.Timer(LOOK_SECONDS, active=False)
         chosen: list[Any] = [self.charts.shown, self.charts.seen, self.one.experiment]
         renewed = [self.trainings, self.overview, *chosen]
-        tab.select(lambda: {self.timer: gr.Timer(active=True)}, None, self.timer, **parts.QUICK)
-        parts.answer_in_turn([tab.select, known.change], self.renew, chosen, renewed)
+        tab.select(lambda: {self.timer: gr.Timer(active=True)}, None, self.timer, **components.QUICK)
+        components.answer_in_turn([tab.select, known.change], self.renew, chosen, renewed)
         self.charts.wire([tab, curves], self.timer)
         self.plane.wire([tab, plane], known)
         self.one.wire([tab, one], known)
         given = [self.timer, self.charts.seen, self.charts.shown]
         looked = [self.timer, self.trainings, self.charts.seen, self.charts.shown]
-        self.timer.tick(self.look, given, looked, js=ON_SCREEN, preprocess=False, **parts.QUICK)
+        self.timer.tick(self.look, given, looked, js=ON_SCREEN, preprocess=False, **components.QUICK)
         target: list[Any] = [tabs, stylize.experiment, stylize.checkpoint]
-        self.one.draw.click(self.use, self.one.checkpoint, target, preprocess=False, **parts.QUICK)
-        self.plane.clicks.click(self.use_clicked, None, target, **parts.EACH)
+        self.one.draw.click(self.use, self.one.checkpoint, target, preprocess=False, **components.QUICK)
+        self.plane.clicks.click(self.use_clicked, None, target, **components.EACH)
         opened: list[Any] = [self.rooms, self.one.experiment, self.one.checkpoint]
-        self.overview.click(self.open_or_use, None, [*target, *opened], **parts.EACH)
+        self.overview.click(self.open_or_use, None, [*target, *opened], **components.EACH)
 
     def renew(
         self,
@@ -118,7 +118,7 @@ class Experiments:
         try:
             offer = self.catalog.find(key or "")
         except CheckpointError as error:
-            raise parts.error(error, request) from None
+            raise components.error(error, request) from None
         return {self.tabs: gr.Tabs(selected="stylise"), **self.stylize.choose(offer, request)}
 
     def use_clicked(self, event: gr.EventData, request: gr.Request) -> Outputs:
@@ -132,7 +132,7 @@ class Experiments:
         try:
             offer = self.catalog.find(str(event.key))
         except CheckpointError as error:
-            raise parts.error(error, request) from None
+            raise components.error(error, request) from None
         return {self.rooms: gr.Tabs(selected="one"), **self.one.show(offer, request)}
 
 

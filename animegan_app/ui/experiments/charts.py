@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.components.plot import PlotData
 
 from animegan_app.catalog import Catalog, Offer
-from animegan_app.curves import (
+from animegan_app.charts import (
     COLOURS,
     MARKS,
     MEASURED,
@@ -23,9 +23,9 @@ from animegan_app.curves import (
     with_measured,
 )
 from animegan_app.trainings import Training, in_progress
-from animegan_app.ui import parts
-from animegan_app.ui.parts import Outputs
-from animegan_app.ui.words import WORDS, label, recorded, say
+from animegan_app.ui import components
+from animegan_app.ui.components import Outputs
+from animegan_app.ui.i18n import WORDS, label, recorded, say
 from hub_export.record import CheckpointError
 
 UNASKED, CHARTS = 4, 3
@@ -82,7 +82,7 @@ class Charts:
         adjusted = [self.shown.change, self.terms.input, self.logarithmic.input, self.reach.release]
         settings: list[Any] = [self.shown, self.terms, self.logarithmic, self.reach, drawn]
         outputs: list[Any] = [self.terms, self.losses, self.notes, drawn]
-        parts.answer_in_turn([*(tab.select for tab in tabs), timer.tick, *adjusted], self.chart, settings, outputs)
+        components.answer_in_turn([*(tab.select for tab in tabs), timer.tick, *adjusted], self.chart, settings, outputs)
 
     def renew(
         self, trainings: dict[str, Training], shown: list[str] | None, seen: list[str], request: gr.Request
@@ -93,7 +93,7 @@ class Charts:
         kept = [name for name in shown or [] if name in offered] or self._unasked(trainings)
         new = [key for key in trainings if key not in seen and key not in kept]
         if not new:
-            return {self.shown: parts.renewed(choices, shown, kept)}
+            return {self.shown: components.renewed(choices, shown, kept)}
         chosen = [*new, *kept][: max(UNASKED, len(kept))]
         return {self.shown: gr.update(choices=choices, value=chosen), self.seen: [*seen, *new]}
 
@@ -145,7 +145,7 @@ class Charts:
 
     def _choices(self, trainings: dict[str, Training], request: gr.Request | None) -> list[tuple[str, str]]:
         """All experiments, and before them the trainings in progress, which may have no checkpoint yet."""
-        listed = parts.experiment_choices(self.catalog.experiments(), request)
+        listed = components.experiment_choices(self.catalog.experiments(), request)
         known = {key: title for title, key in listed}
         running = [
             (known.get(key) or f"{training.name} · {say(training.source, request)}", key)
@@ -171,7 +171,7 @@ class Plane:
         """Says what follows from what. `known` changes when the catalog does."""
         drawn = self.drawn = gr.State(None)
         events = [*(tab.select for tab in tabs), known.change]
-        parts.answer_in_turn(events, self.draw, drawn, [self.plane, self.notes, drawn])
+        components.answer_in_turn(events, self.draw, drawn, [self.plane, self.notes, drawn])
 
     def draw(self, drawn: dict[str, int] | None, request: gr.Request) -> Outputs:
         """The figure, and how what it shows was measured, each where it changed; and what is drawn now."""
@@ -180,10 +180,10 @@ class Plane:
             for name, offers in self.catalog.experiments().items()
             if any("style" in offer.record.metrics for offer in offers)
         }
-        titles = [title for title, _ in parts.experiment_choices(experiments, request)]
+        titles = [title for title, _ in components.experiment_choices(experiments, request)]
         named = dict(list(zip(titles, experiments.values(), strict=True))[:OVERLAID])
         records = [offer.record for offers in named.values() for offer in offers]
-        words = {record.phase: parts.phase(record, request) for record in records}
+        words = {record.phase: components.phase(record, request) for record in records}
         words |= {key: say(f"plane_{key}", request) for key in PLANE_WORDS}
         figure = plane_figure(named, words)
         plane = plot(figure if figure["data"] else None)

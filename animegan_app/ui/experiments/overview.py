@@ -8,10 +8,10 @@ import gradio as gr
 
 from animegan_app.catalog import Catalog, Offer
 from animegan_app.photos import PhotoError, read_photo
-from animegan_app.ui import parts
+from animegan_app.ui import components
+from animegan_app.ui.i18n import device, recorded, say
 from animegan_app.ui.looks import titles
 from animegan_app.ui.stylize import duration
-from animegan_app.ui.words import device, recorded, say
 from animegan_app.writing import encoded
 from hub_export.metrics import measurements, yardsticks
 from hub_export.record import SAMPLES, CheckpointError, Record
@@ -298,7 +298,7 @@ def _row(catalog: Catalog, offers: list[Offer], style: str, content: str, reques
         *((str(figures.get(name, "–")), figures[name].value if name in figures else None) for name in (style, content)),
         (best.checkpoint if best else "", best.step if best else None),
         (f"{newest.step:,}", newest.step),
-        (parts.phase(newest, request), newest.phase),
+        (components.phase(newest, request), newest.phase),
         (f"{generator['architecture']}, {generator['channels']}", generator["architecture"]),
         (duration(compute["seconds"], request), compute["seconds"]),
         (say(device(compute["device"]), request), compute["device"]),
@@ -334,7 +334,7 @@ def _picture(catalog: Catalog, offer: Offer) -> str | None:
         content = _crop(catalog.fetch(offer) / SAMPLES, offer.record.files[SAMPLES]["sha256"])
     except (CheckpointError, PhotoError):
         return None
-    return parts.address(parts.keep(content, f"{offer.record.experiment}-{offer.record.checkpoint}-card.jpg"))
+    return components.address(components.keep(content, f"{offer.record.experiment}-{offer.record.checkpoint}-card.jpg"))
 
 
 @lru_cache(maxsize=64)

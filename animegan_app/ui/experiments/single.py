@@ -11,12 +11,12 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
 from animegan_app.catalog import Catalog, Offer
+from animegan_app.contact_sheet import evenly
 from animegan_app.photos import PhotoError, read_photo
-from animegan_app.sheet import evenly
 from animegan_app.studio import megabytes
-from animegan_app.ui import parts
-from animegan_app.ui.parts import Outputs
-from animegan_app.ui.words import label, say
+from animegan_app.ui import components
+from animegan_app.ui.components import Outputs
+from animegan_app.ui.i18n import label, say
 from hub_export.card import model_card
 from hub_export.record import CARD, SAMPLES, CheckpointError
 
@@ -43,14 +43,14 @@ class OneExperiment:
         offers = experiments[first] if first else []
         with gr.Row():
             self.experiment = gr.Dropdown(
-                parts.experiment_choices(experiments, None),
+                components.experiment_choices(experiments, None),
                 value=first,
                 label=label("experiment"),
                 min_width=260,
                 elem_id="looked-at",
             )
             self.checkpoint = gr.Dropdown(
-                parts.checkpoint_choices(offers, None),
+                components.checkpoint_choices(offers, None),
                 value=self.catalog.first(offers).key if offers else None,
                 label=label("checkpoint"),
                 min_width=260,
@@ -74,21 +74,21 @@ class OneExperiment:
     def wire(self, tabs: Sequence[gr.Tab], known: gr.Textbox) -> None:
         """Says what follows from what. `known` changes when the catalog does."""
         selected = [tab.select for tab in tabs]
-        parts.answer_in_turn([*selected, self.experiment.change], self.list_samples, self.experiment, self.samples)
-        parts.answer_in_turn([*selected, self.checkpoint.change], self.show_card, self.checkpoint, self.card)
+        components.answer_in_turn([*selected, self.experiment.change], self.list_samples, self.experiment, self.samples)
+        components.answer_in_turn([*selected, self.checkpoint.change], self.show_card, self.checkpoint, self.card)
         named = [*selected, known.change, self.experiment.input]
-        parts.answer_in_turn(named, self.choose, [self.experiment, self.checkpoint], self.checkpoint)
+        components.answer_in_turn(named, self.choose, [self.experiment, self.checkpoint], self.checkpoint)
 
     def renew(self, experiments: dict[str, list[Offer]], experiment: str | None, request: gr.Request) -> Outputs:
         """The experiments on offer now; `choose` answers for the checkpoints."""
-        names = parts.experiment_choices(experiments, request)
-        return {self.experiment: parts.renewed(names, experiment, next(iter(experiments), None))}
+        names = components.experiment_choices(experiments, request)
+        return {self.experiment: components.renewed(names, experiment, next(iter(experiments), None))}
 
     def show(self, offer: Offer, request: gr.Request) -> Outputs:
         """Both choices with everything on offer and `offer` chosen."""
         experiments = self.catalog.experiments()
-        choices = parts.checkpoint_choices(experiments.get(offer.experiment, []), request)
-        names = parts.experiment_choices(experiments, request)
+        choices = components.checkpoint_choices(experiments.get(offer.experiment, []), request)
+        names = components.experiment_choices(experiments, request)
         return {
             self.experiment: gr.Dropdown(choices=names, value=offer.experiment),
             self.checkpoint: gr.Dropdown(choices=choices, value=offer.key),
@@ -101,8 +101,8 @@ class OneExperiment:
             try:
                 if not self.catalog.missing_bytes(offer):
                     name = f"{offer.record.experiment}-{offer.record.checkpoint}-samples.jpg"
-                    path = parts.save(read_photo(self.catalog.fetch(offer) / SAMPLES), name)
-                    found.append((path, f"{offer.record.checkpoint} · {parts.phase(offer.record, request)}"))
+                    path = components.save(read_photo(self.catalog.fetch(offer) / SAMPLES), name)
+                    found.append((path, f"{offer.record.checkpoint} · {components.phase(offer.record, request)}"))
             except (CheckpointError, PhotoError):  # who draws with it is told
                 continue
         return gr.Gallery(value=found, visible=bool(found))
@@ -112,14 +112,14 @@ class OneExperiment:
         experiments = self.catalog.experiments()
         offers = experiments.get(experiment or "") or next(iter(experiments.values()), [])
         first = self.catalog.first(offers).key if offers else None
-        return parts.renewed(parts.checkpoint_choices(offers, request), checkpoint, first)
+        return components.renewed(components.checkpoint_choices(offers, request), checkpoint, first)
 
     def show_card(self, key: str | None, request: gr.Request) -> str:
         """HTML of a checkpoint's card or, as long as that is not here, of the card that its record makes."""
         try:
             return _card(self.catalog, self.catalog.find(key), request) if key else ""
         except CheckpointError as error:
-            return parts.alert(error, request)
+            return components.alert(error, request)
 
 
 def _card(catalog: Catalog, offer: Offer, request: gr.Request | None) -> str:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from animegan_app import sheet as module
-from animegan_app.sheet import Labelled, course, evenly, sheet
+from animegan_app import contact_sheet as module
+from animegan_app.contact_sheet import Labelled, course, evenly, sheet
 
 COLOURS = [(200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 200, 40), (40, 200, 200)]
 

@@ -24,8 +24,8 @@ from animegan_app.door import MAX_BYTES
 from animegan_app.photos import MAX_FILE_BYTES, PhotoError, read_photo
 from animegan_app.studio import Studio
 from animegan_app.stylize import Stylizer
-from animegan_app.ui import sources, words
-from animegan_app.ui.words import RECORDS, WORDS, device, recorded, say
+from animegan_app.ui import i18n, sources
+from animegan_app.ui.i18n import RECORDS, WORDS, device, recorded, say
 from hub_export.checkpoint import load_generator, read_history
 from hub_export.files import REMEDIES
 from hub_export.folder import BUNDLED
@@ -55,7 +55,7 @@ def names(template: str) -> set[str]:
 def test_every_word_that_is_said_is_there_and_every_one_that_is_there_is_said() -> None:
     """A key that is asked for by a path that few people take is missed by nobody else before one of them comes."""
     said, texts, beginnings = set[str](), set[str](), set[str]()
-    files = set(Path(uploads.__file__).parent.rglob("*.py")) - {Path(words.__file__)}
+    files = set(Path(uploads.__file__).parent.rglob("*.py")) - {Path(i18n.__file__)}
     for node in (node for path in files for node in ast.walk(ast.parse(path.read_text()))):
         match node:
             case ast.Constant(str(text)):

@@ -16,7 +16,7 @@ from gradio.route_utils import API_PREFIX
 from gradio.utils import get_upload_folder
 
 from animegan_app.catalog import Offer
-from animegan_app.ui.words import WORDS, label, say
+from animegan_app.ui.i18n import WORDS, label, say
 from animegan_app.writing import encoded
 from hub_export.record import Record
 from hub_export.sentences import Sentence

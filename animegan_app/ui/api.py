@@ -11,9 +11,9 @@ from animegan_app import catalog, photos, uploads
 from animegan_app.photos import PhotoError
 from animegan_app.studio import Studio
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, MOST_STRENGTH, blend
-from animegan_app.ui import parts
+from animegan_app.ui import components
+from animegan_app.ui.i18n import say
 from animegan_app.ui.stylize import TRAIN, file_name
-from animegan_app.ui.words import say
 from hub_export.record import CheckpointError
 from hub_export.sentences import ExplainedError, Sentence
 
@@ -35,7 +35,7 @@ class Programs:
     def __init__(self, studio: Studio):
         self.studio = studio
         # Gradio shows every tool's caller the picture only of what is not queued; its own client queues all the same.
-        api(self.stylise, api_name="stylise", queue=False, concurrency_limit=parts.QUEUE_SIZE)
+        api(self.stylise, api_name="stylise", queue=False, concurrency_limit=components.QUEUE_SIZE)
         api(self.checkpoints, api_name="checkpoints", queue=False)
 
     async def stylise(
@@ -92,7 +92,7 @@ class Programs:
             "weights": drawing.record.sha256,
             "commit": drawing.commit,
         }
-        return FileData(path=await asyncio.to_thread(parts.save, picture, f"{name}.png")), facts
+        return FileData(path=await asyncio.to_thread(components.save, picture, f"{name}.png")), facts
 
     def checkpoints(self) -> list[dict[str, Any]]:
         """Lists the checkpoints that photos can be drawn with.

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from animegan_app import curves as module
+from animegan_app import charts as module
 from animegan_app.catalog import Offer
-from animegan_app.curves import (
+from animegan_app.charts import (
     LEGEND_ROW,
     Curves,
     differences,
