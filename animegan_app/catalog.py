@@ -75,19 +75,19 @@ class Catalog:
 
         `RECOMMENDED` comes first, then a person's own runs, then what ships, then what is on the Hub.
         """
-        found = [
+        experiments = [
             [Offer(source, name, record) for record in store.checkpoints(name)]
             for source, store in self.stores.items()
             for name in store.experiments()
         ]
-        found = [offers for offers in found if offers]
+        experiments = [offers for offers in experiments if offers]
 
         def place(offers: list[Offer]) -> tuple[bool, bool, bool]:
             source, recommended = offers[0].source, offers[0].record.experiment == RECOMMENDED
             return source == HUB, not recommended, source == SHIPPED and not recommended
 
-        found.sort(key=place)
-        return {offers[0].experiment: offers for offers in found}
+        experiments.sort(key=place)
+        return {offers[0].experiment: offers for offers in experiments}
 
     def first(self, offers: list[Offer]) -> Offer:
         """Which checkpoint of an experiment to show first: the one that its source or repo recommends, or the newest."""

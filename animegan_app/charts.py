@@ -78,12 +78,12 @@ def read_run(folder: Path) -> Curves:
 
 def with_measured(curves: Curves, records: Iterable[Record]) -> Curves:
     """The curves with what the checkpoints' own records say was measured, which may be more recent than the history."""
-    found: dict[str, dict[float, float]] = {}
+    series: dict[str, dict[float, float]] = {}
     for record in records:
         for name, measured in measurements(record.metrics).items():
-            found.setdefault(MEASURED + name, {})[record.step] = measured.value
+            series.setdefault(MEASURED + name, {})[record.step] = measured.value
     terms = dict(curves.terms)
-    for name, values in list(found.items())[:MAX_TERMS]:
+    for name, values in list(series.items())[:MAX_TERMS]:
         logged = np.stack(terms[name], axis=1).tolist() if name in terms else []
         terms[name] = _term(sorted((dict(logged) | values).items()))
     return Curves(terms, curves.warmup)
@@ -177,8 +177,8 @@ def plane_figure(experiments: Mapping[str, Sequence[Offer]], words: Mapping[str,
             colour, (shape, _) = _look(place)
             data.append(_course(name, measured, (style, content), colour, shape, words))
         for figure in (measurements(offer.record.metrics)[style] for offer in measured):
-            for found, end in ((photos, figure.photos), (anime, figure.anime)):
-                found |= dict.fromkeys([end.value] if end else [])
+            for distances, end in ((photos, figure.photos), (anime, figure.anime)):
+                distances |= dict.fromkeys([end.value] if end else [])
     if photos:
         data.append(
             {
@@ -235,14 +235,14 @@ def scales(experiments: Mapping[str, Sequence[Offer]]) -> list[dict[str, list[st
 
     Where its ends lie tells one scale from another; only figures of one may be compared.
     """
-    found: dict[tuple[float | None, ...], dict[str, list[str]]] = {}
+    by_ends: dict[tuple[float | None, ...], dict[str, list[str]]] = {}
     for name, offers in experiments.items():
         for record in (offer.record for offer in offers if "style" in offer.record.metrics):
             style = measurements(record.metrics)["style"]
             ends = tuple(end.value if end else None for end in (style.photos, style.anime))
-            names = found.setdefault(ends, {}).setdefault(str(record.data.get("measured", "")), [])
+            names = by_ends.setdefault(ends, {}).setdefault(str(record.data.get("measured", "")), [])
             names += [name] * (name not in names)
-    return list(found.values())
+    return list(by_ends.values())
 
 
 def differences(first: Record, second: Record) -> list[tuple[str, str, str]]:

@@ -172,14 +172,14 @@ class Reader:
 
     def _aspect(self) -> float:
         """How much wider than high a pixel is."""
-        found = float(self.context.sample_aspect_ratio or 1) or 1.0
-        return found if 0.1 < found < 10 else 1.0
+        aspect = float(self.context.sample_aspect_ratio or 1) or 1.0
+        return aspect if 0.1 < aspect < 10 else 1.0
 
     @property
     def rate(self) -> Fraction:
         """Frames a second on average; 25 where the file does not say, or says what no camera does."""
-        told = Fraction(self.video.average_rate or 25)
-        return told if 1 <= told <= 1000 else Fraction(25)
+        rate = Fraction(self.video.average_rate or 25)
+        return rate if 1 <= rate <= 1000 else Fraction(25)
 
     def _start(self) -> Fraction:
         return Fraction(self.video.start_time or 0) * (self.video.time_base or 0)
@@ -265,8 +265,8 @@ def _carry(file: IO[bytes], drawn: IO[bytes], send: Any, limits: Limits, asked: 
             output.mux(video.encode(frame))
         output.mux(video.encode())
         sound.write(end=True)
-    told = {"width": width, "height": height, "frames": count, "seconds": float((last or 0) + step - reader._start())}
-    send(END, 1, json.dumps(told).encode())
+    clip = {"width": width, "height": height, "frames": count, "seconds": float((last or 0) + step - reader._start())}
+    send(END, 1, json.dumps(clip).encode())
 
 
 class _Sound:
@@ -307,10 +307,10 @@ class _Sound:
 
 
 def _next(moments: "SimpleQueue[Any]") -> Any:
-    found = moments.get()
-    if isinstance(found, BaseException):
-        raise found
-    return found
+    item = moments.get()
+    if isinstance(item, BaseException):
+        raise item
+    return item
 
 
 def _even(length: float) -> int:

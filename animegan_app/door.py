@@ -81,8 +81,8 @@ class Door:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = {name.lower() for name, _ in message.get("headers", ())}
-                new = [(name, value) for name, value in HEADERS.items() if name not in given]
+                names = {name.lower() for name, _ in message.get("headers", ())}
+                new = [(name, value) for name, value in HEADERS.items() if name not in names]
                 message["headers"] = [*message.get("headers", ()), *new]
             await send(message)
 
@@ -197,8 +197,8 @@ def visitor(scope: Message) -> str:
     Behind a proxy, whose own address is private, it is the last public one of those named: others may be made up.
     """
     peer = (scope.get("client") or ("",))[0]
-    if found := _public(peer):
-        return found
+    if public_peer := _public(peer):
+        return public_peer
     named = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"x-forwarded-for"]
     addresses = [_public(part.strip()) for value in named for part in value.split(",")]
     return next((address for address in reversed(addresses) if address), peer)
@@ -206,14 +206,14 @@ def visitor(scope: Message) -> str:
 
 def _public(address: str) -> str:
     try:
-        found = ipaddress.ip_address(address)
+        ip = ipaddress.ip_address(address)
     except ValueError:
         return ""
-    if isinstance(found, ipaddress.IPv6Address):
-        found = found.ipv4_mapped or found
-    if not found.is_global:
+    if isinstance(ip, ipaddress.IPv6Address):
+        ip = ip.ipv4_mapped or ip
+    if not ip.is_global:
         return ""
-    return str(found) if found.version == 4 else str(ipaddress.ip_network((int(found), 64), strict=False))
+    return str(ip) if ip.version == 4 else str(ipaddress.ip_network((int(ip), 64), strict=False))
 
 
 def _most(scope: Message) -> int:

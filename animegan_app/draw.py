@@ -100,8 +100,8 @@ class Painter:
         there = [work.target, *([_sheet_of(work.target)] if self.with_sheet and not work.is_clip else [])]
         if not all(path.is_file() and path.stat().st_mtime >= work.source.stat().st_mtime for path in there):
             return False
-        told = clips.comment_of(work.target) if work.is_clip else comment_of(work.target)
-        return told == self.comment(work)
+        comment = clips.comment_of(work.target) if work.is_clip else comment_of(work.target)
+        return comment == self.comment(work)
 
     def draw(self, work: Work, report: Report) -> str:
         """Draws one file, and tells the fraction that is done. Returns what it has become, for a person.
@@ -160,29 +160,29 @@ def find(inputs: Iterable[str], out: Path) -> list[Work]:
         ValueError: there is no such file or folder, or nothing to draw in it; a drawing would take the place of what is to
             be drawn, or of another drawing.
     """
-    found: dict[Path, Path] = {}  # by source, the place of its drawing below `out`
+    places: dict[Path, Path] = {}  # by source, the place of its drawing below `out`
     for text in inputs:
-        given = [Path(text)] if Path(text).exists() else [Path(path) for path in sorted(glob.glob(text, recursive=True))]
-        if not given:
+        paths = [Path(text)] if Path(text).exists() else [Path(path) for path in sorted(glob.glob(text, recursive=True))]
+        if not paths:
             raise ValueError(f"{text}: there is no such file or folder")
-        before = len(found)
-        for path in given:
+        before = len(places)
+        for path in paths:
             if not path.is_dir():
-                found.setdefault(path.resolve(), Path(path.name))
+                places.setdefault(path.resolve(), Path(path.name))
                 continue
             for inner in sorted(path.rglob("*")):
                 place = inner.relative_to(path)
                 hidden = any(part.startswith(".") for part in place.parts)
                 drawn = out.resolve() in inner.resolve().parents
                 if inner.suffix.lower() in PICTURES | clips.SUFFIXES and inner.is_file() and not hidden and not drawn:
-                    found.setdefault(inner.resolve(), place)
-        if len(found) == before and all(path.is_dir() for path in given):
+                    places.setdefault(inner.resolve(), place)
+        if len(places) == before and all(path.is_dir() for path in paths):
             raise ValueError(f"{text}: there is no photo or clip in it that is not given already")
-    targets = {source: place.with_suffix(_suffix(source)) for source, place in found.items()}
+    targets = {source: place.with_suffix(_suffix(source)) for source, place in places.items()}
     count = Counter(targets.values())
     for source, target in targets.items():
         if count[target] > 1:  # of photo.webp and photo.png, the first becomes photo.webp.png
-            own = found[source]
+            own = places[source]
             targets[source] = own if own.suffix == target.suffix else own.with_name(own.name + target.suffix)
     count = Counter(targets.values())
     for source, target in targets.items():
@@ -191,7 +191,7 @@ def find(inputs: Iterable[str], out: Path) -> list[Work]:
     by_target: dict[Path, Path] = {}
     for source, target in targets.items():
         place = (out / target).resolve()
-        if place in found:
+        if place in places:
             raise ValueError(f"{place} is to be drawn, and a drawing would take its place: choose another --out")
         if place in by_target:
             raise ValueError(f"{by_target[place]} and {source} would both become {out / target}: draw one of them apart")
@@ -248,7 +248,7 @@ def _draw_all(painter: Painter, works: list[Work]) -> int:
             continue
         start = time.perf_counter()
         try:
-            told = painter.draw(work, partial(_tell, number, len(works), work, start))
+            summary = painter.draw(work, partial(_tell, number, len(works), work, start))
         except (PhotoError, OSError, MemoryError) as error:
             said = (
                 os_sentence(error, work.source) if isinstance(error, OSError) else f"{work.source}: {error or 'too large'}"
@@ -260,7 +260,7 @@ def _draw_all(painter: Painter, works: list[Work]) -> int:
         spent, drawn = spent + seconds, drawn + 1
         left = len(works) - number
         rest = f"; about {duration(left * spent / drawn)} left for {left} more" if left else ""
-        print(f"[{number}/{len(works)}] {work.target}: {told}, {seconds:.1f} s{rest}", flush=True)
+        print(f"[{number}/{len(works)}] {work.target}: {summary}, {seconds:.1f} s{rest}", flush=True)
     print(f"{drawn} drawn, {there} already there, {len(failed)} failed" + (f": {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0
 

@@ -164,8 +164,8 @@ def _neighbourhood(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     height, width = picture.shape[:2]
     padded = np.pad(picture, ((1, 1), (1, 1), (0, 0)), mode="edge")
     beside = [padded[:, start : start + width] for start in range(3)]
-    found = []
+    tones = []
     for extreme in (np.minimum, np.maximum):
         row = extreme(extreme(beside[0], beside[1]), beside[2])
-        found.append(extreme(extreme(row[:height], row[1 : height + 1]), row[2:]))
-    return found[0], found[1]
+        tones.append(extreme(extreme(row[:height], row[1 : height + 1]), row[2:]))
+    return tones[0], tones[1]

@@ -43,8 +43,8 @@ class PhotoError(ExplainedError):
     @classmethod
     def parse(cls, text: str) -> "PhotoError":
         """The error that `json` wrote."""
-        found = json.loads(text)
-        return cls(found["english"], **found["values"])
+        fields = json.loads(text)
+        return cls(fields["english"], **fields["values"])
 
     def json(self) -> str:
         """Its sentence, for another process."""

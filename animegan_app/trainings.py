@@ -61,8 +61,8 @@ def in_progress(catalog: Catalog) -> dict[str, Training]:
         if isinstance(store, FolderStore) and source != SHIPPED
         for lock in sorted(store.root.glob(f"*/{LOCK}"))
     ]
-    found = [_training(source, folder) for source, folder in folders if NAME.fullmatch(folder.name) and _held(folder)]
-    return {training.experiment: training for training in found}
+    trainings = [_training(source, folder) for source, folder in folders if NAME.fullmatch(folder.name) and _held(folder)]
+    return {training.experiment: training for training in trainings}
 
 
 def _held(folder: Path) -> bool:

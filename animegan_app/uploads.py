@@ -81,14 +81,14 @@ def clean(seconds: float, kept: Collection[str] = (), most: float = MAX_FOLDER_B
     Args:
         kept: paths that stay.
     """
-    found = []
+    files = []
     for path in FOLDER.rglob("*"):
         with contextlib.suppress(OSError):  # it went while we looked
             status = path.lstat()
             if not stat.S_ISDIR(status.st_mode) and str(path) not in kept and path != FOLDER / LOCK:
-                found.append((status.st_ctime, status.st_size, path))
+                files.append((status.st_ctime, status.st_size, path))
     size, now = 0, time.time()
-    for changed, bytes_, path in sorted(found, reverse=True):
+    for changed, bytes_, path in sorted(files, reverse=True):
         size += bytes_
         if now - changed > seconds or size > most:
             with contextlib.suppress(OSError):

@@ -34,7 +34,7 @@ def comment_of(path: Path) -> str:
     """What `encoded` wrote into a file; "" if it says nothing, or is no such file."""
     try:
         with Image.open(path, formats=["JPEG", "PNG"]) as image:
-            found = image.info.get("comment") or image.info.get("Comment") or ""
+            comment = image.info.get("comment") or image.info.get("Comment") or ""
     except (OSError, ValueError):
         return ""
-    return found.decode("utf-8", "replace") if isinstance(found, bytes) else str(found)
+    return comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)

@@ -35,8 +35,8 @@ def sheets(out: Path, photos: Path, first: tuple[str, Path], second: tuple[str, 
     Raises:
         ValueError: no picture is in all three folders.
     """
-    found = [{path.stem: path for path in folder.iterdir() if path.is_file()} for folder in (photos, first[1], second[1])]
-    names = sorted(set.intersection(*map(set, found)))
+    folders = [{path.stem: path for path in folder.iterdir() if path.is_file()} for folder in (photos, first[1], second[1])]
+    names = sorted(set.intersection(*map(set, folders)))
     if not names:
         raise ValueError(f"no picture is in {photos}, {first[1]} and {second[1]} under one name")
     random = np.random.default_rng(seed)
@@ -45,7 +45,7 @@ def sheets(out: Path, photos: Path, first: tuple[str, Path], second: tuple[str, 
     with open(f"{out}.key.tsv", "a", encoding="utf-8") as key:
         for name in random.permutation(names):
             sides = [first[0], second[0]]
-            photo, *drawn = (Image.open(folder[name]).convert("RGB") for folder in found)
+            photo, *drawn = (Image.open(folder[name]).convert("RGB") for folder in folders)
             if random.random() < 0.5:
                 sides.reverse()
                 drawn.reverse()
@@ -114,11 +114,11 @@ def main() -> None:
             print(f"{written} sheets in {arguments.out}, the key in {arguments.out}.key.tsv")
         else:
             for (first, second), counts in tally(arguments.key, arguments.answers).items():
-                told = (
+                shares = (
                     f"{question} {n} of {of} ({n / of:.2f} +- {(n / of * (1 - n / of) / of) ** 0.5:.2f})"
                     for question, (n, of) in zip(QUESTIONS, counts, strict=True)
                 )
-                print(f"{first} against {second}: {', '.join(told)}")
+                print(f"{first} against {second}: {', '.join(shares)}")
     except (ValueError, OSError) as error:
         sys.exit(f"benchmarks.blind: {error}")
 

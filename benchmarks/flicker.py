@@ -44,14 +44,14 @@ def flicker(frames: list[np.ndarray], clean: list[np.ndarray]) -> float:
     """The mean difference from the frame before, warped by the flow of the clean frames."""
     height, width = frames[0].shape[:2]
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), 2).astype(np.float32)
-    found = []
+    differences = []
     for number in range(1, len(frames)):
         now, before = (cv2.cvtColor(clean[index], cv2.COLOR_RGB2GRAY) for index in (number, number - 1))
         flow = cv2.calcOpticalFlowFarneback(now, before, None, 0.5, 4, 21, 5, 7, 1.5, 0)  # type: ignore[call-overload]
         across, down = cv2.split(grid + flow)
         warped = cv2.remap(frames[number - 1], across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        found.append(np.abs(warped.astype(int) - frames[number])[8:-8, 8:-8].mean())
-    return float(np.mean(found))
+        differences.append(np.abs(warped.astype(int) - frames[number])[8:-8, 8:-8].mean())
+    return float(np.mean(differences))
 
 
 def main() -> None:
@@ -63,20 +63,20 @@ def main() -> None:
     stylizer, numbers = Stylizer(), np.random.default_rng(0)
     stylizer.stylize(np.zeros((HEIGHT, WIDTH, 3), np.uint8), options.checkpoint)
     for name, clean in scenes(pixels.limit_size(read_photo(options.photo), 2000)).items():
-        given = [np.clip(frame + numbers.normal(0, NOISE, frame.shape), 0, 255).astype(np.uint8) for frame in clean]
+        noisy_frames = [np.clip(frame + numbers.normal(0, NOISE, frame.shape), 0, 255).astype(np.uint8) for frame in clean]
         drawn: dict[bool, list[np.ndarray]] = {}
         for steady in (False, True):
             start, cpu = time.perf_counter(), _cpu()
             before: np.ndarray | None = None
             drawn[steady] = []
-            for frame in given:
+            for frame in noisy_frames:
                 before = steadied(before, frame) if steady else frame
                 drawn[steady].append(stylizer.stylize(before, options.checkpoint).anime)
             seconds, cpu = (time.perf_counter() - start) / FRAMES, (_cpu() - cpu) / FRAMES
             lag = np.mean([np.abs(a.astype(int) - b).mean() for a, b in zip(drawn[steady], drawn[False], strict=True)])
             print(
                 f"{name}, {'steady' if steady else 'plain'}: flicker {flicker(drawn[steady], clean):.2f} "
-                f"(given {flicker(given, clean):.2f}), lag {lag:.2f}, {seconds:.2f} s and {cpu:.2f} s of CPU a frame",
+                f"(given {flicker(noisy_frames, clean):.2f}), lag {lag:.2f}, {seconds:.2f} s and {cpu:.2f} s of CPU a frame",
                 flush=True,
             )
 

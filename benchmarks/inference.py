@@ -109,13 +109,13 @@ def measure(
                 for engine, ask in package.items():
                     times[engine].append(ask(photo))
             for engine, taken in times.items():
-                seconds, limit, told = float(np.median(taken)), flops / peak, ""
+                seconds, limit, cells = float(np.median(taken)), flops / peak, ""
                 if engine in first:
                     drawn, grown = first[engine]
                     differs = 127.5 * float(np.max(np.abs(drawn - first["keras"][0])))
-                    told = f"{grown / 2**20:9.0f}{differs:9.2g}"
+                    cells = f"{grown / 2**20:9.0f}{differs:9.2g}"
                 print(
-                    f"{name:9}{f'{width}x{height}':>10} {engine:18}{seconds:8.3f}{limit:8.3f}{limit / seconds:7.0%}{told}",
+                    f"{name:9}{f'{width}x{height}':>10} {engine:18}{seconds:8.3f}{limit:8.3f}{limit / seconds:7.0%}{cells}",
                     flush=True,
                 )
 

@@ -82,8 +82,8 @@ def read_run(folder: Path) -> Run:
         raise ValueError(f"{folder}: its history holds no losses; {folder.name} is trained by `{train}`")
     records = [read_record(path) for path in checkpoints]
     for record in records:
-        found = measurements(record.metrics)
-        if not {"style", "content"} <= found.keys() or found["style"].error is None:
+        figures = measurements(record.metrics)
+        if not {"style", "content"} <= figures.keys() or figures["style"].error is None:
             raise ValueError(
                 f"{folder}/{record.checkpoint} is not measured: run `python -m train.evaluate {folder} --data DIR` first"
             )
@@ -96,10 +96,10 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         raise ValueError(f"two of the runs have one name: give each of {', '.join(sorted(set(names)))} once")
-    found = scales({run.name: [Offer("runs", run.name, record) for record in run.records] for run in runs})
-    if len(found) > 1:
+    groups = scales({run.name: [Offer("runs", run.name, record) for record in run.records] for run in runs})
+    if len(groups) > 1:
         raise ValueError(
-            f"the runs were measured on {len(found)} scales, whose figures cannot be compared: measure all of them again, "
+            f"the runs were measured on {len(groups)} scales, whose figures cannot be compared: measure all of them again, "
             f"`python -m train.evaluate {' '.join(str(run.folder) for run in runs)} --data DIR`"
         )
     return runs
@@ -162,11 +162,11 @@ def results_table(runs: Sequence[Run]) -> str:
     scale = measurements(runs[0].last.metrics)
     rows = []
     for run in runs:
-        record, found = run.last, measurements(run.last.metrics)
+        record, values = run.last, measurements(run.last.metrics)
         planned = from_dict(record.config).plan(1).total_steps  # at least: without a number of steps the data says it
         steps = f"{record.step:,}" + (f" of {planned:,}" if record.step < planned else "")
         base = f"{own_difference(record)}; from {record.base}" if record.base else "a base of its own"
-        cells = [f"`{run.name}` {record.checkpoint}", base, *(str(found.get(name, "")) for name in figures)]
+        cells = [f"`{run.name}` {record.checkpoint}", base, *(str(values.get(name, "")) for name in figures)]
         rows.append([*cells, steps, f"{record.compute['seconds']:,.0f}", str(record.seed), f"`{command(record)}`"])
     for words, end in (("photos themselves", "photos"), ("anime itself, half against half", "anime")):
         rows.append([words, "", *(str(getattr(scale.get(name), end, None) or "") for name in figures), "", "", "", ""])
@@ -211,13 +211,18 @@ def course_table(runs: Sequence[Run]) -> str:
     """How both losses went in the adversarial phase, in numbers."""
     rows = []
     for run in runs:
-        found = generator_course(run.curves)
-        if found is None:
+        course = generator_course(run.curves)
+        if course is None:
             rows.append([f"`{run.name}`", *[""] * 6])
             continue
         ends = [f"{np.mean(_adversarial(run.curves, name)[1][-2 * REACH :]):.2f}" for name in ("d_real", "d_fake")]
-        values = [f"{found.first:.4g}", f"{found.lowest:.4g} at {found.step:,}", f"{found.last:.4g}", f"{found.noise:.3g}"]
-        rows.append([f"`{run.name}`", *values, found.verdict, f"{', '.join(ends)}{_constant(run.last)}"])
+        values = [
+            f"{course.first:.4g}",
+            f"{course.lowest:.4g} at {course.step:,}",
+            f"{course.last:.4g}",
+            f"{course.noise:.3g}",
+        ]
+        rows.append([f"`{run.name}`", *values, course.verdict, f"{', '.join(ends)}{_constant(run.last)}"])
     head = [
         "experiment",
         "generator's loss at first",
@@ -449,8 +454,8 @@ def course_sheet(stylizer: Stylizer, photo: np.ndarray, run: Run) -> bytes:
 
 
 def _measured(record: Record) -> str:
-    found = measurements(record.metrics)
-    return f"style {found['style']}, content {found['content']}"
+    figures = measurements(record.metrics)
+    return f"style {figures['style']}, content {figures['content']}"
 
 
 # --- the page --------------------------------------------------------------------------------------------------------

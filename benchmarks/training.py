@@ -67,12 +67,12 @@ def peak_flops(dtype: str, repeats: int = 5) -> dict[str, float]:
         "matrix product": (lambda: tf.matmul(square, square), 2 * side**3),
         "convolution": (lambda: tf.nn.conv2d(pictures, kernel, 1, "SAME"), 2 * batch * 64 * 64 * 9 * 256 * 256),
     }
-    found = {}
+    peaks = {}
     for name, (function, flops) in work.items():
         compiled = tf.function(lambda: tf.reshape(function(), [-1])[0])  # noqa: B023  one number waits for all of them
         compiled()
-        found[name] = flops / min(_seconds(lambda: compiled().numpy()) for _ in range(repeats))  # noqa: B023
-    return found
+        peaks[name] = flops / min(_seconds(lambda: compiled().numpy()) for _ in range(repeats))  # noqa: B023
+    return peaks
 
 
 def _executed(graph: tf.Graph) -> set[str]:
@@ -87,20 +87,20 @@ def count_flops(recipe: Recipe, batch: dict[str, Any]) -> dict[str, int]:
     executed = _executed(graph)
     root = _profile(graph)
     scopes = {"features": recipe.features.name, "generator": recipe.generator.name, "discriminator": "discriminator"}
-    found = dict.fromkeys(("all", *PARTS), 0)
+    counts = dict.fromkeys(("all", *PARTS), 0)
 
     def visit(node: Any) -> None:
         names = {name.rstrip("_0123456789") for name in node.name.split("/")}
         part = next((part for part, scope in scopes.items() if scope.rstrip("_0123456789") in names), None)
         if node.name in executed:
-            found["all"] += node.float_ops
+            counts["all"] += node.float_ops
             if part:
-                found[part] += node.float_ops
+                counts[part] += node.float_ops
         for child in node.children:
             visit(child)
 
     visit(root)
-    return found
+    return counts
 
 
 def graph_flops(graph: tf.Graph) -> int:
@@ -242,12 +242,12 @@ def print_memory(names: list[str]) -> None:
         counted = experiment(name)
         shape = (counted.schedule.batch, counted.data.size, counted.data.size, 3)
         batch = {key: tf.zeros(shape) for key in ENTRIES}
-        found = {}
+        sizes = {}
         for precision in PRECISIONS:
             recipe = build(counted, precision, norm=STOCK.group_norm)  # as on a GPU
-            found[precision] = count_activations(recipe, batch)
+            sizes[precision] = count_activations(recipe, batch)
         variables = sum(value.nbytes for value in state(recipe).values()) + 4 * recipe.features.count_params()
-        figures = "".join(f"{size / 2**30:12.1f} GiB" for size in found.values())
+        figures = "".join(f"{size / 2**30:12.1f} GiB" for size in sizes.values())
         print(f"{name:24}{counted.data.size:5}{counted.schedule.batch:6}{variables / 2**30:7.2f} GiB{figures}", flush=True)
 
 
@@ -255,8 +255,8 @@ def print_speeds(cases: Iterable[tuple[str, Experiment, str]], steps: int, xla: 
     """Prints a line for each (label, experiment, precision), below the peaks of those precisions."""
     cases = list(cases)
     peaks = {precision: peak_flops(precision.removeprefix("mixed_")) for precision in sorted({case[2] for case in cases})}
-    for precision, found in peaks.items():
-        print(f"peak {precision}: " + ", ".join(f"{rate / 1e9:.0f} GFLOP/s in a {name}" for name, rate in found.items()))
+    for precision, rates in peaks.items():
+        print(f"peak {precision}: " + ", ".join(f"{rate / 1e9:.0f} GFLOP/s in a {name}" for name, rate in rates.items()))
     figures = f"{'s/step':>8}{'images/s':>10}{'GFLOP':>8}{'GFLOP/s':>9}{'of peak':>9}{'waiting':>9}{'GiB':>6}"
     print(f"{'':24}{'precision':16}{figures}  GFLOP of {', '.join(PARTS)}")
     for label, timed, precision in cases:

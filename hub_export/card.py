@@ -84,19 +84,19 @@ def _title(record: Record) -> str:
 
 def _measured(record: Record) -> str:
     """The figures between the two ends of their scale, then the finer ones that no table names."""
-    found = measurements(record.metrics)
-    if not found:
+    figures = measurements(record.metrics)
+    if not figures:
         return "Nothing yet."
     rows = []
     for name, words in FIGURES.items():
-        if name in found:
-            photos, anime = (f"{end.value:.3g}" if end else "" for end in (found[name].photos, found[name].anime))
-            rows.append([words, photos, f"{found[name]}", anime])
-    others = [f"{name} {one.value:.4g}" for name, one in found.items() if name not in FIGURES]
+        if name in figures:
+            photos, anime = (f"{end.value:.3g}" if end else "" for end in (figures[name].photos, figures[name].anime))
+            rows.append([words, photos, f"{figures[name]}", anime])
+    others = [f"{name} {one.value:.4g}" for name, one in figures.items() if name not in FIGURES]
     changes = [
-        f"{words} {found[name].change:+}"
+        f"{words} {figures[name].change:+}"
         for name, words in {"style": "style distance", "independent_style": "independent style distance"}.items()
-        if name in found and found[name].change
+        if name in figures and figures[name].change
     ]
     base = record.data.get("compared_with", record.base)
     change = f"Against `{base}`, on the same photos: {', '.join(changes)}." if changes else ""

@@ -269,10 +269,10 @@ def _check_config(folder: Path, layers: list[str]) -> None:
         elif isinstance(item, list):
             pending.extend(item)
     try:
-        found = [layer["class_name"] for layer in config["config"]["layers"]]
+        classes = [layer["class_name"] for layer in config["config"]["layers"]]
     except (KeyError, TypeError):
-        found = []
-    if config.get("class_name") != "Functional" or found != layers:
+        classes = []
+    if config.get("class_name") != "Functional" or classes != layers:
         raise CheckpointError("{place}: {file} describes another network than the record", place=folder, file=CONFIG)
 
 

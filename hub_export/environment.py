@@ -107,8 +107,8 @@ def _keras(environ: MutableMapping[str, str]) -> None:
     environ["KERAS_BACKEND"] = "tensorflow"
     home = Path(environ.get("KERAS_HOME") or Path(environ["HOME"]) / ".keras")
     try:
-        found = json.loads((home / "keras.json").read_text("utf-8"))
-        fits = all(found.get(key, value) == value for key, value in KERAS.items())
+        config = json.loads((home / "keras.json").read_text("utf-8"))
+        fits = all(config.get(key, value) == value for key, value in KERAS.items())
     except FileNotFoundError:
         return
     except (OSError, ValueError, AttributeError):

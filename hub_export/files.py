@@ -57,19 +57,19 @@ def explain_os(error: Exception, otherwise: str = "") -> Sentence:
     plain = getattr(error, "strerror", None) or " ".join(words.split()) or type(error).__name__
     known = REMEDIES.get(number or 0)
     cause, *remedies = map(Sentence, known) if known else [Sentence("{text}", text=plain)]
-    given: list[str] = [remedy for remedy in remedies if not otherwise or remedy != ELSEWHERE]
-    given += [otherwise] if otherwise else []
-    if not given:
+    choices: list[str] = [remedy for remedy in remedies if not otherwise or remedy != ELSEWHERE]
+    choices += [otherwise] if otherwise else []
+    if not choices:
         return cause
-    remedy = reduce(lambda one, other: Sentence("{one}, or {other}", one=one, other=other), given)
+    remedy = reduce(lambda one, other: Sentence("{one}, or {other}", one=one, other=other), choices)
     return Sentence("{cause}: {remedy}", cause=cause, remedy=remedy)
 
 
 def os_sentence(error: Exception, path: Path | str | None = None, otherwise: str = "") -> str:
     """`explain_os` behind the file that the error names, or else behind `path`."""
     named = getattr(error, "filename2", None) or getattr(error, "filename", None) or path
-    told = explain_os(error, otherwise)
-    return told if named is None or isinstance(named, int) else f"{os.fsdecode(named)}: {told}"
+    sentence = explain_os(error, otherwise)
+    return sentence if named is None or isinstance(named, int) else f"{os.fsdecode(named)}: {sentence}"
 
 
 @contextlib.contextmanager

@@ -39,21 +39,21 @@ class FolderStore:
 
     def _read(self, experiment: str) -> list[tuple[Record | None, Sentence | None]]:
         records: list[tuple[Path, Record]] = []
-        found: list[tuple[Record | None, Sentence | None]] = []
+        entries: list[tuple[Record | None, Sentence | None]] = []
         for path in sorted((self.root / experiment).glob(f"*/{RECORD}")):
             if _named(path):
                 try:
                     records.append((path.parent, read_record(path.parent)))
                 except CheckpointError as error:
-                    found.append((None, error.sentence))
+                    entries.append((None, error.sentence))
         renamed = len({record.experiment for _, record in records}) == 1  # a run's folder, as a whole, or a copy of one
         for folder, record in records:
             if record.checkpoint == folder.name and (renamed or record.experiment == experiment):
-                found.append((replace(record, experiment=experiment), None))
+                entries.append((replace(record, experiment=experiment), None))
             else:
                 name = f"{record.experiment}/{record.checkpoint}"
-                found.append((None, Sentence("{place}: the record is of {name}", place=folder, name=name)))
-        return found
+                entries.append((None, Sentence("{place}: the record is of {name}", place=folder, name=name)))
+        return entries
 
 
 def _named(record: Path) -> bool:
@@ -71,8 +71,8 @@ def find_checkpoints(path: Path) -> list[Path]:
     if (path / RECORD).is_file():
         return [path]
     for levels in ("[!.]*", "[!.]*/[!.]*"):
-        if found := [record.parent for record in path.glob(f"{levels}/{RECORD}")]:
-            return sorted(found, key=lambda folder: (folder.parent, _step(folder), folder.name))
+        if folders := [record.parent for record in path.glob(f"{levels}/{RECORD}")]:
+            return sorted(folders, key=lambda folder: (folder.parent, _step(folder), folder.name))
     raise CheckpointError(f"{path} holds no checkpoint: give a checkpoint's folder, a run's like runs/cel, or one of runs")
 
 

@@ -78,12 +78,12 @@ def bounded(content: bytes) -> bytes:
 
 def segments(content: bytes) -> Iterator[tuple[int, int, int]]:
     """Code, begin and end of each segment up to the end mark; the entropy-coded bytes behind a scan's head are skipped."""
-    found = MARKER.search(content, 2)
-    while found and (code := found[1][0]) != END and found.end() + 2 <= len(content):
-        start = found.end() - 2
+    marker = MARKER.search(content, 2)
+    while marker and (code := marker[1][0]) != END and marker.end() + 2 <= len(content):
+        start = marker.end() - 2
         end = start + 2 + int.from_bytes(content[start + 2 : start + 4], "big")
         yield code, start, end
-        found = MARKER.search(content, end)
+        marker = MARKER.search(content, end)
 
 
 def with_end(data: bytes) -> bytes:
@@ -122,5 +122,5 @@ def over_white(picture: Image.Image) -> Image.Image:
 def _ends(data: bytes) -> bool:
     """Whether the end marker is there."""
     ends = [end for _, _, end in itertools.islice(segments(data), MAX_SEGMENTS)]
-    found = MARKER.search(data, ends[-1] if ends else 2)
-    return bool(found and found[1][0] == END)
+    marker = MARKER.search(data, ends[-1] if ends else 2)
+    return bool(marker and marker[1][0] == END)

@@ -261,17 +261,17 @@ class _Publishing:
         if self.head is None or self.head in ours:
             return
         entries = self.api.list_repo_tree(self.repo, recursive=True, revision=self.head)
-        found = {entry.path: entry for entry in entries if isinstance(entry, RepoFile) and entry.path in SIZE_LIMITS}
+        files = {entry.path: entry for entry in entries if isinstance(entry, RepoFile) and entry.path in SIZE_LIMITS}
         if self.on_main is None:
-            if found:
+            if files:
                 raise PublishError(
-                    f"{self.repo} holds a {min(found)} that is not ours: remove it, or publish to another repo"
+                    f"{self.repo} holds a {min(files)} that is not ours: remove it, or publish to another repo"
                 )
             return
         if self.on_main.experiment != record.experiment:
             raise PublishError(f"{self.repo} holds experiment {self.on_main.experiment}: use a repo for each experiment")
         for name, entry in self.on_main.files.items():
-            if name not in found or self._sha256(found[name]) != entry["sha256"]:
+            if name not in files or self._sha256(files[name]) != entry["sha256"]:
                 raise PublishError(
                     f"{self.repo}: someone else changed {name} on main, which is not overwritten: put it back, or publish "
                     "to another repo"
@@ -303,7 +303,7 @@ def _checkpoints(source: Path) -> dict[str, Path]:
         raise CheckpointError("{place}: neither a run with checkpoints nor a checkpoint", place=source)
     if len({record.experiment for record, _ in records}) > 1:
         raise CheckpointError("{place}: holds checkpoints of several experiments", place=source)
-    return {record.checkpoint: folder for record, folder in sorted(records, key=lambda found: found[0].step)}
+    return {record.checkpoint: folder for record, folder in sorted(records, key=lambda pair: pair[0].step)}
 
 
 def _select(folders: dict[str, Path], epochs: str | None) -> dict[str, Path]:

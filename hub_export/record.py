@@ -250,8 +250,8 @@ def parse_record(text: str, place: Path | str) -> Record:
             raise CheckpointError("{place}: {name} is not a valid name", place=place, name=brief(name))
     if odd := sorted(set(record.files) ^ (set(SIZE_LIMITS) - {RECORD})):
         named = odd[0] in record.files
-        told = "{place}: the record names a file {file}" if named else "{place}: the record does not name a file {file}"
-        raise CheckpointError(told, place=place, file=brief(odd[0]))
+        template = "{place}: the record names a file {file}" if named else "{place}: the record does not name a file {file}"
+        raise CheckpointError(template, place=place, file=brief(odd[0]))
     for name, entry in record.files.items():
         if not 0 <= entry["size"] <= SIZE_LIMITS[name]:
             most = SIZE_LIMITS[name]

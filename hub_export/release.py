@@ -152,10 +152,10 @@ def _check(archive: Path, info: zipfile.ZipInfo) -> None:
 
 def _read_sums(archive: Path, content: bytes) -> dict[str, str]:
     """Name to sha256. Raises ValueError."""
-    found = [SUM.fullmatch(line) for line in content.decode("utf-8", "replace").splitlines()]
-    if not all(found):
+    matches = [SUM.fullmatch(line) for line in content.decode("utf-8", "replace").splitlines()]
+    if not all(matches):
         raise ValueError(f"{archive}: {SUMS} is no list of sha256 and names: get it again")
-    return {line[2]: line[1] for line in found if line}
+    return {line[2]: line[1] for line in matches if line}
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -124,9 +124,9 @@ def _pin(reference: str) -> tuple[str, str, str, Record]:
 def _walk(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    found = [inner for inner in sorted(path.rglob("*")) if inner.is_file()]
+    files = [inner for inner in sorted(path.rglob("*")) if inner.is_file()]
     return [
-        inner for inner in found if not any(part.startswith((".", "__pycache__")) for part in inner.relative_to(path).parts)
+        inner for inner in files if not any(part.startswith((".", "__pycache__")) for part in inner.relative_to(path).parts)
     ]
 
 

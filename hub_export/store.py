@@ -186,11 +186,11 @@ class HubStore:
         known = self._repo(experiment).checkpoints
         if checkpoint not in known:
             unknown = "{name} has no checkpoint {checkpoint} that is known here"
-            told = Sentence(unknown, name=experiment, checkpoint=checkpoint)
+            fault = Sentence(unknown, name=experiment, checkpoint=checkpoint)
             for problem in self.problems():
                 if problem.startswith(experiment):
-                    told = Sentence("{told}; {problem}", told=told, problem=problem)
-            raise CheckpointError(told)
+                    fault = Sentence("{told}; {problem}", told=fault, problem=problem)
+            raise CheckpointError(fault)
         return known[checkpoint][0]
 
     def missing_bytes(self, experiment: str, checkpoint: str) -> int:
@@ -256,12 +256,12 @@ class HubStore:
             return [model.id for model in models if REPO.fullmatch(model.id)]
 
         def ask(repo: str) -> None:
-            found = _ask(api, repo, self.cache, problems)
+            contents = _ask(api, repo, self.cache, problems)
             with self._lock:
-                self._repos = self._repos | {repo: found}
+                self._repos = self._repos | {repo: contents}
 
         names = _in_parallel(find, self.sources, lambda source: source, problems)
-        _in_parallel(ask, list(dict.fromkeys(repo for found in names for repo in found)), lambda repo: repo, problems)
+        _in_parallel(ask, list(dict.fromkeys(repo for repos in names for repo in repos)), lambda repo: repo, problems)
 
 
 def resolve(reference: str, cache: Path | None = None) -> Path:
@@ -298,20 +298,20 @@ def _ask(api: HfApi, repo: str, cache: Path, problems: list[Sentence]) -> _Repo:
     """What a repo holds now. Raises one of HUB_ERRORS if it cannot be asked; lone damaged checkpoints are problems."""
     refs = api.list_repo_refs(repo)
     tags = [(tag.name, tag.target_commit) for tag in refs.tags if CHECKPOINT.fullmatch(tag.name)][:MAX_CHECKPOINTS]
-    found: dict[str, tuple[str, Record]] = {}
+    checkpoints: dict[str, tuple[str, Record]] = {}
 
     def read(tag: tuple[str, str]) -> None:
         name, sha = tag
-        found[name] = sha, _read_record(api, repo, name, sha, cache)
+        checkpoints[name] = sha, _read_record(api, repo, name, sha, cache)
 
     _in_parallel(read, tags, lambda tag: f"{repo}@{tag[0]}", problems)
     recommended = None
-    if found and any(branch.name == "main" for branch in refs.branches):
+    if checkpoints and any(branch.name == "main" for branch in refs.branches):
         try:  # by name, so that the cache remembers what main was
             recommended = read_record(download(api, repo, "main", RECORD, cache).parent).checkpoint
         except HUB_ERRORS:
             recommended = None
-    return _Repo(found, recommended if recommended in found else None)
+    return _Repo(checkpoints, recommended if recommended in checkpoints else None)
 
 
 def _read_record(api: HfApi, repo: str, name: str, sha: str, cache: Path, force: bool = False) -> Record:
@@ -328,12 +328,12 @@ def _read_record(api: HfApi, repo: str, name: str, sha: str, cache: Path, force:
     return record
 
 
-def _on_hub(name: str, told: Sentence) -> Sentence:
+def _on_hub(name: str, fault: Sentence) -> Sentence:
     """What is wrong with a checkpoint, by its name on the Hub instead of its place in the cache."""
-    place = told.values.get("place")
+    place = fault.values.get("place")
     if isinstance(place, Path):
-        return Sentence(told.english, **told.values | {"place": f"{name}: {RECORD}" if place.name == RECORD else name})
-    return told if told.startswith(name) else Sentence("{place}: {fault}", place=name, fault=told)
+        return Sentence(fault.english, **fault.values | {"place": f"{name}: {RECORD}" if place.name == RECORD else name})
+    return fault if fault.startswith(name) else Sentence("{place}: {fault}", place=name, fault=fault)
 
 
 def download(api: HfApi, repo: str, revision: str, name: str, cache: Path, force: bool = False) -> Path:
@@ -423,8 +423,8 @@ def _in_parallel(
             except CheckpointError as error:
                 problems.append(_on_hub(name(item), error.sentence))
             except HUB_ERRORS as error:
-                told = explain(error, name(item))
-                problems.append(told if "@" in name(item) else Sentence(CACHED, told=told))
+                fault = explain(error, name(item))
+                problems.append(fault if "@" in name(item) else Sentence(CACHED, told=fault))
 
     threads = []
     for _ in range(min(CONNECTIONS, len(items))):
@@ -462,7 +462,7 @@ def _by_time(folder: Path) -> list[Path]:
 
 def _cached_repos(cache: Path, source: str) -> dict[str, _Repo]:
     """Checkpoints of a namespace or repo that are complete in the cache; of one name, the one that came last."""
-    found: dict[str, _Repo] = {}
+    repos: dict[str, _Repo] = {}
     pattern = f"models--{source.replace('/', '--')}" + ("" if "/" in source else "--*")
     for snapshots in sorted(cache.glob(f"{pattern}/snapshots")):
         repo = "/".join(snapshots.parent.name.split("--")[1:])
@@ -479,5 +479,5 @@ def _cached_repos(cache: Path, source: str) -> dict[str, _Repo]:
             recommended = read_record(main.parent).checkpoint if main else None
         except CheckpointError:
             recommended = None
-        found[repo] = _Repo(checkpoints, recommended if recommended in checkpoints else None)
-    return found
+        repos[repo] = _Repo(checkpoints, recommended if recommended in checkpoints else None)
+    return repos

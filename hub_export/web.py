@@ -139,9 +139,9 @@ def runtime_files(archive: bytes) -> dict[str, bytes]:
     files = {"LICENSE.txt": MIT.encode()}
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as package:
         for name in RUNTIME:
-            found = package.extractfile(f"package/dist/{name}")
-            assert found, name
-            content = found.read()
+            member = package.extractfile(f"package/dist/{name}")
+            assert member, name
+            content = member.read()
             if name.endswith(".wasm"):
                 files[f"{name}.gz"] = gzip.compress(content, 6, mtime=0)
             else:

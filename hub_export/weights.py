@@ -126,7 +126,7 @@ def assign_weights(generator: "keras.Model", content: bytes, precision: str = "f
     Raises:
         ValueError: see `read_weights`; or other layers or shapes than the generator's. The generator is as it was then.
     """
-    found = find_arrays(content, precision)
+    arrays = find_arrays(content, precision)
     wanted = {}
     used: Counter[str] = Counter()
     for layer in generator.layers:
@@ -135,17 +135,17 @@ def assign_weights(generator: "keras.Model", content: bytes, precision: str = "f
             group = f"{name}_{used[name]}" if used[name] else name
             used[name] += 1
             wanted.update({f"layers/{group}/vars/{index}": variable for index, variable in enumerate(layer.weights)})
-    if set(found) != set(wanted):
-        odd = sorted(set(found) ^ set(wanted))[0]
-        fault = "{path} is too much in the weights file" if odd in found else "{path} is missing in the weights file"
+    if set(arrays) != set(wanted):
+        odd = sorted(set(arrays) ^ set(wanted))[0]
+        fault = "{path} is too much in the weights file" if odd in arrays else "{path} is missing in the weights file"
         raise ExplainedError(fault, path=odd)
     for path, variable in wanted.items():
-        if found[path].shape != tuple(variable.shape):
-            shape, needed = found[path].shape, tuple(variable.shape)
+        if arrays[path].shape != tuple(variable.shape):
+            shape, needed = arrays[path].shape, tuple(variable.shape)
             raise ExplainedError(
                 "{path} has shape {shape}, the generator needs {needed}", path=path, shape=shape, needed=needed
             )
-    numbers = {path: _numbers(content, path, array, precision) for path, array in found.items()}
+    numbers = {path: _numbers(content, path, array, precision) for path, array in arrays.items()}
     for path, variable in wanted.items():
         variable.assign(numbers[path])
 
@@ -195,7 +195,7 @@ class _Reader:
         version, count, _, size = self.unpack("BxHII", address)
         if version != 1 or count > MAX_MESSAGES:
             raise ExplainedError("{path} has an object header that Keras does not write", path=path)
-        found: dict[int, int] = {}
+        offsets: dict[int, int] = {}
         blocks = [(address + 16, size)]
         for start, length in blocks:
             offset = start
@@ -206,15 +206,15 @@ class _Reader:
                     where, length_there = self.unpack("QQ", offset)
                     blocks.append((where, length_there))
                 elif kind not in HARMLESS:
-                    if kind not in (DATASPACE, DATATYPE, LAYOUT, SYMBOL_TABLE) or kind in found or flags & 2:
+                    if kind not in (DATASPACE, DATATYPE, LAYOUT, SYMBOL_TABLE) or kind in offsets or flags & 2:
                         raise ExplainedError(
                             "{path} is stored in a way that a checkpoint may not use (message {kind:#x})",
                             path=path,
                             kind=kind,
                         )
-                    found[kind] = offset
+                    offsets[kind] = offset
                 offset += size
-        return found
+        return offsets
 
     def array(self, path: str, messages: dict[int, int]) -> Array:
         if set(messages) != {DATASPACE, DATATYPE, LAYOUT}:

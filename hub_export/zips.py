@@ -105,8 +105,8 @@ def _ends(path: Path) -> tuple[bytes, bytes]:
     with open(path, "rb") as file:
         head = file.read(512)
         file.seek(max(0, file.seek(0, 2) - 2**16 - 22))
-        _, found, end = file.read().rpartition(b"PK\x05\x06")
-        return head, end if found else b""
+        _, signature, end = file.read().rpartition(b"PK\x05\x06")
+        return head, end if signature else b""
 
 
 def _trouble(head: bytes, end: bytes, error: Exception) -> str:

@@ -126,11 +126,11 @@ class TrainingData:
         @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and looking for it takes a second
         def example(position: Tensor, photo: Tensor, frame: Tensor) -> dict[str, Tensor]:
             photo_seed, frame_seed = tf.stack([photo_geometry, position]), tf.stack([anime_geometry, position])
-            found = {**self._photo(photo, photo_seed), **self._frame(frame, frame_seed)}
+            pictures = {**self._photo(photo, photo_seed), **self._frame(frame, frame_seed)}
             if self.config.redrawn:
-                found |= self._redrawn(found, frame_seed)
+                pictures |= self._redrawn(pictures, frame_seed)
             more = beside(photo, frame) if beside else {}
-            return {name: picture for name, picture in found.items() if name in entries} | more
+            return {name: picture for name, picture in pictures.items() if name in entries} | more
 
         positions = tf.data.Dataset.zip(
             tf.data.Dataset.range(first, end),
@@ -159,11 +159,11 @@ class TrainingData:
 
     def fingerprint(self, stride: int = 1) -> bytes:
         """Tells these pictures from others, by every `stride`-th of their bytes."""
-        found = hashlib.sha256(repr((self.photo_count, self.anime_count)).encode())
+        digest = hashlib.sha256(repr((self.photo_count, self.anime_count)).encode())
         for store in filter(None, (self._photos, self._anime)):
-            found.update(store.shapes.tobytes())
-            found.update(np.ascontiguousarray(store.flat[::stride]).data)
-        return found.digest()
+            digest.update(store.shapes.tobytes())
+            digest.update(np.ascontiguousarray(store.flat[::stride]).data)
+        return digest.digest()
 
     def _photo(self, index: Tensor, seed: Tensor) -> dict[str, Tensor]:
         picture = self._cut(self._photos.read(index), seed, self.config.augment)
@@ -175,21 +175,21 @@ class TrainingData:
         augment = self.config.augment if self.config.augment_frames else "none"
         picture = self._cut(self._anime.read(index), seed, augment)
         colour, smooth = pixels.to_model(picture[..., :3]), pixels.to_model(picture[..., 3:6])
-        found = {"anime": colour, "anime_gray": to_gray(colour), "smooth": smooth, "smooth_gray": to_gray(smooth)}
-        return found | {"unpainted": pixels.to_model(picture[..., 6:])} if picture.shape[-1] == 9 else found
+        pictures = {"anime": colour, "anime_gray": to_gray(colour), "smooth": smooth, "smooth_gray": to_gray(smooth)}
+        return pictures | {"unpainted": pixels.to_model(picture[..., 6:])} if picture.shape[-1] == 9 else pictures
 
-    def _redrawn(self, found: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
+    def _redrawn(self, pictures: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
         """Photo and target, or by chance an unpainted frame with the photo's grain and some noise, and the frame."""
         chance = tf.random.stateless_uniform([3], seed + tf.constant([0, 1 << 40], tf.int64))
 
         def frame() -> tuple[Tensor, Tensor]:
-            photo = found["photo"]
+            photo = pictures["photo"]
             grain = photo - tf.nn.avg_pool2d(photo[None], 5, 1, "SAME")[0]
             noise = tf.random.stateless_normal(photo.shape, seed, stddev=NOISE)
-            grainy = found["unpainted"] + tf.clip_by_value(grain, -GRAIN, GRAIN) * chance[1] + noise * chance[2]
-            return tf.clip_by_value(grainy, -1.0, 1.0), found["anime"]
+            grainy = pictures["unpainted"] + tf.clip_by_value(grain, -GRAIN, GRAIN) * chance[1] + noise * chance[2]
+            return tf.clip_by_value(grainy, -1.0, 1.0), pictures["anime"]
 
-        photo, target = tf.cond(chance[0] < self.config.redrawn, frame, lambda: (found["photo"], found["target"]))
+        photo, target = tf.cond(chance[0] < self.config.redrawn, frame, lambda: (pictures["photo"], pictures["target"]))
         return {"photo": photo, "target": target}
 
     def _cut(self, picture: Tensor, seed: Tensor, augment: str) -> Tensor:

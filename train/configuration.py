@@ -130,9 +130,9 @@ def from_dict(values: Mapping[str, Any]) -> Experiment:
     for name, neutral in RETIRED.items():
         section, _, inner = name.partition(".")
         old = values.get(section)
-        if isinstance(old, dict) and inner in old and (found := old.pop(inner)) != neutral:
+        if isinstance(old, dict) and inner in old and (value := old.pop(inner)) != neutral:
             raise ValueError(
-                f"{name}={found} was a setting of an earlier version and is retired: what was trained with it still draws, "
+                f"{name}={value} was a setting of an earlier version and is retired: what was trained with it still draws, "
                 "but cannot be trained again or further by this version"
             )
     for name, new in RENAMED.items():

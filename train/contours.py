@@ -40,8 +40,8 @@ def contour(
         width: σ of a line in pixels; it looks about twice as wide.
         darkness: share of the local colour that a full line takes away.
     """
-    found = find_contours(photo)
-    line = without_dashes(trace(found, width), found, photo)
+    contours = find_contours(photo)
+    line = without_dashes(trace(contours, width), contours, photo)
     blue, light, around = picture[..., 2] - picture[..., 0], picture @ LUMA, np.ones((17, 17), np.uint8)
     sky = ramp(blur(cv2.erode(blue, around), 3), -0.02, 0.03) * ramp(blur(cv2.dilate(blue, around), 3), 0.06, 0.18)
     sky *= ramp(blur(cv2.erode(light, around), 3), 0.15, 0.32) * ramp(blur(cv2.dilate(light, around), 3), 0.35, 0.55)

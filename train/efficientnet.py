@@ -47,7 +47,7 @@ def efficientnet_lite0() -> keras.Model:
     pictures = keras.Input((None, None, 3), name="pictures")
     x = (pixels.to_bytes_range(pictures) - MEAN) / SCALE
     x = convolution(x, "_conv_stem", "_bn0", stride=2)
-    found, index = {}, 0
+    outputs, index = {}, 0
     for count, first_stride in STAGES:
         for repeat in range(count):
             block, before = f"_blocks.{index}", x
@@ -56,12 +56,12 @@ def efficientnet_lite0() -> keras.Model:
             x = convolution(x, f"{block}._depthwise_conv", f"{block}._bn1", stride=1 if repeat else first_stride)
             x = convolution(x, f"{block}._project_conv", f"{block}._bn2", activate=False)
             x = x + before if repeat else x
-            found[f"block{index}"], index = x, index + 1
+            outputs[f"block{index}"], index = x, index + 1
     x = keras.layers.GlobalAveragePooling2D()(convolution(x, "_conv_head", "_bn1"))
     classes = keras.layers.Dense(1000, name="logits")
-    found["logits"] = classes(x)
+    outputs["logits"] = classes(x)
     classes.set_weights([weights["_fc.weight"].T, weights["_fc.bias"]])
-    network = keras.Model(pictures, found, name="efficientnet-lite0")
+    network = keras.Model(pictures, outputs, name="efficientnet-lite0")
     network.trainable = False
     return network
 

@@ -62,9 +62,9 @@ def open_strategy(name: str, wait: float = 600.0) -> tf.distribute.Strategy:
         return _mirrored(*(device.name for device in devices))
     if name == "multiworker":
         try:
-            told = json.loads(os.environ.get("TF_CONFIG", "{}"))
-            workers = [address for job in told["cluster"].values() for address in job]
-            own = told["cluster"][told["task"]["type"]][int(told["task"]["index"])]
+            config = json.loads(os.environ.get("TF_CONFIG", "{}"))
+            workers = [address for job in config["cluster"].values() for address in job]
+            own = config["cluster"][config["task"]["type"]][int(config["task"]["index"])]
         except (ValueError, LookupError, TypeError, AttributeError):
             raise ValueError(
                 "--strategy multiworker needs TF_CONFIG in the environment of every worker, the same but for the index: "
@@ -169,11 +169,11 @@ class Engine:
         It is given a batch, and whatever else graphs made by `apart` and `on_host` gave.
         """
 
-        def share(*given: Any) -> Any:
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, phase(*given))
+        def share(*inputs: Any) -> Any:
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, phase(*inputs))
 
-        def step(*given: Any) -> Terms:
-            terms = self.strategy.run(share, args=given)
+        def step(*inputs: Any) -> Terms:
+            terms = self.strategy.run(share, args=inputs)
             return {name: self.strategy.experimental_local_results(value)[0] for name, value in terms.items()}
 
         return tf.function(step, jit_compile=self.xla or None, autograph=False)

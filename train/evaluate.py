@@ -241,14 +241,14 @@ def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namesp
                 if arguments.write:
                     about = {"measured": record.data["measured"], "compared_with": opponent}
                     write_figures(folder, record.metrics | _rounded(flat_changes(changes)), about, rows[folder.parent])
-        given: dict[Path, dict[Path, Scores]] = {}
+        comparisons: dict[Path, dict[Path, Scores]] = {}
         for photos, outputs in arguments.pictures:
-            scores = given.setdefault(photos, {})
+            scores = comparisons.setdefault(photos, {})
             for label, folder in ((photos / "themselves", photos), (outputs, outputs)):
                 if label not in scores:
                     scores[label] = held_out.score(read_pairs(photos, folder, arguments.size))
                     print(_line(_short(label), scores[label].figures), flush=True)
-        for scores in given.values():
+        for scores in comparisons.values():
             _, (first, theirs), *others = scores.items()
             for label, score in others:
                 print(_against(_short(label), score, _short(first), theirs), flush=True)
@@ -278,8 +278,8 @@ def _data_config(record: Record) -> DataConfig:
     """What of a checkpoint's own configuration says which pictures were held out: whoever shares it drew the same photos."""
     label = f"{record.experiment}/{record.checkpoint}"
     try:
-        told = {"cut_bars": False} | record.config["data"]  # which the first versions did not have
-        config = DataConfig(**{name: told[name] for name in ("style", "photos", "resolution", "holdout", "cut_bars")})
+        settings = {"cut_bars": False} | record.config["data"]  # which the first versions did not have
+        config = DataConfig(**{name: settings[name] for name in ("style", "photos", "resolution", "holdout", "cut_bars")})
     except (KeyError, TypeError) as error:
         raise ValueError(f"{label}: its data configuration is not one of this version ({error})") from None
     if not config.holdout:
@@ -319,14 +319,14 @@ def _line(name: str, figures: Mapping[str, float] | None) -> str:
     """A row of the table, or its head."""
     if figures is None:
         return " ".join([f"{name:32}", *(f"{words:>{width}}" for words, width in COLUMNS.values())])
-    found, cells = measurements(figures), [f"{name:32}"]
+    values, cells = measurements(figures), [f"{name:32}"]
     for column, (_, width) in COLUMNS.items():
-        figure = found.get(column)
+        figure = values.get(column)
         cell = "-" if figure is None else f"{figure.value:.3f}"
         if figure and figure.error is not None:
             cell = f"{figure.value:.1f} ± {figure.error:.1f}"
         cells.append(f"{cell:>{width}}")
-    kid = f"  kid {found['kid'].value:.1f} ± {found['kid'].error:.1f}" if "kid" in found else ""
+    kid = f"  kid {values['kid'].value:.1f} ± {values['kid'].error:.1f}" if "kid" in values else ""
     return " ".join(cells) + kid
 
 

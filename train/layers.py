@@ -294,7 +294,7 @@ def _normalise(sample: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> T
 
         def gradients(upstream: Tensor) -> tuple[Tensor, ...]:
             with tf.name_scope(scope):
-                given = tf.raw_ops.FusedBatchNormGradV3(
+                grads = tf.raw_ops.FusedBatchNormGradV3(
                     y_backprop=upstream,
                     x=sample,
                     scale=gamma,
@@ -305,11 +305,11 @@ def _normalise(sample: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> T
                     is_training=False,
                 )
                 slope = tf.math.rsqrt(variance + epsilon)
-                by_mean = slope * tf.reduce_mean(gamma * given.offset_backprop) / pixels
-                by_variance = tf.square(slope) * tf.reduce_mean(gamma * given.scale_backprop) / pixels
+                by_mean = slope * tf.reduce_mean(gamma * grads.offset_backprop) / pixels
+                by_variance = tf.square(slope) * tf.reduce_mean(gamma * grads.scale_backprop) / pixels
                 offset = tf.cast(by_mean - by_variance * mean, sample.dtype)
                 through_moments = sample * tf.cast(by_variance, sample.dtype) + offset
-                return given.x_backprop - through_moments, given.scale_backprop, given.offset_backprop
+                return grads.x_backprop - through_moments, grads.scale_backprop, grads.offset_backprop
 
         return normalised, gradients
 

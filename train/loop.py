@@ -341,7 +341,7 @@ class Run:
 
     def _patiently(self, write: Callable[[], None]) -> None:
         """Writes, and waits for as long as the disk is full, unless the run is to stop."""
-        told = False
+        warned = False
         while True:
             try:
                 return write()
@@ -351,10 +351,10 @@ class Run:
                     raise
                 if refusal.errno not in DISK_FULL or self._stop.is_set():
                     raise refusal from None
-                if not told:
+                if not warned:
                     why = os_sentence(refusal, self.folder.path, ELSEWHERE)
                     tqdm.write(f"{why}. Training waits at its next save, and then goes on")
-                told = True
+                warned = True
                 self._stop.wait(DISK_SECONDS)
 
 

@@ -54,7 +54,7 @@ def minimise_gradients(
     height, width = picture.shape[:2]
     laplacian = _cosine_laplacian(height)[:, None] + _cosine_laplacian(width)[None, :]
     flat = np.ascontiguousarray(picture.astype(np.float32).transpose(2, 0, 1))  # a plane a channel: a third faster
-    given = fft.dctn(flat, axes=(1, 2), norm="ortho")
+    picture_spectrum = fft.dctn(flat, axes=(1, 2), norm="ortho")
     down, right = np.zeros_like(flat), np.zeros_like(flat)
     beta = 2 * threshold
     while beta < end:
@@ -67,7 +67,7 @@ def minimise_gradients(
         divergence[:, 1:] += down[:, :-1]
         divergence[:, :, 1:] += right[:, :, :-1]
         spectrum = fft.dctn(divergence, axes=(1, 2), norm="ortho", overwrite_x=True)
-        spectrum = (given + beta * spectrum) / (1 + beta * laplacian)
+        spectrum = (picture_spectrum + beta * spectrum) / (1 + beta * laplacian)
         flat = fft.idctn(spectrum, axes=(1, 2), norm="ortho", overwrite_x=True)
         beta *= 2
     return np.asarray(np.clip(flat.transpose(1, 2, 0), 0, 1), np.float32)

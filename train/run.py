@@ -245,11 +245,11 @@ def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
         if publisher:
             publisher.close()
         for total, shares in run.shares().items():  # also of a run that cannot go on: they may tell why
-            told = ", ".join(
+            summary = ", ".join(
                 f"{name} {100 * share:.3g} %" for name, share in sorted(shares.items(), key=lambda item: -item[1])
             )
-            if told:
-                print(f"{run.recipe.terms.get(total, total)}: {told}")
+            if summary:
+                print(f"{run.recipe.terms.get(total, total)}: {summary}")
     if run.step < plan.total_steps:
         print(f"stopped at step {run.step} of {plan.total_steps}; go on with --resume")
     else:

@@ -113,13 +113,13 @@ class RunFolder:
 
     def _records(self) -> list[Record]:
         """The records of its checkpoints, without those that cannot be read, and without copies that somebody put beside."""
-        found = []
+        records = []
         for folder in self.checkpoints():
             with contextlib.suppress(CheckpointError):
                 record = read_record(folder)
                 if record.checkpoint == folder.name:
-                    found.append(record)
-        return found
+                    records.append(record)
+        return records
 
     def _check_new(self) -> None:
         if any((self.path / name).exists() for name in (STATE, PREVIOUS)):

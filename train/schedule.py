@@ -31,10 +31,10 @@ class Duration:
     @classmethod
     def parse(cls, text: str) -> "Duration":
         """Reads "300 steps", "1 epoch", or "300", which are steps. Raises ValueError."""
-        found = re.fullmatch(r"\s*(\d{1,9})\s*(step|epoch|)s?\s*", text)
-        if not found:
+        match = re.fullmatch(r"\s*(\d{1,9})\s*(step|epoch|)s?\s*", text)
+        if not match:
             raise ValueError(f'a duration is written "300 steps" or "5 epochs", got {text!r}')
-        return cls(int(found[1]), f"{found[2] or 'step'}s")
+        return cls(int(match[1]), f"{match[2] or 'step'}s")
 
     def __str__(self) -> str:
         return f"{self.count} {self.unit if self.count != 1 else self.unit[:-1]}"

@@ -193,7 +193,7 @@ def _find_layout(root: Tree, style: str, label: str) -> tuple[Tree, Tree]:
 
     Frames lie in STYLE/style, or right in STYLE if that lies beside train_photo or is the style that is looked for.
     """
-    found: dict[str, tuple[Tree, Tree]] = {}
+    styles: dict[str, tuple[Tree, Tree]] = {}
     for base in [root, *_folders(root)]:
         beside_photos = _child(base, "train_photo") is not None
         for folder in _folders(base):
@@ -201,14 +201,14 @@ def _find_layout(root: Tree, style: str, label: str) -> tuple[Tree, Tree]:
             if frames is None and _plain(folder.name) not in NO_STYLES and _holds_pictures(folder):
                 frames = folder if beside_photos or _plain(folder.name) == _plain(style) else None
             if frames is not None:
-                found.setdefault(folder.name, (base, frames))
-    name = style if style in found else next((name for name in found if _plain(name) == _plain(style)), None)
+                styles.setdefault(folder.name, (base, frames))
+    name = style if style in styles else next((name for name in styles if _plain(name) == _plain(style)), None)
     if name is not None:
-        return found[name]
-    if not found:
+        return styles[name]
+    if not styles:
         raise ValueError(f"no folder {style}/style in {label}, nor any other STYLE/style: it is not in AnimeGAN's layout")
     raise ValueError(
-        f"no folder {style}/style in {label}: found styles {', '.join(sorted(found))}; {nearest(style, sorted(found))} "
+        f"no folder {style}/style in {label}: found styles {', '.join(sorted(styles))}; {nearest(style, sorted(styles))} "
         "Set it with --set data.style=NAME"
     )
 
@@ -257,8 +257,8 @@ def _with_drawings(photos: Listing, drawings: Listing) -> Listing:
 
 def _check_apart(source: Source) -> None:
     folders = {"--photos": source.photos, "--anime": source.anime, "--drawings": source.drawings}
-    given = [(flag, folder, folder.resolve()) for flag, folder in folders.items() if folder]
-    for (flag, folder, real), (other_flag, other, other_real) in itertools.combinations(given, 2):
+    paths = [(flag, folder, folder.resolve()) for flag, folder in folders.items() if folder]
+    for (flag, folder, real), (other_flag, other, other_real) in itertools.combinations(paths, 2):
         if real == other_real or real in other_real.parents or other_real in real.parents:
             raise ValueError(f"{flag} {folder} and {other_flag} {other} hold each other: give separate folders")
 

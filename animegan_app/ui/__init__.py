@@ -158,8 +158,8 @@ class Page:
         changed = [*(each.change for each in linked[1:]), self.tabs.select]
         gr.on(changed, None, linked, None, js=WRITE, **components.QUICK)
         title.submit(self.look, looked, page, preprocess=False, **components.QUICK)
-        told = [stylize.facts, stylize.identity]
-        components.answer_in_turn([self.language.change], stylize.retell, [stylize.shown], told)
+        outputs = [stylize.facts, stylize.identity]
+        components.answer_in_turn([self.language.change], stylize.retell, [stylize.shown], outputs)
         loading = demo.load(self.opened, None, [*page, *linked[2:], self.tabs], **components.QUICK)
         loading.then(self.warm_up, None, None, **components.QUICK)
         if self.catalog.hub:
@@ -198,9 +198,9 @@ class Page:
             stylize.photo_colours: link.colours,
             self.compare.grid.chosen: compared or None,
         }
-        found = self._showing(near, request, ("", "") if offer else names)
-        found |= {part: gr.update(value=value) for part, value in asked.items() if value is not None}
-        return found | ({self.tabs: gr.Tabs(selected=link.tab)} if link.tab else {})
+        updates = self._showing(near, request, ("", "") if offer else names)
+        updates |= {part: gr.update(value=value) for part, value in asked.items() if value is not None}
+        return updates | ({self.tabs: gr.Tabs(selected=link.tab)} if link.tab else {})
 
     def look(self, known: str, link: tuple[str, str], experiment: str | None, request: gr.Request) -> Outputs:
         """What came or went since the page last looked; an experiment that is on offer stays chosen.
@@ -249,8 +249,8 @@ class Page:
         except ExplainedError as error:
             raise components.error(error, request) from None
         experiments = self.catalog.experiments().items()
-        found = next((offers for key, offers in experiments if f"{key}/".startswith(f"{HUB}/{name}/")), None)
-        offer = self.catalog.first(found) if found else self.catalog.default()
+        checkpoints = next((offers for key, offers in experiments if f"{key}/".startswith(f"{HUB}/{name}/")), None)
+        offer = self.catalog.first(checkpoints) if checkpoints else self.catalog.default()
         return {self.sources.name: "", **self._showing(offer, request)}
 
     def _linked(self, link: tuple[str, str]) -> Offer | None:

@@ -119,8 +119,8 @@ class Programs:
 
 def error(problem: ExplainedError, request: gr.Request | None) -> gr.Error:
     """Tells a program what went wrong, as plain text, and what is for it to do instead of to press."""
-    told = FOR_PROGRAMS.get(problem.sentence.english)
-    sentence = Sentence(told, **problem.sentence.values) if told else problem.sentence
+    wording = FOR_PROGRAMS.get(problem.sentence.english)
+    sentence = Sentence(wording, **problem.sentence.values) if wording else problem.sentence
     return gr.Error(say(sentence, request).encode("utf-8", "replace").decode(), print_exception=False)
 
 

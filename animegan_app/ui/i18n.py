@@ -499,8 +499,8 @@ PREFIX = "animegan."
 GRADIO_LACKS = {"common.upload": ("Upload", "上传")}
 """Keys that Gradio's own parts ask for and no language of Gradio has."""
 TRANSLATIONS = gr.I18n(
-    en={PREFIX + key: english for key, (english, _) in WORDS.items()} | {key: told[0] for key, told in GRADIO_LACKS.items()},
-    zh={PREFIX + key: chinese for key, (_, chinese) in WORDS.items()} | {key: told[1] for key, told in GRADIO_LACKS.items()},
+    en={PREFIX + key: english for key, (english, _) in WORDS.items()} | {key: pair[0] for key, pair in GRADIO_LACKS.items()},
+    zh={PREFIX + key: chinese for key, (_, chinese) in WORDS.items()} | {key: pair[1] for key, pair in GRADIO_LACKS.items()},
 )
 
 
@@ -517,8 +517,8 @@ def is_chinese(request: gr.Request | HTTPConnection | None) -> bool:
 
 def language(request: gr.Request | HTTPConnection | None) -> str:
     """What who asks reads, as the page tells it: "en", "zh" or another, which is answered in English."""
-    told = request.headers.get("accept-language", "") if request else ""
-    return re.split("[,;-]", told.lower() or "en")[0][:8]
+    header = request.headers.get("accept-language", "") if request else ""
+    return re.split("[,;-]", header.lower() or "en")[0][:8]
 
 
 def say(what: str | Sentence, request: gr.Request | HTTPConnection | None, **values: object) -> str:
@@ -548,10 +548,10 @@ def recorded(text: str) -> Sentence:
         return Sentence("Style {style} of {folder}, in AnimeGAN's layout.", **layout.groupdict())
     whole = text.removeprefix("On two CPU cores: ")
     question, changed, settings = whole.partition(", changed: ")
-    told = Sentence(question) if question in RECORDS else Sentence("{text}", text=question)
+    sentence = Sentence(question) if question in RECORDS else Sentence("{text}", text=question)
     if changed:
-        told = Sentence("{question}, changed: {settings}", question=told, settings=settings)
-    return told if whole == text else Sentence("On two CPU cores: {question}", question=told)
+        sentence = Sentence("{question}, changed: {settings}", question=sentence, settings=settings)
+    return sentence if whole == text else Sentence("On two CPU cores: {question}", question=sentence)
 
 
 def device(text: str) -> Sentence:

@@ -195,13 +195,13 @@ def names_apart(
     names = [called(offer, request) for offer in offers]
     count = Counter(names)
     details = [(offer.name, offer.record.checkpoint, say(offer.source, request)) for offer in offers]
-    told = []
+    labels = []
     for name, own in zip(names, details, strict=True):
         alike = [detail for other, detail in zip(names, details, strict=True) if other == name]
         parting = [detail for detail, *others in zip(own, *alike, strict=True) if len(set(others)) > 1]
         alone = [detail for detail in parting if sum(detail in other for other in alike) == 1]
-        told.append(" · ".join([name, *(alone[:1] or parting)]) if count[name] > 1 else name)
-    return told
+        labels.append(" · ".join([name, *(alone[:1] or parting)]) if count[name] > 1 else name)
+    return labels
 
 
 def _text(record: Record, name: str, request: gr.Request | None) -> str:

@@ -52,18 +52,18 @@ def describe(studio: Studio, request: gr.Request | None) -> str:
         place = say(offers[0].source, request)
         rows.append((place, offers[0].name, len(missing), here, megabytes(size) if size else "–"))
     head = [say(key, request) for key in ("place", "offers", "checkpoints", "here_already", "would_download")]
-    found = components.table(head, rows)
+    markup = components.table(head, rows)
     if catalog.hub and catalog.hub.sources:
         names = ", ".join(catalog.hub.sources)
-        found += f"<p>{html.escape(say('looks_at', request, names=names))}</p>"
+        markup += f"<p>{html.escape(say('looks_at', request, names=names))}</p>"
     problems = [say(problem, request) for problem in catalog.problems()]
     if problems:
         shown = problems[:MAX_NOTICES]
         if len(problems) > MAX_NOTICES:
             shown.append(say("more", request, count=len(problems) - MAX_NOTICES))
         items = "".join(f"<li>{html.escape(problem)}</li>" for problem in shown)
-        found += f"<div class='notice'>{say('not_offered', request)}<ul>{items}</ul></div>"
-    return found
+        markup += f"<div class='notice'>{say('not_offered', request)}<ul>{items}</ul></div>"
+    return markup
 
 
 def addable() -> list[str] | None:

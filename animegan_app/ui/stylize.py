@@ -475,14 +475,14 @@ def _differences(record: Record, request: gr.Request | None) -> str:
 
 def _costs(studio: Studio, drawing: Drawing, request: gr.Request | None) -> list[tuple[str, int]]:
     """The size limits with what a drawing of this photo will take with such a generator on this machine."""
-    found = []
+    choices = []
     for side in LONGEST_SIDES:
         scale = min(1.0, side / max(drawing.original))
         width, height = (max(1, round(length * scale)) for length in drawing.original)
         seconds = studio.expected_seconds(drawing.record, width, height)
         words = say(f"side_{side}", request, side=side)
-        found.append((words if seconds is None else say("seconds", request, words=words, seconds=f"{seconds:.1f}"), side))
-    return found
+        choices.append((words if seconds is None else say("seconds", request, words=words, seconds=f"{seconds:.1f}"), side))
+    return choices
 
 
 def _count(value: Any, request: gr.Request | None) -> str:

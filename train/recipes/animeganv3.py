@@ -203,8 +203,8 @@ class Recipe(recipes.Recipe):
             terms = {
                 "content": feature_loss(known["photo"], drawn_features),
                 **{
-                    f"style_{block}": style_loss(wanted, found)
-                    for block, wanted, found in zip((2, 3, 4), known["styles"], styles, strict=True)
+                    f"style_{block}": style_loss(wanted, gram)
+                    for block, wanted, gram in zip((2, 3, 4), known["styles"], styles, strict=True)
                 },
                 "regions": feature_loss(region_features, drawn_features),
                 "photo_regions": feature_loss(known["photo_regions"], drawn_features),

@@ -182,17 +182,17 @@ class Buffer:
         """
         if not self.places:
             return pictures
-        kept, count, given = self.pictures.read_value(), self.count.read_value(), []
+        kept, count, outputs = self.pictures.read_value(), self.count.read_value(), []
         for index in range(self.batch):
             picture, filling, exchanged = pictures[index], count < self.places, chance[index, 0] < 0.5
             place = tf.where(filling, count, tf.cast(chance[index, 1] * self.places, tf.int64))
             earlier = kept[place]
-            given.append(tf.where(exchanged & ~filling, earlier, picture))
+            outputs.append(tf.where(exchanged & ~filling, earlier, picture))
             kept = tf.tensor_scatter_nd_update(kept, [[place]], [tf.where(exchanged | filling, picture, earlier)])
             count += tf.cast(filling, tf.int64)
         self.pictures.assign(kept)
         self.count.assign(count)
-        return tf.stack(given)
+        return tf.stack(outputs)
 
 
 def build_discriminator(channels: int, group_norm: Callable[..., Any]) -> keras.Model:

@@ -158,10 +158,10 @@ class Blind:
             key: say(f"blind_{key}", request) for key in ("title_plain", "question", "left", "right", "neither", "over")
         }
         words |= {"title": words["title_plain"], "photo": say("photo", request), "csv": say("blind_csv", request)}
-        told = components.table([say("photo", request), ""], problems) if problems else ""
+        table = components.table([say("photo", request), ""], problems) if problems else ""
         exact = [f"{offer.name} {offer.record.checkpoint} {offer.source}" for offer in offers]
         asked = {"pairs": pairs, "names": names, "exact": exact, "words": words}
-        yield {self.sheet: asked if pairs else None, self.status: told}
+        yield {self.sheet: asked if pairs else None, self.status: table}
 
     async def _pair(self, number: int, path: Path, offers: list[Offer], report: Any) -> dict[str, Any]:
         """A photo and its two drawings, each on a side that chance has chosen, under addresses that do not tell whose."""

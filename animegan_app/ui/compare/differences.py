@@ -49,10 +49,10 @@ class Differences:
         if not rows:
             return f"<p>{say('nothing_differs', request)}</p>"
         names = (one.name, other.name) if one.name != other.name else (one.experiment, other.experiment)
-        found = components.table([say("setting", request), *names], rows[:MAX_DIFFERENCES])
+        table = components.table([say("setting", request), *names], rows[:MAX_DIFFERENCES])
         if len(rows) > MAX_DIFFERENCES:
-            found += f"<p>{say('more', request, count=len(rows) - MAX_DIFFERENCES)}</p>"
-        return found
+            table += f"<p>{say('more', request, count=len(rows) - MAX_DIFFERENCES)}</p>"
+        return table
 
 
 def _first_two(experiments: dict[str, list[Offer]]) -> tuple[str | None, str | None]:

@@ -253,5 +253,5 @@ def _missing(catalog: Catalog, offer: Offer) -> int:
 def _heads(offers: Sequence[Offer], request: gr.Request) -> list[dict[str, str]]:
     """What stands above each column, and what the column is called where it stands alone, beside others of one name too."""
     short = names_apart(offers, request, lambda offer, request: titles(offer, request)[0])
-    told = (titles(offer, request) for offer in offers)
-    return [{"name": name, "detail": detail, "called": called} for (name, detail), called in zip(told, short, strict=True)]
+    heads = (titles(offer, request) for offer in offers)
+    return [{"name": name, "detail": detail, "called": called} for (name, detail), called in zip(heads, short, strict=True)]

@@ -81,9 +81,9 @@ class Experiments:
         self.charts.wire([tab, curves], self.timer)
         self.plane.wire([tab, plane], known)
         self.one.wire([tab, one], known)
-        given = [self.timer, self.charts.seen, self.charts.shown]
+        inputs = [self.timer, self.charts.seen, self.charts.shown]
         looked = [self.timer, self.trainings, self.charts.seen, self.charts.shown]
-        self.timer.tick(self.look, given, looked, js=ON_SCREEN, preprocess=False, **components.QUICK)
+        self.timer.tick(self.look, inputs, looked, js=ON_SCREEN, preprocess=False, **components.QUICK)
         target: list[Any] = [tabs, stylize.experiment, stylize.checkpoint]
         self.one.draw.click(self.use, self.one.checkpoint, target, preprocess=False, **components.QUICK)
         self.plane.clicks.click(self.use_clicked, None, target, **components.EACH)

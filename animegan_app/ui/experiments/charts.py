@@ -111,18 +111,18 @@ class Charts:
         Args:
             drawn: a hash of what each shows already, so that what is as it was keeps its zoom.
         """
-        curves, told, notes = self._read(shown or [], request)
-        found = list(dict.fromkeys(term for course in curves.values() for term in course.terms))
+        curves, glossary, notes = self._read(shown or [], request)
+        choices = list(dict.fromkeys(term for course in curves.values() for term in course.terms))
         # No term was on offer yet, or those are chosen that were chosen unasked; afterwards none is a choice too.
         fresh = not (drawn and drawn["terms"]) or hash(str(terms)) == drawn["unasked"]
-        chosen = [term for term in (USUAL_TERMS if fresh else terms or ()) if term in found]
+        chosen = [term for term in (USUAL_TERMS if fresh else terms or ()) if term in choices]
         chosen = chosen[:CHARTS] if fresh else chosen
-        meanings = [(term, meaning(term, told, request)) for term in chosen]
+        meanings = [(term, meaning(term, glossary, request)) for term in chosen]
         losses = plot(loss_figure(curves, chosen, logarithmic, reach, say("step", request)) if chosen else None)
         # What is chosen already is not set again: it may have changed meanwhile.
-        offered = gr.update(choices=found) if chosen == terms else gr.update(choices=found, value=chosen)
+        offered = gr.update(choices=choices) if chosen == terms else gr.update(choices=choices, value=chosen)
         outputs = {self.terms: offered, self.losses: losses, self.notes: _meanings(meanings, request) + notice(notes)}
-        shows = {"terms": found, "losses": losses and losses.plot, "notes": [meanings, notes]}
+        shows = {"terms": choices, "losses": losses and losses.plot, "notes": [meanings, notes]}
         return changed(outputs, shows, drawn, self.drawn, unasked=hash(str(chosen)) if fresh else 0)
 
     def _read(self, shown: list[str], request: gr.Request) -> tuple[dict[str, Curves], dict[str, str], list[str]]:
@@ -130,18 +130,18 @@ class Charts:
         experiments, trainings = self.catalog.experiments(), in_progress(self.catalog)
         titles = {key: title for title, key in self._choices(trainings, request)}
         curves: dict[str, Curves] = {}
-        told: dict[str, str] = {}
+        glossary: dict[str, str] = {}
         notes: list[str] = []
         for key in [name for name in titles if name in shown]:
             offers = experiments.get(key, [])
             for offer in offers:
-                told |= offer.record.data.get("losses", {})
+                glossary |= offer.record.data.get("losses", {})
             try:
-                found = read_run(trainings[key].folder) if key in trainings else _read(self.catalog, offers)
-                curves[titles[key]] = with_measured(found, [offer.record for offer in offers])
+                course = read_run(trainings[key].folder) if key in trainings else _read(self.catalog, offers)
+                curves[titles[key]] = with_measured(course, [offer.record for offer in offers])
             except CheckpointError as error:
                 notes.append(f"{titles[key]}: {say(error.sentence, request)}")
-        return curves, told, notes
+        return curves, glossary, notes
 
     def _choices(self, trainings: dict[str, Training], request: gr.Request | None) -> list[tuple[str, str]]:
         """All experiments, and before them the trainings in progress, which may have no checkpoint yet."""
@@ -187,13 +187,13 @@ class Plane:
         words |= {key: say(f"plane_{key}", request) for key in PLANE_WORDS}
         figure = plane_figure(named, words)
         plane = plot(figure if figure["data"] else None)
-        ways = scales(named)
-        told = [(", ".join(names), say(recorded(text), request)) for way in ways for text, names in way.items()]
-        notes = [say("other_scales", request)] if len(ways) > 1 else []
+        groups = scales(named)
+        methods = [(", ".join(names), say(recorded(text), request)) for group in groups for text, names in group.items()]
+        notes = [say("other_scales", request)] if len(groups) > 1 else []
         if plane is None:
             notes.append(say("not_measured", request))
-        outputs = {self.plane: plane, self.notes: notice(notes) + _measured(told, request)}
-        return changed(outputs, {"plane": plane and plane.plot, "notes": [notes, told]}, drawn, self.drawn)
+        outputs = {self.plane: plane, self.notes: notice(notes) + _measured(methods, request)}
+        return changed(outputs, {"plane": plane and plane.plot, "notes": [notes, methods]}, drawn, self.drawn)
 
 
 def changed(
@@ -225,12 +225,12 @@ def notice(notes: Sequence[str]) -> str:
 
 
 def _meanings(meanings: Sequence[tuple[str, str]], request: gr.Request | None) -> str:
-    items = "".join(f"<dt>{html.escape(term)}</dt><dd>{html.escape(told)}</dd>" for term, told in meanings if told)
+    items = "".join(f"<dt>{html.escape(term)}</dt><dd>{html.escape(text)}</dd>" for term, text in meanings if text)
     return f"<details open><summary>{say('meanings', request)}</summary><dl>{items}</dl></details>" if items else ""
 
 
-def _measured(told: Sequence[tuple[str, str]], request: gr.Request | None) -> str:
-    lines = [text if len(told) == 1 else f"{names}: {text}" for names, text in told]
+def _measured(methods: Sequence[tuple[str, str]], request: gr.Request | None) -> str:
+    lines = [text if len(methods) == 1 else f"{names}: {text}" for names, text in methods]
     items = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
     return f"<details><summary>{say('how_measured', request)}</summary>{items}</details>" if items else ""
 

@@ -258,18 +258,18 @@ def verdict(record: Record, request: gr.Request | None) -> str:
 
     That is its style distance on the scale between those two, in the independent network where that was measured.
     """
-    found = measurements(record.metrics)
-    figure = found.get("independent_style") or found.get("style")
+    figures = measurements(record.metrics)
+    figure = figures.get("independent_style") or figures.get("style")
     if figure is None:
         return say("verdict_unmeasured", request)
     if not figure.photos or not figure.anime or figure.photos.value <= figure.anime.value:
         return say("verdict_unscaled", request, figure=figure)
     percent = 100 / (figure.photos.value - figure.anime.value)
     way, error = percent * (figure.photos.value - figure.value), percent * (figure.error or 0)
-    told = f"{way:.0f} ± {error:.0f}" if error else f"{way:.0f}"
+    estimate = f"{way:.0f} ± {error:.0f}" if error else f"{way:.0f}"
     if abs(way) <= 2 * error:
-        return say("verdict_photo", request, way=told)
-    return say("verdict_way" if way > 0 else "verdict_farther", request, way=told)
+        return say("verdict_photo", request, way=estimate)
+    return say("verdict_way" if way > 0 else "verdict_farther", request, way=estimate)
 
 
 def _columns(style: str, content: str, named_apart: bool, request: gr.Request) -> list[dict[str, Any]]:

@@ -96,16 +96,16 @@ class OneExperiment:
 
     def list_samples(self, experiment: str | None, request: gr.Request) -> Any:
         """The fixed samples of an experiment's checkpoints that are here, with captions."""
-        found = []
+        samples = []
         for offer in evenly(self.catalog.experiments().get(experiment or "", []), MAX_SAMPLES):
             try:
                 if not self.catalog.missing_bytes(offer):
                     name = f"{offer.record.experiment}-{offer.record.checkpoint}-samples.jpg"
                     path = components.save(read_photo(self.catalog.fetch(offer) / SAMPLES), name)
-                    found.append((path, f"{offer.record.checkpoint} · {components.phase(offer.record, request)}"))
+                    samples.append((path, f"{offer.record.checkpoint} · {components.phase(offer.record, request)}"))
             except (CheckpointError, PhotoError):  # who draws with it is told
                 continue
-        return gr.Gallery(value=found, visible=bool(found))
+        return gr.Gallery(value=samples, visible=bool(samples))
 
     def choose(self, experiment: str | None, checkpoint: str | None, request: gr.Request) -> Any:
         """The checkpoints of the experiment on offer, with the one to show first chosen unless one of them is."""
@@ -125,8 +125,8 @@ class OneExperiment:
 def _card(catalog: Catalog, offer: Offer, request: gr.Request | None) -> str:
     missing = catalog.missing_bytes(offer)
     if missing:
-        told = say("card_of_record", request, size=megabytes(missing))
-        return f"<p class='notice'>{html.escape(told)}</p>{render_card(model_card(offer.record, offer.name))}"
+        notice = say("card_of_record", request, size=megabytes(missing))
+        return f"<p class='notice'>{html.escape(notice)}</p>{render_card(model_card(offer.record, offer.name))}"
     path = catalog.fetch(offer) / CARD
     try:
         with path.open("rb") as file:
