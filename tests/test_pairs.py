@@ -21,6 +21,7 @@ from train.loop import Run
 from train.recipes import build_recipe
 from train.run import main, parser
 from train.run_folder import RunFolder
+from train.schedule import Plan
 from train.settings import DataConfig, Experiment
 from train.sources import Source
 
@@ -72,11 +73,27 @@ def test_a_line_counts_more_where_the_target_has_one():
     found = losses.line_map(tf.constant(target)).numpy()[0, 4:-4, :, 0]
     assert (found[:, 12] == 1).all() and (found[:, [4, 9, 20]] == 0).all()
     fake = tf.fill(target.shape, 0.5)
-    counts = 1.0 + 2.0 * losses.line_map(tf.constant(target))
+    counts = losses.line_counts(2.0, tf.constant(target))
     plain, counted = (float(losses.pixel_loss(tf.constant(target), fake, count)) for count in (1.0, counts))
     assert counted == pytest.approx(3 * plain, rel=1e-3), "all of the difference lies on the line"
     steps = np.abs(np.diff(target, axis=2)) * counts.numpy()[:, :, 1:]
     assert float(losses.gradient_loss(tf.constant(target), fake, counts)) == pytest.approx(steps.mean(), rel=1e-4)
+    both = losses.line_counts(2.0, tf.constant(target), tf.transpose(tf.constant(target), (0, 2, 1, 3))).numpy()[0, ..., 0]
+    assert both[20, 12] == both[12, 20] == 3 and both[20, 20] == 1, "and where the imitation alone has one"
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.filterwarnings("ignore:Even though the .tf.config")
+def test_a_line_of_the_imitation_alone_counts_more_before_a_discriminator():
+    settings = ["loss.line_weight=3", "loss.adversarial_weight=0.1", "discriminator.channels=4", "data.redrawn=0"]
+    recipe = build_recipe(tiny(*settings, "schedule.warmup_rate=1e-12"), Engine(tiny().schedule, 0, "float32"))
+    rng = np.random.default_rng(0)
+    for weight in recipe.generator.trainable_weights:
+        weight.assign(2.5 * weight)  # its drawings are full of lines then
+    photo = tf.constant(rng.uniform(-1, 1, (2, 32, 32, 3)), tf.float32)
+    batch = {"photo": photo, "target": tf.zeros_like(photo)}
+    alone, judged = (recipe.step(batch, Plan(1, 1, 2, "imitation").moment(step)) for step in range(2))
+    assert float(judged["pixel"]) > 1.2 * float(alone["pixel"])
 
 
 def test_a_share_of_pictures_are_frames_with_a_photos_grain():

@@ -4,6 +4,7 @@ Pictures are `(B, H, W, 3) float32 [-1, 1] RGB`, features `(B, h, w, C)`, logits
 scalar. Reference: AnimeGAN and AnimeGANv2, tools/ops.py; the six adversarial losses as listed there.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
@@ -38,6 +39,12 @@ def line_map(picture: Tensor) -> Tensor:
     luma = to_gray(picture)[..., :1]
     depth = tf.nn.avg_pool2d(luma, 9, 1, "SAME") - luma
     return tf.clip_by_value((127.5 * depth - 6.0) / 12.0, 0.0, 1.0)
+
+
+def line_counts(weight: float, *pictures: Tensor) -> Tensor:
+    """How much a pixel counts: (B, H, W, 1), from 1 to 1 + weight where one of these pictures has a dark line."""
+    lines = functools.reduce(tf.maximum, map(line_map, pictures))
+    return 1.0 + weight * tf.stop_gradient(lines)
 
 
 def gram_matrix(features: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from animegan_app.ui.api import Programs
 from animegan_app.ui.compare import Compare
 from animegan_app.ui.components import Outputs
 from animegan_app.ui.experiments import Experiments
-from animegan_app.ui.i18n import label, language, say
+from animegan_app.ui.i18n import label, language_of, say
 from animegan_app.ui.keep import Keep, Visit
 from animegan_app.ui.language import FOLLOW
 from animegan_app.ui.link import WRITE, Link
@@ -110,7 +110,7 @@ class Page:
     def __init__(self, demo: Blocks, catalog: Catalog):
         self.catalog, self.studio = catalog, Studio(catalog)
         title = gr.HTML(label("title"), js_on_load=FOLLOW, elem_id="title")
-        self.language = gr.Textbox(language(None), visible="hidden")
+        self.language = gr.Textbox(language_of(None), visible="hidden")
         """Changes with the language of the page; `title` is told of that by the browser."""
         self.notice = _notice(catalog.default(), ("", ""), None)
         self.link = gr.State(("", ""))
@@ -219,7 +219,7 @@ class Page:
             return self._showing(self.catalog.default(), request, link)
         return {
             self.known: stamp,
-            self.language: language(request),
+            self.language: language_of(request),
             self.link: link,
             self.notice: _notice(offers[0], link, request),
             self.stylize.experiment: gr.update(choices=components.experiment_choices(experiments, request)),
@@ -264,7 +264,7 @@ class Page:
         """The page with everything that is on offer now, and `offer` chosen; `link` is what is not on offer."""
         return {
             self.known: _stamp(self.catalog, request),
-            self.language: language(request),
+            self.language: language_of(request),
             self.link: link,
             self.notice: _notice(offer, link, request),
             **self.stylize.choose(offer, request),
@@ -275,7 +275,7 @@ class Page:
 def _stamp(catalog: Catalog, request: gr.Request) -> str:
     """Another text wherever a page that lists the catalog would be another page, be it in another language."""
     keys = [(offer.key, offer.record.sha256) for offers in catalog.experiments().values() for offer in offers]
-    shown = language(request), keys, catalog.problems(), catalog.hub.sources if catalog.hub else []
+    shown = language_of(request), keys, catalog.problems(), catalog.hub.sources if catalog.hub else []
     return hashlib.sha256(repr(shown).encode()).hexdigest()
 
 

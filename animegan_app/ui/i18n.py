@@ -515,7 +515,7 @@ def is_chinese(request: gr.Request | HTTPConnection | None) -> bool:
     return request is not None and request.headers.get("accept-language", "").lower().startswith("zh")
 
 
-def language(request: gr.Request | HTTPConnection | None) -> str:
+def language_of(request: gr.Request | HTTPConnection | None) -> str:
     """What who asks reads, as the page tells it: "en", "zh" or another, which is answered in English."""
     header = request.headers.get("accept-language", "") if request else ""
     return re.split("[,;-]", header.lower() or "en")[0][:8]

@@ -2,8 +2,8 @@
 
 The target of a photo is painted by `targets.py` (data.target), or is a drawing given with it (--drawings). Absolute
 difference of pixels, and of their steps to the right and down, without which an imitator blurs; both can count more on
-dark lines. With data.redrawn a share of each batch are anime frames, unpainted, which the generator learns to draw again:
-how lines really run, no filter knows.
+dark lines of the target and, before a discriminator, on those that the imitation alone has. With data.redrawn a share of
+each batch are anime frames, unpainted, which the generator learns to draw again: how lines really run, no filter knows.
 
 What is unsure comes out faint and smooth, which costs least. So, after a warm-up, a discriminator may judge, place by place,
 which of a target and its imitation is the target; targets are painted photos, and redrawn frames. Asked about one picture
@@ -94,9 +94,9 @@ class Recipe(recipes.Recipe):
 
     def _imitate(self, batch: Batch, judged: bool) -> Terms:
         photo, target = batch["photo"], batch["target"]
-        counts = 1.0 + self.loss.line_weight * losses.line_map(target)
         with tf.GradientTape() as tape:
             fake = self.generator(photo, training=True)
+            counts = losses.line_counts(self.loss.line_weight, target, *([fake] if judged else []))
             terms = {
                 "pixel": losses.pixel_loss(target, fake, counts),
                 "gradient": losses.gradient_loss(target, fake, counts),
