@@ -207,7 +207,7 @@ def checkpoint_folder(text: str) -> Path:
     """
     if text.startswith((SCHEME, REFERENCE)):
         return resolve(text)
-    if Path(text).is_dir():
+    if Path(text).is_dir() or len(Path(text).parts) > 1:
         return find_checkpoints(Path(text))[-1]
     return resolve(f"{SCHEME}{text}")
 

@@ -152,6 +152,7 @@ def test_a_clip_of_ten_seconds_keeps_its_sound_and_length(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["no/such/folder", str(PAGODA)], "no/such/folder holds no checkpoint: give a checkpoint's folder"),
         (["no-such-look", str(PAGODA)], "no experiment no-such-look ships: choose from background, cel"),
         (["cel", "no-such-photo.jpg"], "no-such-photo.jpg: there is no such file or folder"),
         (["cel", "."], "no photo or clip in it"),

@@ -259,7 +259,10 @@ class Run:
         session.show(row)
 
     def shares(self) -> dict[str, dict[str, float]]:
-        """How much each term is of each weighted sum of the last phase, as means over its last hundred steps."""
+        """How much each term is of each weighted sum of the last phase, as means over its last hundred steps; {} before the
+        first row of the history."""
+        if not self.folder.history:
+            return {}
         rows = [row for row in self.folder.history if row["phase"] == self._phase()][-100 // LOG_STEPS :]
         names = {name for row in rows for name in row if name.startswith("share_")}
         means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in sorted(names)}

@@ -219,7 +219,7 @@ class Grid:
         cells = [places.get((row, column)) for row in rows for column in range(columns)]
         name = Path(kept[0][0].path).stem if len(rows) == 1 else "photos"
         return gr.DownloadButton(
-            value=components.keep(contact_sheet.sheet(cells, columns), f"{name}-contact_sheet.png"), interactive=True
+            value=components.keep(contact_sheet.sheet(cells, columns), f"{name}-sheet.png"), interactive=True
         )
 
 
