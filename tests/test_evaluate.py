@@ -49,7 +49,8 @@ def test_settings_of_another_version_keep_nothing_from_being_measured() -> None:
     told = record.config["data"]
     assert "flatten" in told, "no setting any more"
     config = _data_config(record)
-    assert (config.style, config.holdout, config.redrawn) == ("Hayao", 48, 0.0)
+    assert (config.style, config.holdout, config.redrawn, config.cut_bars) == ("Hayao", 48, 0.0, False)
+    assert _data_config(dataclasses.replace(record, config={"data": told | {"cut_bars": True}})).cut_bars
     del told["photos"]
     with pytest.raises(ValueError, match="data configuration is not one of this version"):
         _data_config(record)
@@ -378,6 +379,15 @@ def test_errors_are_one_sentence(workplace: Path, words: list[str], message: str
     with pytest.raises(ValueError, match=re.escape(message)) as failed:
         main(parser().parse_args([*words, "--cache", str(workplace / "cache")]))
     assert "\n" not in str(failed.value)
+
+
+@pytest.mark.slow
+def test_it_opens_the_pictures_that_training_had(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr("train.evaluate._measure", lambda folders, source, arguments: opened.append(source))
+    words = [str(workplace / "runs" / "tiny"), "--photos", "p", "--anime", "a", "--drawings", "d"]
+    main(parser().parse_args(words))
+    assert [(source.photos, source.anime, source.drawings) for source in opened] == [(Path("p"), Path("a"), Path("d"))]
 
 
 @pytest.mark.slow

@@ -97,6 +97,8 @@ def test_a_line_of_the_imitation_alone_counts_more_before_a_discriminator():
 
 
 def test_a_share_of_pictures_are_frames_with_a_photos_grain():
+    for share, frames in (("0", 0), ("0.5", 3)):
+        assert negatives(tiny(f"data.redrawn={share}")).summary({"photo", "target"})["anime"] == frames
     redrawn = 0
     for element in negatives(tiny("data.redrawn=0.5")).batches(4, seed=0).take(25).as_numpy_iterator():
         for photo, target, anime, smooth in zip(
@@ -172,6 +174,9 @@ def test_the_command_imitates_a_folder_of_drawings(folders: Path):
     main(parser().parse_args(["pairs", *given, *where, *settings]))
     record = checkpoint.read_record(folders / "runs" / "negative" / "step-000006")
     assert record.data["source"] == "Own pictures: photos and drawings." and record.data["anime"] == 0
+    assert " photos and no anime frame. Own pictures" in (
+        folders / "runs" / "negative" / "step-000006" / "README.md"
+    ).read_text("utf-8")
 
 
 @pytest.mark.slow

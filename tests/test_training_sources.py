@@ -44,6 +44,7 @@ def test_layout_folder(layout: Path, tmp_path: Path) -> None:
     assert (data.photo_count, data.anime_count) == (7, 5)
     summary = data.summary()
     assert summary["photos"] == 7 and summary["anime"] == 5
+    assert data.summary({"photo", "target"})["anime"] == 0, "a recipe without frames was not trained on those that lie there"
     assert summary["source"] == "Style Hayao of animegan, in AnimeGAN's layout."
     assert str(tmp_path) not in str(summary)
     element = next(iter(data.batches(2, seed=0)))

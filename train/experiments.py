@@ -169,7 +169,7 @@ _register(
     official_v3,
     "official-v3-hayao-laptop",
     "On two CPU cores: What does AnimeGANv3's own recipe give in Hayao's style?",
-    "2 h, 2 cores",
+    "1 h 43 min, 2 cores",
     moments_decay=0.98,
     # The warm-up alone is at five times the reference's rate: after it, too, all drawings became yellow at step 623.
     **_joined(OFFICIAL_LAPTOP, {"schedule": {"warmup_rate": 1e-3}}),
@@ -297,6 +297,7 @@ _ask(
     "repro-colour-unit",
     "repro-unit-style",
     "Where the colour loss is not half of all: does style weight x10 help?",
+    cost="65 min, one of 2 cores",
     loss={"style_weight": 30.0},
 )
 # His network with random weights puts out 1e-6, so that his weights of content and style, made for VGG19, left these terms

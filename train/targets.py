@@ -27,23 +27,29 @@ SLOW: set[str] = set()
 NETWORKS = {"contours": "HED, trained on outlines that people drew on the photos of BSDS500"}
 """Operations that ask a pretrained network, and which."""
 CHANGES = {"contours": 1, "clouds": 1, "lines": 1}
-"""How often an operation has changed what it paints: sets painted before the last change are painted anew."""
+"""How often an operation has changed what it paints, or what is undone for it: sets from before the last change are made
+anew."""
 LEAST: dict[str, dict[str, float]] = {}
 """What numbers of an operation must be at the least, where that is not 0."""
 UNDO: dict[str, Operation] = {}
 """What takes an operation back, as far as one can: it takes a picture and the operation's numbers."""
-DRAWING = {"lines", "contours"}
+DRAWING: set[str] = set()
 """Operations that draw lines: those of a frame are erased once, however many of these a target has."""
 
 
-def operation(undo: Operation | None = None, slow: bool = False, **least: float) -> Callable[[Operation], Operation]:
-    """Makes a function an operation of its name, and says what takes it back, whether it is slow, and the least numbers."""
+def operation(
+    undo: Operation | None = None, slow: bool = False, draws_lines: bool = False, **least: float
+) -> Callable[[Operation], Operation]:
+    """Makes a function an operation of its name, and says what takes it back, whether it is slow or draws lines, and the
+    least numbers."""
 
     def register(function: Operation) -> Operation:
         OPERATIONS[function.__name__] = function
         LEAST[function.__name__] = least
         if slow:
             SLOW.add(function.__name__)
+        if draws_lines:
+            DRAWING.add(function.__name__)
         if undo:
             UNDO[function.__name__] = undo
         return function
@@ -101,7 +107,7 @@ def dusk(picture: np.ndarray, photo: np.ndarray, strength: float = 1.0) -> np.nd
     return painting.dusk(picture, strength)
 
 
-@operation(width=0.1)
+@operation(draws_lines=True, width=0.1)
 def lines(
     picture: np.ndarray, photo: np.ndarray, strength: float = 1.1, width: float = 1.0, darkness: float = 0.85
 ) -> np.ndarray:
@@ -109,7 +115,7 @@ def lines(
     return painting.outline(picture, photo, strength, width, darkness)
 
 
-@operation(slow=True, width=0.1)
+@operation(slow=True, draws_lines=True, width=0.1)
 def contours(
     picture: np.ndarray, photo: np.ndarray, strength: float = 1.0, width: float = 0.85, darkness: float = 0.95
 ) -> np.ndarray:
