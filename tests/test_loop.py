@@ -166,6 +166,18 @@ def test_a_full_disk_is_waited_for(
     assert names == ["epoch-001", "step-000003"]
 
 
+def test_a_run_that_is_resumed_on_a_full_disk_says_so(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
+    at(run := start(), 2)
+    run.folder.close()
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("train.run_folder.write_aside", full)
+    with pytest.raises(ValueError, match="the disk is full: free some space, or choose another folder with --runs"):
+        start(resume=True)
+
+
 def test_a_disk_that_is_full_when_a_row_is_logged_loses_no_row(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
     run = start()
     path = run.folder.path / "history.jsonl"

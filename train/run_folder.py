@@ -196,15 +196,23 @@ class RunFolder:
     # --- history -----------------------------------------------------------------------------------------------------
 
     def begin_at(self, step: int) -> None:
-        """The run can go on from a step: takes back the rows up to it, drops all others, and keeps its new length."""
+        """The run can go on from a step: takes back the rows up to it, drops all others, and keeps its new length.
+
+        Raises:
+            ValueError: the folder cannot be written; the message names the remedy.
+        """
         try:
             lines = (self.path / HISTORY).read_text("utf-8").splitlines()
         except FileNotFoundError:
             lines = []
         self.history = [row for row in map(_parse_row, lines) if row and row["step"] <= step]
-        if self.chief:
+        if not self.chief:
+            return
+        try:
             self._write_history()
             self._write_config()
+        except OSError as error:
+            raise ValueError(os_sentence(error, self.path, ELSEWHERE)) from None
 
     def log(self, row: dict[str, Any]) -> None:
         """Appends a row; where the disk is full, it is written with the next save."""
