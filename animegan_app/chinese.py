@@ -99,7 +99,7 @@ SENTENCES: dict[str, str] = {
     "its curves and samples come with a checkpoint, and none is downloaded yet: draw with one": (
         "曲线与样例随检查点下载，目前尚未下载：请先用它绘制一次"
     ),
-    "{told}; {problem}": "{told}；{problem}",
+    "{fault}; {problem}": "{fault}；{problem}",
     "{text}": "{text}",
     # Sources that are added
     "Nothing can be added here.": "这里无法添加。",
@@ -141,7 +141,7 @@ SENTENCES: dict[str, str] = {
     "the Hub cannot be asked now: the Hub does not answer in time; the list may be incomplete": (
         "目前无法查询 Hub：Hub 未及时响应；列表可能不完整"
     ),
-    "{told}; showing what is cached": "{told}；显示缓存中的内容",
+    "{problem}; showing what is cached": "{problem}；显示缓存中的内容",
     "{name} is no longer there": "{name} 已不存在",
     "{name} lacks a file that every checkpoint has": "{name} 缺少检查点必需的文件",
     "{name} is gated: accept its terms on its page with the account of this HF_TOKEN": (

@@ -231,7 +231,7 @@ class Studio:
         doing = Sentence("Raising the drawing to {width} × {height} px", width=width, height=height)
 
         making = in_full(path, drawing.anime, drawing.original, strength, photo_colours)
-        return await self.in_turn(PICTURES, told(making, doing), report)
+        return await self.in_turn(PICTURES, described(making, doing), report)
 
     async def draw_clip(
         self,
@@ -275,7 +275,7 @@ class Studio:
                 return blend(frame, self.stylizer.stylize(frame, folder).anime, strength, 0)
 
             drawing = clips.draw_clip(path, target, draw, longest_side, steady, limits)
-            clip = yield from told(drawing, Sentence("Drawing the clip at {side} px", side=longest_side))
+            clip = yield from described(drawing, Sentence("Drawing the clip at {side} px", side=longest_side))
             return clip, read_record(folder)
 
         return await self.in_turn(CLIPS, steps(), report)
@@ -418,7 +418,7 @@ class Studio:
             self._kept.popitem(last=False)
 
 
-def told(steps: Generator[float, None, Made], doing: Sentence) -> Generator[Progress, None, Made]:
+def described(steps: Generator[float, None, Made], doing: Sentence) -> Generator[Progress, None, Made]:
     """The same steps, which tell what is being done."""
     yield 0.0, doing  # what it begins with may take a moment
     with contextlib.closing(steps):

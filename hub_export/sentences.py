@@ -21,10 +21,10 @@ class Sentence(str):
         return sentence
 
     @classmethod
-    def of(cls, told: object) -> "Sentence":
+    def of(cls, problem: object) -> "Sentence":
         """What an error says; of what is no sentence of ours, its own words, which no language has others for."""
-        told = told.sentence if isinstance(told, ExplainedError) else told
-        return told if isinstance(told, Sentence) else cls("{text}", text=str(told))
+        text = problem.sentence if isinstance(problem, ExplainedError) else problem
+        return text if isinstance(text, Sentence) else cls("{text}", text=str(text))
 
 
 class ExplainedError(ValueError):

@@ -41,7 +41,7 @@ START_SECONDS, SLOWEST = 30.0, 100_000
 """A fetch that takes longer than START_SECONDS + its bytes / SLOWEST is given up before FETCH_SECONDS."""
 MAX_REPOS, MAX_CHECKPOINTS, MAX_FILES = 100, 500, 1000
 """How many a namespace, a repo and a commit may have at most; more are not asked for."""
-CACHED = "{told}; showing what is cached"
+CACHED = "{problem}; showing what is cached"
 CONNECTIONS, PULLS = 8, 4
 """How many questions are asked, and how many checkpoints are downloaded, at a time."""
 constants.DOWNLOAD_CHUNK_SIZE = 2**12  # with the client's own 10 MB a slow download would end long after its time limit
@@ -189,7 +189,7 @@ class HubStore:
             fault = Sentence(unknown, name=experiment, checkpoint=checkpoint)
             for problem in self.problems():
                 if problem.startswith(experiment):
-                    fault = Sentence("{told}; {problem}", told=fault, problem=problem)
+                    fault = Sentence("{fault}; {problem}", fault=fault, problem=problem)
             raise CheckpointError(fault)
         return known[checkpoint][0]
 
@@ -424,7 +424,7 @@ def _in_parallel(
                 problems.append(_on_hub(name(item), error.sentence))
             except HUB_ERRORS as error:
                 fault = explain(error, name(item))
-                problems.append(fault if "@" in name(item) else Sentence(CACHED, told=fault))
+                problems.append(fault if "@" in name(item) else Sentence(CACHED, problem=fault))
 
     threads = []
     for _ in range(min(CONNECTIONS, len(items))):

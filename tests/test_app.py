@@ -78,7 +78,7 @@ def test_the_first_sight_is_a_result(page: Page) -> None:
     expect(page.locator("#facts")).to_contain_text("An example.")
     expect(page.locator("#checkpoint input")).to_be_hidden()
     expect(page.locator("#looks").get_by_role("radio", name="Clean cel")).to_be_checked()
-    expect(page.locator("#looks .told")).to_contain_text("Flat colours")
+    expect(page.locator("#looks .about")).to_contain_text("Flat colours")
     expect(page.locator("#download")).to_be_disabled()
     for picture in page.locator("#slider img").all():
         expect(picture).to_have_js_property("naturalWidth", 768)
@@ -415,7 +415,7 @@ def test_looks_are_thumbnails_of_the_photo_and_one_tap_each(page: Page, runs: Pa
     facts(page, "Plain, drawn in")
     plain, other = (row.get_by_role("radio", name=name, exact=True) for name in ("Plain", ODD))
     expect(plain).to_be_checked()
-    expect(row.locator(".told")).to_have_text(f"As it comes · good for {ODD}")
+    expect(row.locator(".about")).to_have_text(f"As it comes · good for {ODD}")
     expect(page.locator("#checkpoint input")).to_be_hidden()
     plain.press("ArrowRight")
     facts(page, f"{ODD}, drawn in")

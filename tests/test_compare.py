@@ -431,9 +431,9 @@ def test_experiments_as_cards_and_as_a_table_that_sorts_searches_and_exports(pag
     order = names(page)
     assert order.index("repro-1-laptop") < order.index("first") < order.index("cel") < order.index("second")
     table.get_by_role("button", name="What is Style distance").press("Enter")
-    expect(page.locator("#overview .told")).to_contain_text("Lower is more anime.")
+    expect(page.locator("#overview .hint")).to_contain_text("Lower is more anime.")
     page.keyboard.press("Escape")
-    expect(page.locator("#overview .told")).to_be_hidden()
+    expect(page.locator("#overview .hint")).to_be_hidden()
 
     page.get_by_role("searchbox", name="Search experiments").fill("window.ran")
     assert names(page) == ["first"], "also by what is hidden"

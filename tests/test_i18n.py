@@ -39,7 +39,7 @@ from support.hub import HubServer
 from support.language import translated
 from support.pictures import encode, png_header
 
-SAYING = ("say", "label", "parts.error", "parts.told", "self._problem")
+SAYING = ("say", "label", "components.error", "components.alert", "self._problem")
 """What takes a key of `WORDS` first."""
 CHINESE_READER: Any = SimpleNamespace(headers={"accept-language": "zh-CN"})
 
@@ -81,7 +81,8 @@ def test_both_languages_fill_in_the_same_and_chinese_is_chinese() -> None:
 
 def test_a_sentence_within_another_is_told_in_the_same_language_and_strangers_text_stays() -> None:
     inner = Sentence("{place}: {fault}", place="你/{name}", fault=Sentence("the weights file is damaged"))
-    told = Sentence("{told}; {problem}", told=inner, problem=Sentence("{text}", text="is missing or private; set HF_TOKEN"))
+    missing = Sentence("{text}", text="is missing or private; set HF_TOKEN")
+    told = Sentence("{fault}; {problem}", fault=inner, problem=missing)
     assert told == "你/{name}: the weights file is damaged; is missing or private; set HF_TOKEN" == say(told, None)
     assert chinese(told) == "你/{name}: 权重文件已损坏；is missing or private; set HF_TOKEN"
 
@@ -247,7 +248,7 @@ def test_chinese_for_who_reads_it(browser: Browser, server: Server, tmp_path: Pa
         expect(page).to_have_title(re.compile("AnimeGAN 实验室"))
         expect(page.get_by_role("button", name="美食")).to_be_visible()
         expect(page.locator("#looks")).to_contain_text("清爽赛璐璐")
-        expect(page.locator("#looks .told")).to_contain_text("适合人物")
+        expect(page.locator("#looks .about")).to_contain_text("适合人物")
         expect(page.get_by_role("button", name="选择照片")).to_be_visible()
         laboratory(page)
         expect(page.locator("#about")).to_contain_text("画好的目标")

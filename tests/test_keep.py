@@ -223,7 +223,7 @@ def test_the_language_of_the_page_is_that_of_all_it_says(page: Page, tmp_path: P
     expect(page).to_have_title("AnimeGAN 实验室")
     expect(page.get_by_role("tab", name="来源")).to_have_count(1)
     expect(page.get_by_role("button", name="街景")).to_have_count(1)
-    expect(page.locator("#looks .told")).to_contain_text("适合")
+    expect(page.locator("#looks .about")).to_contain_text("适合")
     (tmp_path / "text.pdf").write_text("I am no photo.")
     page.set_input_files("#photo input[type=file]", tmp_path / "text.pdf")
     facts(page, "此文件不是可读取的图片")

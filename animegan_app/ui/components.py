@@ -67,18 +67,25 @@ def error(problem: Exception | str, request: gr.Request | None, **values: object
 
     Gradio renders messages as HTML.
     """
-    return gr.Error(told(problem, request, **values), duration=ERROR_SECONDS, print_exception=False)
+    return gr.Error(in_words(problem, request, **values), duration=ERROR_SECONDS, print_exception=False)
 
 
 def alert(problem: Exception | str, request: gr.Request | None, **values: object) -> str:
     """The same as a paragraph, which is read out."""
-    return f"<p class='problem' role='alert'>{told(problem, request, **values)}</p>"
+    return f"<p class='problem' role='alert'>{in_words(problem, request, **values)}</p>"
 
 
-def told(problem: Exception | str, request: gr.Request | None, **values: object) -> str:
+def in_words(problem: Exception | str, request: gr.Request | None, **values: object) -> str:
     """The same as HTML, in which names from files are escaped."""
     text = say(Sentence.of(problem) if isinstance(problem, Exception) else problem, request, **values)
     return html.escape(text.encode("utf-8", "replace").decode())  # a name that a program sent may be no valid text
+
+
+def drawn_so_far(count: int, of: int, problems: Sequence[str], request: gr.Request | None) -> str:
+    """HTML: how many pictures are drawn, and what could not be."""
+    line = html.escape(say("drawn", request, count=count, all=of))
+    items = "".join(f"<li>{html.escape(problem)}</li>" for problem in problems)
+    return f"<p role='status'>{line}</p>" + (f"<div class='notice'><ul>{items}</ul></div>" if items else "")
 
 
 TAKE_ANY = """

@@ -143,7 +143,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "setting": ("Setting", "设置"),
     "here": ("here", "此处"),
     # Compare
-    "compare_told": (
+    "compare_about": (
         "<p>Your photos, or the examples, drawn by several checkpoints. Tap a picture to enlarge it beside others.</p>",
         "<p>用多个检查点绘制你的照片（不选则用示例）。点按任意图片，即可与其他图片并排放大。</p>",
     ),
@@ -176,7 +176,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "no_choice": ("Choose at least one checkpoint.", "请至少选择一个检查点。"),
     "too_many": ("Choose at most {most} checkpoints.", "最多选择 {most} 个检查点。"),
     "blind_fold": ("Blind test: which is more of a drawing?", "盲测：哪一幅更像画？"),
-    "blind_told": (
+    "blind_about": (
         "<p>Two checkpoints draw each photo; you choose without knowing which is whose, by tap or with ← and →.</p>",
         "<p>两个检查点各画一遍每张照片；你在不知道是谁画的情况下选择，点按或按 ← →。</p>",
     ),
@@ -193,7 +193,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "too_many_photos": ("Choose at most {most} photos.", "最多选择 {most} 张照片。"),
     "same_twice": ("Choose two different checkpoints.", "请选择两个不同的检查点。"),
     "course_fold": ("The course of an experiment", "一个实验的历程"),
-    "course_told": (
+    "course_about": (
         "<p>The first photo at every checkpoint, from the warm-up on.</p>",
         "<p>第一张照片在每个检查点的样子，从预热开始。</p>",
     ),
@@ -201,7 +201,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "get_course": ("Download it as a moving picture", "下载为动图"),
     "scrub": ("Moment of the training", "训练时刻"),
     "differences_fold": ("What differs between two experiments", "两个实验的差别"),
-    "differences_told": (
+    "differences_about": (
         "<p>The settings in which two experiments differ.</p>",
         "<p>两个实验之间不同的设置。</p>",
     ),
@@ -266,49 +266,49 @@ WORDS: dict[str, tuple[str, str]] = {
         "Its textures are farther from anime than a photo's: {way} % of the way; eyes may differ.",
         "从质感上看比照片离动漫更远：{way} %；观感可能不同。",
     ),
-    "told_style": (
+    "about_style": (
         "How far its textures are from anime's, in the network it was trained against. Lower is more anime.",
         "其质感与动漫的距离，用训练时所对照的网络测量。越低越像动漫。",
     ),
-    "told_independent_style": (
+    "about_independent_style": (
         "How far its textures are from anime's, in a network that nothing was trained against. Lower is more anime.",
         "其质感与动漫的距离，用与训练无关的网络测量。越低越像动漫。",
     ),
-    "told_content": (
+    "about_content": (
         "How far it leaves the photo, in the network it was trained against. 0 is the photo itself; lower keeps more.",
         "偏离照片的程度，用训练时所对照的网络测量。0 即照片本身；越低保留越多。",
     ),
-    "told_independent_content": (
+    "about_independent_content": (
         "How far it leaves the photo, in a network that nothing was trained against. 0 is the photo itself; lower keeps "
         "more.",
         "偏离照片的程度，用与训练无关的网络测量。0 即照片本身；越低保留越多。",
     ),
-    "told_colour": (
+    "about_colour": (
         "How far its colours are from the photo's. 0 is the photo itself; neither way is better.",
         "其颜色与照片的距离。0 即照片本身；高低无所谓好坏。",
     ),
-    "told_flat": (
+    "about_flat": (
         "How much of the picture is flat. Nearer to anime's value is more anime.",
         "画面中平坦部分所占的比例。越接近动漫的数值越像动漫。",
     ),
-    "told_lines": (
+    "about_lines": (
         "How much of the picture is thin dark lines. Nearer to anime's value is more anime.",
         "画面中细暗线条所占的比例。越接近动漫的数值越像动漫。",
     ),
-    "told_texture": (
+    "about_texture": (
         "How much of the picture is fine texture. Nearer to anime's value is more anime.",
         "画面中细碎纹理所占的比例。越接近动漫的数值越像动漫。",
     ),
-    "told_drawn": (
+    "about_drawn": (
         "How many of its thin dark lines run through calm places, as drawn ones do. Nearer to anime's value is more anime.",
         "细暗线条中，有多少像画出来的那样穿过平静之处。越接近动漫的数值越像动漫。",
     ),
-    "told_best": (
+    "about_best": (
         "Its measured checkpoint with the lowest style distance, whose figures these are.",
         "测得风格距离最低的检查点，表中即其数值。",
     ),
-    "told_steps": ("How many steps its newest checkpoint was trained for.", "最新检查点训练的步数。"),
-    "told_compute": ("How long its training took so far.", "目前训练所用的时间。"),
+    "about_steps": ("How many steps its newest checkpoint was trained for.", "最新检查点训练的步数。"),
+    "about_compute": ("How long its training took so far.", "目前训练所用的时间。"),
     "device": ("Device", "设备"),
     "term_generator": (
         "What the generator minimises, a weighted sum. Lower is nearer to its aim; between experiments with other weights "
@@ -341,7 +341,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "smoothing_info": ("Neighbours averaged on either side", "两侧取平均的点数"),
     "logarithmic": ("Logarithmic", "对数刻度"),
     "step": ("step", "步"),
-    "plane_told": (
+    "plane_about": (
         "<p>Every measured checkpoint is a point; click one to draw with it. A ring is from the warm-up, a bar the error. "
         "In the legend, a click hides an experiment, two clicks show it alone.</p>",
         "<p>每个测量过的检查点是一个点；点击即用它绘制。圆环表示预热阶段，竖线表示误差。"

@@ -14,7 +14,7 @@ from PIL import Image
 from animegan_app import keepsakes, photos, uploads
 from animegan_app.keepsakes import GIF, MP4, WEBP
 from animegan_app.photos import PhotoError
-from animegan_app.studio import PICTURES, Report, Studio, told
+from animegan_app.studio import PICTURES, Report, Studio, described
 from animegan_app.stylize import blend
 from animegan_app.ui import components
 from animegan_app.ui.i18n import label, say
@@ -109,8 +109,8 @@ SHARE = """async (pictures) => {
     const { url, path, orig_name } = pictures[1], blob = await (await fetch(url)).blob();
     const file = new File([blob], orig_name ?? path.split("/").pop(), { type: blob.type });
     const sharing = navigator.share({ files: [file] });
-    const told = await sharing.then(() => "", ({ name }) => name === "AbortError" ? "" : "not_shared");
-    return told && `${told} ${Date.now()}`;
+    const outcome = await sharing.then(() => "", ({ name }) => name === "AbortError" ? "" : "not_shared");
+    return outcome && `${outcome} ${Date.now()}`;
 }"""
 """Both take the drawing that the slider shows."""
 
@@ -125,11 +125,11 @@ const show = () => {
         button.addEventListener("click", () => trigger("select", { key }));
         return button;
     });
-    const told = document.createElement("p"), row = document.createElement("div");
-    told.textContent = title ?? "";
+    const line = document.createElement("p"), row = document.createElement("div");
+    line.textContent = title ?? "";
     row.className = "row";
     row.append(...buttons);
-    element.replaceChildren(told, row);
+    element.replaceChildren(line, row);
 };
 watch("value", show);
 show();
@@ -173,15 +173,15 @@ class Keep:
                     self.moving = {kind: gr.Button(kind.upper(), elem_id=f"keep-{kind}") for kind in (MP4, GIF, WEBP)}
                 self.link = gr.Button(label("copy_link"), elem_id="keep-link")
         self.file = gr.DownloadButton(visible="hidden")  # holds what was made for the buttons above
-        self.told = gr.Textbox(visible="hidden")
+        self.outcome = gr.Textbox(visible="hidden")
 
     def wire(self, stylize: Stylize) -> None:
         """Says what follows from what. Keeps what `stylize` shows."""
-        self.copy.click(None, stylize.slider, self.told, js=COPY, **components.QUICK)
-        self.share.click(None, stylize.slider, self.told, js=SHARE, **components.QUICK)
+        self.copy.click(None, stylize.slider, self.outcome, js=COPY, **components.QUICK)
+        self.share.click(None, stylize.slider, self.outcome, js=SHARE, **components.QUICK)
         self.copies_link(self.link)
         # Through the queue, without which Gradio tells nobody anything but errors.
-        self.told.change(tell, self.told, None, show_progress="hidden", api_visibility="private")
+        self.outcome.change(tell, self.outcome, None, show_progress="hidden", api_visibility="private")
         made: dict[Any, Callable[..., Any]] = {self.collage: self.make_collage}
         made |= {button: self.make_moving(kind) for kind, button in self.moving.items()}
         for button, make in made.items():
@@ -190,7 +190,7 @@ class Keep:
 
     def copies_link(self, button: gr.Button) -> None:
         """Has a button copy the page's address, and tells of it."""
-        button.click(None, None, self.told, js=COPY_LINK, **components.QUICK)
+        button.click(None, None, self.outcome, js=COPY_LINK, **components.QUICK)
 
     async def make_collage(
         self,
@@ -213,7 +213,7 @@ class Keep:
             progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio finds it by this default
         ) -> str:
             drawn = await self._drawn(shown, request, progress)
-            steps = told(keepsakes.wipe(drawn.photo, drawn.anime, kind), Sentence("Making the moving picture"))
+            steps = described(keepsakes.wipe(drawn.photo, drawn.anime, kind), Sentence("Making the moving picture"))
             try:
                 content = await self.studio.in_turn(PICTURES, steps, reporting(progress, request))
             except PhotoError as problem:

@@ -87,9 +87,9 @@ FOLLOW = (
     """
 const root = document.documentElement, chinese = () => root.lang.toLowerCase().startsWith("zh");
 const words = WORDS, english = Object.fromEntries(Object.entries(words).map(([key, value]) => [value, key]));
-const patterns = PATTERNS.map(([pattern, ...told]) => [new RegExp(pattern, "s"), told]);
+const patterns = PATTERNS.map(([pattern, ...forms]) => [new RegExp(pattern, "s"), forms]);
 const word = (text) => patterns.reduce(
-    (said, [pattern, told]) => said.replace(pattern, told[chinese() ? 1 : 0]),
+    (said, [pattern, forms]) => said.replace(pattern, forms[chinese() ? 1 : 0]),
     (chinese() ? words : english)[text] ?? text,
 );
 const translate = (part) => {
@@ -99,15 +99,15 @@ const translate = (part) => {
         const token = each.matches(".token-remove") && each.parentElement.querySelector("span")?.textContent;
         for (const name of ["aria-label", "title"]) {
             const text = each.getAttribute(name), said = token ? text?.replace(/ \\d+$/, () => ` ${token}`) : text;
-            const told = said && word(said);
-            if (told && told !== text) each.setAttribute(name, told);
+            const own = said && word(said);
+            if (own && own !== text) each.setAttribute(name, own);
         }
     }
     for (const each of document.querySelectorAll("[data-testid='toast-body'], #tabs > .tab-wrapper [role='tab']")) {
         const texts = document.createTreeWalker(each, NodeFilter.SHOW_TEXT);
         for (let node = texts.nextNode(); node; node = texts.nextNode()) {
-            const text = node.data.trim(), told = word(text);
-            if (told !== text) node.data = told;
+            const text = node.data.trim(), own = word(text);
+            if (own !== text) node.data = own;
         }
     }
 };

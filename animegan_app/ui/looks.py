@@ -32,7 +32,7 @@ CSS = """
 #looks label:hover .frame { border-color: var(--color-accent); }
 #looks label:has(:checked) .frame { border-color: var(--color-accent); box-shadow: 0 0 0 2px var(--color-accent); }
 #looks label:has(:checked) .name { font-weight: 700; }
-#looks .told { margin: .35rem 0 0; min-height: 1.5em; color: var(--body-text-color-subdued); font-size: .92rem; }
+#looks .about { margin: .35rem 0 0; min-height: 1.5em; color: var(--body-text-color-subdued); font-size: .92rem; }
 """
 
 ROW = """
@@ -41,7 +41,7 @@ ROW = """
         <input type="radio" name="look"><span class="frame"><img alt="" hidden></span><span class="name"></span>
     </label>{{/each}}
 </div>
-<p class="told" aria-live="polite"></p>
+<p class="about" aria-live="polite"></p>
 """
 """No text is filled in here: Gradio evaluates what a template has become as a JavaScript template once more, and these texts
 come from strangers' records."""
@@ -66,7 +66,7 @@ const show = () => {
         image.hidden = !address;
         if (address && image.src !== address) image.src = address;
     }
-    element.querySelector(".told").textContent = looks().find(({ key }) => key === checkpoint)?.told ?? "";
+    element.querySelector(".about").textContent = looks().find(({ key }) => key === checkpoint)?.about ?? "";
 };
 const draw = async () => {
     const [photo, checkpoint, side] = wanted, own = ++turn, keys = looks().map(({ key }) => key);
@@ -116,21 +116,21 @@ class Looks:
                 await self._ahead(asked)
 
         self.row = gr.HTML(
-            self.told(None),
+            self.state(None),
             html_template=ROW,
             js_on_load=CHOOSE,
             server_functions=[thumbnail, ahead],
             elem_id="looks",
         )
 
-    def told(self, request: gr.Request | None) -> dict[str, Any]:
+    def state(self, request: gr.Request | None) -> dict[str, Any]:
         """What the row shows, in the person's language; while the page is only being built, without words."""
         offers = looks(self.studio.catalog)
         shown = [
             {
                 "key": offer.key,
                 "name": name if request else "",
-                "told": self._line(offer, request) if request else "",
+                "about": self._line(offer, request) if request else "",
                 "first": _first(offer.record.experiment) if offer.source == SHIPPED else "",
             }
             for offer, name in zip(offers, names_apart(offers, request), strict=True)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import html
 import os
 import tempfile
 import zipfile
@@ -108,7 +107,7 @@ class Several:
                             break
                         stem = file_name(path.stem, drawing.record, strength, photo_colours)
                         await asyncio.to_thread(archive.writestr, _free(stem, suffix, names), content)
-                    yield {self.status: _told(len(names), len(files), problems, request), self.file: None}
+                    yield {self.status: components.drawn_so_far(len(names), len(files), problems, request), self.file: None}
             if names:
                 yield {self.file: str(_named(target, f"{drawing.record.experiment}-{len(names)}.zip"))}
         finally:
@@ -130,10 +129,3 @@ def _free(stem: str, suffix: str, names: set[str]) -> str:
         name = f"{stem}-{number}{suffix}"
     names.add(name)
     return name
-
-
-def _told(count: int, of: int, problems: list[str], request: gr.Request) -> str:
-    """HTML: how many are drawn, and what could not be."""
-    line = html.escape(say("drawn", request, count=count, all=of))
-    items = "".join(f"<li>{html.escape(problem)}</li>" for problem in problems)
-    return f"<p>{line}</p>" + (f"<div class='notice'><ul>{items}</ul></div>" if items else "")

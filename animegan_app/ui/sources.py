@@ -97,7 +97,7 @@ def add(hub: HubStore | None, text: str) -> str:
     asked.refresh()
     if not asked.experiments():
         problem = next(iter(asked.problems()), Sentence("{name} has no checkpoint for this app", name=name))
-        raise ExplainedError(Sentence.of(problem.values["told"]) if problem.english == CACHED else problem)
+        raise ExplainedError(Sentence.of(problem.values["problem"]) if problem.english == CACHED else problem)
     hub.add(name)
     hub.refresh()
     if not any(f"{experiment}/".startswith(f"{name}/") for experiment in hub.experiments()):

@@ -231,7 +231,7 @@ class Stylize:
     def renew_looks(self, request: gr.Request) -> Outputs:
         """The row and the sizes, in the person's language."""
         sizes = [(say(f"side_{side}", request, side=side), side) for side in LONGEST_SIDES]
-        return {self.looks.row: self.looks.told(request), self.longest_side: gr.Radio(choices=sizes)}
+        return {self.looks.row: self.looks.state(request), self.longest_side: gr.Radio(choices=sizes)}
 
     def reveal(self, key: str | None) -> dict[str, Any]:
         """Opens the laboratory if what is chosen is none of the looks: it is to be seen where it was chosen."""

@@ -203,8 +203,8 @@ class Recipe(recipes.Recipe):
             terms = {
                 "content": feature_loss(known["photo"], drawn_features),
                 **{
-                    f"style_{block}": style_loss(wanted, gram)
-                    for block, wanted, gram in zip((2, 3, 4), known["styles"], styles, strict=True)
+                    f"style_{block}": style_loss(anime_gram, gram)
+                    for block, anime_gram, gram in zip((2, 3, 4), known["styles"], styles, strict=True)
                 },
                 "regions": feature_loss(region_features, drawn_features),
                 "photo_regions": feature_loss(known["photo_regions"], drawn_features),
@@ -353,9 +353,9 @@ def centred_gram(features: Tensor) -> Tensor:
     return losses.gram_matrix(features - tf.reduce_mean(features, axis=(1, 2), keepdims=True))
 
 
-def style_loss(wanted: Tensor, found: Tensor) -> Tensor:
+def style_loss(anime_gram: Tensor, fake_gram: Tensor) -> Tensor:
     """Mean absolute difference of Gram matrices (B, C, C), over C."""
-    return tf.reduce_mean(tf.abs(wanted - found)) / wanted.shape[-1]
+    return tf.reduce_mean(tf.abs(anime_gram - fake_gram)) / anime_gram.shape[-1]
 
 
 def lab(picture: Tensor) -> Tensor:
@@ -375,6 +375,6 @@ def lab_loss(photo: Tensor, fake: Tensor) -> Tensor:
     return tf.reduce_sum(tf.reduce_mean(tf.abs(lab(photo) - lab(fake)), axis=(0, 1, 2)) * [2 / 100, 1 / 255, 1 / 255])
 
 
-def squares(logits: Tensor, wanted: float) -> Tensor:
+def squares(logits: Tensor, label: float) -> Tensor:
     """Mean squared difference of logits from what they should be."""
-    return tf.reduce_mean(tf.square(logits - wanted))
+    return tf.reduce_mean(tf.square(logits - label))

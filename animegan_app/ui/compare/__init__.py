@@ -64,7 +64,7 @@ class Compare:
 
     def __init__(self, studio: Studio, stylize: Stylize, known: gr.Textbox):
         self.catalog = studio.catalog
-        gr.HTML(label("compare_told"))
+        gr.HTML(label("compare_about"))
         self.grid = Grid(studio)
         with gr.Accordion(label("blind_fold"), open=False, elem_id="blind-fold"):
             self.blind = Blind(studio)

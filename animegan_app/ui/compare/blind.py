@@ -97,7 +97,7 @@ class Blind:
     def __init__(self, studio: Studio):
         self.studio, self.catalog = studio, studio.catalog
         listed, (first, second) = choices(self.catalog.experiments(), None), self._firsts()
-        gr.HTML(label("blind_told"))
+        gr.HTML(label("blind_about"))
         with gr.Row():
             self.first = gr.Dropdown(listed, value=first, label=label("blind_one"), min_width=260, elem_id="blind-first")
             self.second = gr.Dropdown(

@@ -1,7 +1,6 @@
 """The same photo at every checkpoint of an experiment, with a slider that moves through the training."""
 
-import html
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import gradio as gr
@@ -55,7 +54,7 @@ class Course:
     def __init__(self, studio: Studio):
         self.studio, self.catalog = studio, studio.catalog
         experiments = self.catalog.experiments()
-        gr.HTML(label("course_told"))
+        gr.HTML(label("course_about"))
         with gr.Row():
             self.experiment = gr.Dropdown(
                 components.experiment_choices(experiments, None),
@@ -118,7 +117,7 @@ class Course:
                 self.drawn: list(kept),
                 self.scrubber: {"name": say("scrub", request), "pictures": list(shown)},
                 self.get_course: gr.DownloadButton(value=None, interactive=False),
-                self.status: _told(max(0, len(kept) - 1), len(offers), problems, request),
+                self.status: components.drawn_so_far(max(0, len(kept) - 1), len(offers), problems, request),
             }
 
     def make_course(self, pictures: list[Labelled]) -> Any:
@@ -138,10 +137,3 @@ def _first(experiments: dict[str, list[Offer]]) -> str | None:
 def _moment(offer: Offer, request: gr.Request | None) -> str:
     record = offer.record
     return f"{record.checkpoint} · {components.phase(record, request)} · {say('step', request)} {record.step:,}"
-
-
-def _told(count: int, all_: int, problems: Sequence[str], request: gr.Request | None) -> str:
-    """HTML: how far it is, and what failed."""
-    items = "".join(f"<li>{html.escape(problem)}</li>" for problem in problems)
-    line = html.escape(say("drawn", request, count=count, all=all_))
-    return f"<p role='status'>{line}</p>" + (f"<div class='notice'><ul>{items}</ul></div>" if items else "")

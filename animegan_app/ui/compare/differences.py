@@ -20,7 +20,7 @@ class Differences:
         self.catalog = catalog
         experiments = self.catalog.experiments()
         names, (one, other) = components.experiment_choices(experiments, None), _first_two(experiments)
-        gr.HTML(label("differences_told"))
+        gr.HTML(label("differences_about"))
         with gr.Row():
             self.first = gr.Dropdown(names, value=one, label=label("one"), min_width=260, elem_id="first")
             self.second = gr.Dropdown(names, value=other, label=label("other"), min_width=260, elem_id="second")

@@ -20,8 +20,8 @@ DIALOG = """
 """
 
 VIEWER = """
-const make = (tag, given, ...children) => {
-    const node = Object.assign(document.createElement(tag), given);
+const make = (tag, properties, ...children) => {
+    const node = Object.assign(document.createElement(tag), properties);
     node.append(...children);
     return node;
 };
@@ -57,7 +57,7 @@ const heat = (value) => {
     const at = Math.min(1, value / FULL) * (HEAT.length - 1), low = Math.min(HEAT.length - 2, Math.floor(at));
     return HEAT[low].map((from, index) => from + (HEAT[low + 1][index] - from) * (at - low));
 };
-const paint = async (canvas, told, words) => {
+const paint = async (canvas, label, words) => {
     const between = compared().map(named).join(" − ");
     const [first, second] = await Promise.all(compared().map(async (column) => {
         const image = new Image();
@@ -79,8 +79,8 @@ const paint = async (canvas, told, words) => {
     }
     canvas.getContext("2d").putImageData(map, 0, 0);
     const mean = (sum / (first.length / 4)).toFixed(1);
-    told.textContent = `|${between}| · ${words.mean} ${mean}`;
-    canvas.ariaLabel = `${words.difference}: ${told.textContent} / 255`;
+    label.textContent = `|${between}| · ${words.mean} ${mean}`;
+    canvas.ariaLabel = `${words.difference}: ${label.textContent} / 255`;
 };
 const arrange = () => {
     const count = picked.length, { wide, high } = props.value.rows[row];
@@ -107,13 +107,13 @@ const draw = () => {
     if (there().length > 1) chips.append(toggle(DIFFERENCE, words.difference));
     if (focused) chips.querySelector(`[data-pick="${focused}"]`)?.focus();
     panes.replaceChildren(...picked.map((pick) => {
-        const told = make("span", { textContent: pick === DIFFERENCE ? words.difference : named(pick) });
+        const label = make("span", { textContent: pick === DIFFERENCE ? words.difference : named(pick) });
         const picture = pick === DIFFERENCE
             ? make("canvas", { role: "img" })
             : make("img", { src: cells[pick].address, alt: `${named(pick)}, ${rows[row].name}`, draggable: false });
-        const caption = make("figcaption", {}, told);
+        const caption = make("figcaption", {}, label);
         if (pick === DIFFERENCE) {
-            paint(picture, told, words);
+            paint(picture, label, words);
             caption.append(make("span", { className: "scale" }, "0", make("i", {}), `${FULL}+ / 255`));
         }
         return make("figure", {}, make("div", { className: "window" }, picture), caption);

@@ -100,7 +100,7 @@ class Experiments:
         """The overview and all choices, for what is on offer now."""
         trainings = in_progress(self.catalog)
         return {
-            self.trainings: told(trainings, request),
+            self.trainings: progress(trainings, request),
             self.overview: overview(self.catalog, request),
             **self.charts.renew(trainings, shown, seen, request),
             **self.one.renew(self.catalog.experiments(), experiment, request),
@@ -111,7 +111,7 @@ class Experiments:
         if not seconds:
             return {self.timer: gr.Timer(active=False)}
         trainings = in_progress(self.catalog)
-        return {self.trainings: told(trainings, request), **self.charts.renew(trainings, shown, seen, request)}
+        return {self.trainings: progress(trainings, request), **self.charts.renew(trainings, shown, seen, request)}
 
     def use(self, key: str | None, request: gr.Request) -> Outputs:
         """The first tab, with this checkpoint chosen."""
@@ -136,7 +136,7 @@ class Experiments:
         return {self.rooms: gr.Tabs(selected="one"), **self.one.show(offer, request)}
 
 
-def told(trainings: dict[str, Training], request: gr.Request | None) -> str:
+def progress(trainings: dict[str, Training], request: gr.Request | None) -> str:
     """HTML: how far each training is."""
     lines = []
     for training in trainings.values():

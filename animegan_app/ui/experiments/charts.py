@@ -162,7 +162,7 @@ class Plane:
 
     def __init__(self, catalog: Catalog):
         self.catalog = catalog
-        gr.HTML(label("plane_told"))
+        gr.HTML(label("plane_about"))
         with gr.HTML(html_template="@children", js_on_load=LISTEN) as self.clicks:
             self.plane = gr.Plot(show_label=False, elem_id="plane")
         self.notes = gr.HTML(elem_id="plane-notes")
@@ -212,7 +212,7 @@ def plot(figure: dict[str, Any] | None) -> PlotData | None:
 
 def meaning(term: str, losses: Mapping[str, str], request: gr.Request | None) -> str:
     """What a term is and which way is better, in a sentence: ours, or what a record says of it; "" if nobody says."""
-    key = f"told_{term.removeprefix(MEASURED)}" if term.startswith(MEASURED) else f"term_{term}"
+    key = f"about_{term.removeprefix(MEASURED)}" if term.startswith(MEASURED) else f"term_{term}"
     if key in WORDS:
         return say(key, request)
     return say(recorded(losses[term]), request) if term in losses else ""

@@ -37,17 +37,17 @@ TEMPLATE = """
 <div class="tools" hidden><input type="search"><details><summary></summary><div></div></details><button class="csv"></button>
 <button class="json"></button></div>
 <div class="rows" role="region" tabindex="0"></div>
-<div class="told" popover></div>
+<div class="hint" popover></div>
 """
 
 SHOW = """
 const find = (name) => element.querySelector(name);
-const make = (tag, given, ...children) => {
-    const node = Object.assign(document.createElement(tag), given);
+const make = (tag, properties, ...children) => {
+    const node = Object.assign(document.createElement(tag), properties);
     node.append(...children);
     return node;
 };
-const cards = find(".cards"), rows = find(".rows"), told = find(".told"), search = find("input[type=search]");
+const cards = find(".cards"), rows = find(".rows"), hint = find(".hint"), search = find("input[type=search]");
 const choice = find("details div");
 let sorted = { by: -1, down: false }, hidden = null, known = "";
 
@@ -67,11 +67,11 @@ const card = ({ key, name, detail, picture, question, verdict }) => {
     return node;
 };
 const explain = (mark, text) => {
-    told.textContent = text;
-    told.showPopover();
-    const at = mark.getBoundingClientRect(), room = told.getBoundingClientRect();
-    told.style.left = `${Math.max(8, Math.min(at.left, innerWidth - room.width - 8))}px`;
-    told.style.top = `${at.bottom + room.height + 8 > innerHeight ? at.top - room.height - 4 : at.bottom + 4}px`;
+    hint.textContent = text;
+    hint.showPopover();
+    const at = mark.getBoundingClientRect(), room = hint.getBoundingClientRect();
+    hint.style.left = `${Math.max(8, Math.min(at.left, innerWidth - room.width - 8))}px`;
+    hint.style.top = `${at.bottom + room.height + 8 > innerHeight ? at.top - room.height - 4 : at.bottom + 4}px`;
 };
 const head = ({ title, about }, index) => {
     const arrow = sorted.by === index ? (sorted.down ? " ▼" : " ▲") : "";
@@ -215,7 +215,7 @@ STYLE = """
 #overview .sort { min-height: 1.75rem; color: inherit; }
 #overview .mark { width: 1.6rem; height: 1.6rem; margin-left: .3rem; border-radius: 50%; font: italic 600 .8rem serif;
                   border: 1px solid var(--border-color-primary); }
-#overview .told { position: fixed; inset: auto; margin: 0; max-width: min(22rem, 92vw); padding: .6rem .8rem;
+#overview .hint { position: fixed; inset: auto; margin: 0; max-width: min(22rem, 92vw); padding: .6rem .8rem;
     border-radius: 8px; font-size: .88rem; color: var(--body-text-color); background: var(--background-fill-primary);
     border: 1px solid var(--border-color-primary); box-shadow: var(--shadow-drop-lg); }
 @media (max-width: 640px) {
@@ -276,7 +276,7 @@ def _columns(style: str, content: str, named_apart: bool, request: gr.Request) -
     """Where two experiments have one name, the place that parts them is shown unasked."""
     hidden = HIDDEN if named_apart else HIDDEN - {"place"}
     keys = ("experiment", "question", "place", style, content, "best", "steps", "phase", "generator", "compute", "device")
-    about = {key: say(f"told_{key}", request) for key in (style, content, "best", "steps", "compute")}
+    about = {key: say(f"about_{key}", request) for key in (style, content, "best", "steps", "compute")}
     numbers = {style, content, "steps", "compute"}
     return [
         {"title": say(key, request), "about": about.get(key), "hidden": key in hidden, "number": key in numbers}
