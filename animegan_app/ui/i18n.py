@@ -263,8 +263,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "按质感测量，从照片到动漫走了 {way} % 的路；观感可能不同。",
     ),
     "verdict_farther": (
-        "Its textures are farther from anime than a photo's: {way} % of the way; eyes may differ.",
-        "从质感上看比照片离动漫更远：{way} %；观感可能不同。",
+        "Its textures are farther from anime than a photo's, by {way} % of the way between them; eyes may differ.",
+        "从质感上看比照片离动漫更远，差两者间距的 {way} %；观感可能不同。",
     ),
     "about_style": (
         "How far its textures are from anime's, in the network it was trained against. Lower is more anime.",

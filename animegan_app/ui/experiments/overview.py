@@ -172,7 +172,7 @@ show();
 STYLE = """
 #overview { min-height: 600px; color: var(--body-text-color); }
 #overview .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: .8rem;
-                   max-height: 860px; overflow-y: auto; padding: 3px; }
+                   max-height: 1100px; overflow-y: auto; padding: 3px; }
 #overview article { display: flex; flex-direction: column; border: 1px solid var(--border-color-primary); overflow: hidden;
                     border-radius: 12px; background: var(--background-fill-primary); }
 #overview .frame { aspect-ratio: 2; background: var(--background-fill-secondary); }
@@ -266,9 +266,9 @@ def verdict(record: Record, request: gr.Request | None) -> str:
         return say("verdict_unscaled", request, figure=figure)
     percent = 100 / (figure.photos.value - figure.anime.value)
     way, error = percent * (figure.photos.value - figure.value), percent * (figure.error or 0)
-    estimate = f"{way:.0f} ± {error:.0f}" if error else f"{way:.0f}"
     if abs(way) <= 2 * error:
-        return say("verdict_photo", request, way=estimate)
+        return say("verdict_photo", request, way=f"{way:.0f} ± {error:.0f}")
+    estimate = f"{abs(way):.0f} ± {error:.0f}" if error else f"{abs(way):.0f}"
     return say("verdict_way" if way > 0 else "verdict_farther", request, way=estimate)
 
 
