@@ -37,7 +37,6 @@ from hub_export.record import CheckpointError, Record, read_record
 from train.configuration import RENAMED, flat_settings, from_dict
 from train.evaluate import compared_with
 from train.experiments import EXPERIMENTS
-from train.settings import AnimeGANConfig, CycleGANConfig
 
 BEGIN, END = "<!-- begin: written by benchmarks.report -->", "<!-- end: written by benchmarks.report -->"
 EXAMPLES = Path("animegan_app/examples")
@@ -273,15 +272,10 @@ def _adversarial(curves: Curves, term: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _constant(record: Record) -> str:
     """What a discriminator would lose that gives every picture the one answer that costs it least (least squares only)."""
-    recipe = from_dict(record.config).recipe
-    if isinstance(recipe, CycleGANConfig):
-        real, others = 1.0, 1.0 + recipe.loss.smooth_weight
-    elif isinstance(recipe, AnimeGANConfig) and recipe.loss.adversarial == "lsgan":
-        loss = recipe.loss
-        real, others = loss.real_weight, loss.fake_weight + loss.gray_weight + loss.smooth_weight
-    else:
+    weights = from_dict(record.config).recipe.label_weights
+    if weights is None:
         return ""
-    answer = real / (real + others)
+    answer = weights[0] / sum(weights)
     return f" (constant {(1 - answer) ** 2:.2f}, {answer**2:.2f})"
 
 

@@ -183,6 +183,12 @@ class RecipeConfig:
         """
         raise NotImplementedError
 
+    @property
+    def label_weights(self) -> tuple[float, float] | None:
+        """How much pictures labelled 1 and pictures labelled 0 count in the discriminator's squares; None where it has
+        other labels, or another loss."""
+        return None
+
 
 def check_frames(recipe: str, frames: bool) -> None:
     """Raises ValueError for a recipe that looks at anime frames where there are none."""
@@ -220,6 +226,13 @@ class AnimeGANConfig(RecipeConfig):
     def check_pictures(self, frames: bool, targets: bool) -> None:
         """There must be anime frames."""
         check_frames("AnimeGAN", frames)
+
+    @property
+    def label_weights(self) -> tuple[float, float] | None:
+        """Real frames count as label 1; drawings, gray frames and smooth ones as label 0."""
+        loss = self.loss
+        lsgan = loss.adversarial == "lsgan"
+        return (loss.real_weight, loss.fake_weight + loss.gray_weight + loss.smooth_weight) if lsgan else None
 
 
 def check_projected(discriminator: DiscriminatorConfig, features: FeatureConfig) -> None:
@@ -430,6 +443,11 @@ class CycleGANConfig(RecipeConfig):
         check_frames("CycleGAN", frames)
         if targets:
             raise ValueError("CycleGAN compares photos with no target: leave out --drawings and data.target")
+
+    @property
+    def label_weights(self) -> tuple[float, float] | None:
+        """Real pictures count as label 1; drawings and smooth frames as label 0."""
+        return 1.0, 1.0 + self.loss.smooth_weight
 
 
 RECIPES: dict[str, type[RecipeConfig]] = {
