@@ -379,7 +379,7 @@ cel = _register(
     None,
     "cel",
     "Does a generator that imitates a painted target, and redraws anime frames, draw where AnimeGAN tints a photo?",
-    cost="1 h, 2 cores",
+    cost="1 to 2 h, 2 cores",
     look=Look(
         "Clean cel",
         "Flat colours, thin lines",
