@@ -172,7 +172,7 @@ show();
 STYLE = """
 #overview { min-height: 600px; color: var(--body-text-color); }
 #overview .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: .8rem;
-                   max-height: 1280px; overflow-y: auto; padding: 3px; }
+                   max-height: 1230px; overflow-y: auto; padding: 3px; }
 #overview article { display: flex; flex-direction: column; border: 1px solid var(--border-color-primary); overflow: hidden;
                     border-radius: 12px; background: var(--background-fill-primary); }
 #overview .frame { aspect-ratio: 2; background: var(--background-fill-secondary); }
