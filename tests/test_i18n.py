@@ -39,7 +39,7 @@ from support.hub import HubServer
 from support.language import translated
 from support.pictures import encode, png_header
 
-SAYING = ("say", "label", "components.error", "components.alert", "self._problem")
+SAYING = {"say", "label", "components.error", "self._problem"}
 """What takes a key of `WORDS` first."""
 CHINESE_READER: Any = SimpleNamespace(headers={"accept-language": "zh-CN"})
 
@@ -54,7 +54,7 @@ def names(template: str) -> set[str]:
 
 def test_every_word_that_is_said_is_there_and_every_one_that_is_there_is_said() -> None:
     """A key that is asked for by a path that few people take is missed by nobody else before one of them comes."""
-    said, texts, beginnings = set[str](), set[str](), set[str]()
+    said, texts, beginnings, asking = set[str](), set[str](), set[str](), set[str]()
     files = set(Path(uploads.__file__).parent.rglob("*.py")) - {Path(i18n.__file__)}
     for node in (node for path in files for node in ast.walk(ast.parse(path.read_text()))):
         match node:
@@ -64,6 +64,8 @@ def test_every_word_that_is_said_is_there_and_every_one_that_is_there_is_said() 
                 beginnings.add(text)
             case ast.Call(func, [ast.Constant(str(text)), *_]) if ast.unparse(func) in SAYING:
                 said.add(text)
+                asking.add(ast.unparse(func))
+    assert asking == SAYING, "a renamed one would go unchecked"
     assert len(said) > 100 and said <= WORDS.keys(), said - WORDS.keys()
     unsaid = {word for word in WORDS if word not in texts and not word.startswith(tuple(beginnings))}
     assert not unsaid
