@@ -64,6 +64,17 @@ def test_things_are_outlined_and_gravel_is_not():
     assert (taken[stones] > 0.15).mean() < 0.02
 
 
+def test_what_is_thin_becomes_a_line_where_there_is_a_thing(monkeypatch: pytest.MonkeyPatch):
+    """A wire, which the network half sees, and not the dark strokes of a hedge, which it does not."""
+    photo = np.full((96, 96, 3), 0.75, np.float32)
+    photo[20:22], photo[70:72] = 0.2, 0.2
+    found = np.zeros((96, 96), np.float32)
+    found[15:26] = 0.4  # a plateau, along which nothing is traced
+    monkeypatch.setattr(contours, "find_contours", lambda photo: found)
+    taken = (photo - contours.contour(photo, photo)).max(-1)[:, 10:86]
+    assert taken[18:24].max(0).min() > 0.1 and taken[60:].max() < 0.01
+
+
 def test_what_a_pretrained_network_painted_is_told():
     assert targets.networks("denoise | light") == []
     (told,) = targets.networks("denoise | contours(1.2) | light")

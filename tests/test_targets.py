@@ -120,6 +120,18 @@ def test_clouds_have_three_tones_and_white_without_a_sky_stays():
     np.testing.assert_allclose(painting.shade_clouds(photo[72:], photo[72:]), photo[72:], atol=0.01)
 
 
+def test_snow_on_roofs_is_no_cloud():
+    """White strips below a sky, with which they hang together by the blue of their shadows."""
+    photo = np.full((480, 640, 3), (0.35, 0.55, 0.9), np.float32)
+    photo[60:180, 60:400] = np.linspace(0.97, 0.74, 120, dtype=np.float32)[:, None, None]
+    photo[240:] = (0.35, 0.5, 0.8)
+    for row in range(244, 460, 24):
+        photo[row : row + 11, 10:630] = (0.85, 0.84, 0.82)
+    changed = np.abs(painting.shade_clouds(photo, photo) - photo).max(-1)
+    assert changed[70:170, 90:190].max() > 0.05, "a cloud"
+    assert changed[244:].max() < 0.01
+
+
 def test_a_white_wall_with_a_blue_sign_is_no_sky():
     photo = np.full((96, 128, 3), 0.3, np.float32)
     photo[10:80, 20:110] = np.linspace(0.97, 0.74, 70, dtype=np.float32)[:, None, None]

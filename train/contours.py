@@ -31,7 +31,7 @@ def contour(
 ) -> np.ndarray:
     """Lines around things, where a person would trace them, in a dark warm tint of the local colour; few around clouds.
 
-    What is thin and dark in the photo (wires, writing, eyes) becomes a line too.
+    What is thin and dark in the photo (wires, writing, eyes) becomes a line too, where the network sees a thing.
 
     Args:
         picture: (H, W, 3) float32 [0, 1], painted so far.
@@ -45,7 +45,10 @@ def contour(
     blue, light, around = picture[..., 2] - picture[..., 0], picture @ LUMA, np.ones((17, 17), np.uint8)
     sky = ramp(blur(cv2.erode(blue, around), 3), -0.02, 0.03) * ramp(blur(cv2.dilate(blue, around), 3), 0.06, 0.18)
     sky *= ramp(blur(cv2.erode(light, around), 3), 0.15, 0.32) * ramp(blur(cv2.dilate(light, around), 3), 0.35, 0.55)
-    line = np.clip(strength * np.maximum((1 - 0.75 * sky) * line, 0.8 * (1 - sky) * thin_lines(photo)), 0, 1)[..., None]
+    thing = ramp(cv2.dilate(contours, np.ones((9, 9), np.uint8)), 0.1, 0.35)  # a hedge or a far town is none
+    line = np.clip(strength * np.maximum((1 - 0.75 * sky) * line, 0.8 * (1 - sky) * thing * thin_lines(photo)), 0, 1)[
+        ..., None
+    ]
     ink = blur(cv2.erode(picture, np.ones((5, 5), np.uint8)), 1.5) * (1 - darkness) + WARM
     return np.asarray(picture * (1 - line) + np.minimum(ink, picture) * line, np.float32)
 

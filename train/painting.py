@@ -147,8 +147,8 @@ def shade_clouds(picture: np.ndarray, photo: np.ndarray, strength: float = 1.0) 
 
     Args:
         picture: (H, W, 3) float32 [0, 1], painted so far.
-        photo: the same size, in which clouds are what is white and smooth, and hangs together with a sky's blue: with a
-            little of it at the picture's upper edge, with much of it below.
+        photo: the same size, in which clouds are what is white and smooth, wider than a fiftieth of the longer side, and
+            hangs together with a sky's blue: with a little of it at the picture's upper edge, with much of it below.
         strength: share of the tones in [0, 1].
     """
     lab = cv2.cvtColor(blur(photo, 1.2), cv2.COLOR_RGB2LAB)
@@ -157,6 +157,9 @@ def shade_clouds(picture: np.ndarray, photo: np.ndarray, strength: float = 1.0) 
     white = ramp(light, 62, 74) * (1 - ramp(np.hypot(red, np.maximum(yellow, 0)), 6, 12))
     texture = _blur_within(np.abs(light - _blur_within(light, white, 3)), white, 4)
     white = white * (1 - ramp(texture, 2.5, 5))
+    reach = round(max(light.shape) / 100)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    white = np.minimum(white, cv2.dilate(cv2.morphologyEx(white, cv2.MORPH_OPEN, disc), disc))  # no snow on roofs
     count, parts, boxes, _ = cv2.connectedComponentsWithStats(
         ((white > 0.5) | (blue > 0.5)).astype(np.uint8), connectivity=4
     )

@@ -26,7 +26,7 @@ SLOW: set[str] = set()
 """What takes more than some tens of milliseconds a picture."""
 NETWORKS = {"contours": "HED, trained on outlines that people drew on the photos of BSDS500"}
 """Operations that ask a pretrained network, and which."""
-CHANGES = {"contours": 1, "clouds": 1, "lines": 1}
+CHANGES = {"contours": 2, "clouds": 2, "lines": 1}
 """How often an operation has changed what it paints, or what is undone for it: sets from before the last change are made
 anew."""
 LEAST: dict[str, dict[str, float]] = {}
