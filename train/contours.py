@@ -46,9 +46,8 @@ def contour(
     sky = ramp(blur(cv2.erode(blue, around), 3), -0.02, 0.03) * ramp(blur(cv2.dilate(blue, around), 3), 0.06, 0.18)
     sky *= ramp(blur(cv2.erode(light, around), 3), 0.15, 0.32) * ramp(blur(cv2.dilate(light, around), 3), 0.35, 0.55)
     thing = ramp(cv2.dilate(contours, np.ones((9, 9), np.uint8)), 0.1, 0.35)  # a hedge or a far town is none
-    line = np.clip(strength * np.maximum((1 - 0.75 * sky) * line, 0.8 * (1 - sky) * thing * thin_lines(photo)), 0, 1)[
-        ..., None
-    ]
+    thin = 0.8 * thing * thin_lines(photo)
+    line = np.clip(strength * np.maximum((1 - 0.75 * sky) * line, (1 - sky) * thin), 0, 1)[..., None]
     ink = blur(cv2.erode(picture, np.ones((5, 5), np.uint8)), 1.5) * (1 - darkness) + WARM
     return np.asarray(picture * (1 - line) + np.minimum(ink, picture) * line, np.float32)
 
