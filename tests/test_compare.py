@@ -587,7 +587,7 @@ def test_a_card_in_markdown_and_nothing_else() -> None:
 
 def test_how_far_a_checkpoint_came_is_said_in_words() -> None:
     record = read_record(BUNDLED / "repro-1-laptop" / "epoch-010")
-    assert " ± " in verdict(record, None), "what ships is measured, whatever the figures are"
+    assert "%" in verdict(record, None), "what ships is measured, whatever the figures are"
 
     def told(**metrics: float) -> str:
         return verdict(dataclasses.replace(record, metrics=metrics), None)
@@ -600,7 +600,10 @@ def test_how_far_a_checkpoint_came_is_said_in_words() -> None:
     )
     style = {"style": 110.0, "style_error": 10.0, "style_photos": 210.0, "style_anime": 10.0}
     independent = {f"independent_{key}": value for key, value in (style | {"style": 206.0}).items()}
-    assert told(**style, **independent).startswith("Cannot be told from a photo by its textures: 2 ± 5 %")
+    as_a_photo = "Cannot be told from a photo by its textures: at most {} % of the way to anime."
+    assert told(**style, **independent) == as_a_photo.format(12), "2 ± 5"
+    assert told(**style | {"style": 222.0, "style_error": 20.0}) == as_a_photo.format(14), "-6 ± 10"
+    assert told(**style | {"style": 234.0, "style_error": 12.0}) == as_a_photo.format(0), "-12 ± 6"
     assert re.match("Its textures are farther from anime .* by 20 ± 5 %", told(**style | {"style": 250.0}))
 
 

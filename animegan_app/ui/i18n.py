@@ -255,8 +255,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "verdict_unmeasured": ("Not measured yet.", "尚未测量。"),
     "verdict_unscaled": ("Style distance {figure}; lower is more anime.", "风格距离 {figure}；越低越像动漫。"),
     "verdict_photo": (
-        "Cannot be told from a photo by its textures: {way} % of the way to anime.",
-        "从质感上看与照片无异：距动漫只走了 {way} % 的路。",
+        "Cannot be told from a photo by its textures: at most {bound} % of the way to anime.",
+        "从质感上看与照片无异：到动漫的路最多走了 {bound} %。",
     ),
     "verdict_way": (
         "{way} % of the way from photo to anime by its textures; eyes may differ.",

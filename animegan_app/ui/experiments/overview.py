@@ -267,7 +267,7 @@ def verdict(record: Record, request: gr.Request | None) -> str:
     percent = 100 / (figure.photos.value - figure.anime.value)
     way, error = percent * (figure.photos.value - figure.value), percent * (figure.error or 0)
     if abs(way) <= 2 * error:
-        return say("verdict_photo", request, way=f"{way:.0f} ± {error:.0f}")
+        return say("verdict_photo", request, bound=f"{max(0.0, way + 2 * error):.0f}")
     estimate = f"{abs(way):.0f} ± {error:.0f}" if error else f"{abs(way):.0f}"
     return say("verdict_way" if way > 0 else "verdict_farther", request, way=estimate)
 
