@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -203,8 +204,7 @@ def save_checkpoint(
                 (aside / "keras" / name).rename(aside / name)
             shutil.rmtree(aside / "keras")
             read_weights((aside / WEIGHTS).read_bytes())
-            rows = history[:: -(-len(history) // MAX_HISTORY_ROWS) or 1]
-            (aside / HISTORY).write_text("".join(json.dumps(dict(row)) + "\n" for row in rows), "utf-8")
+            (aside / HISTORY).write_text(_thinned(history), "utf-8")
             picture = io.BytesIO()
             Image.fromarray(samples).save(picture, "JPEG", quality=90)
             (aside / SAMPLES).write_bytes(picture.getvalue())
@@ -220,6 +220,14 @@ def save_checkpoint(
         for leftover in folder.parent.glob(f".{folder.name}-*"):  # of saves that were killed
             shutil.rmtree(leftover, ignore_errors=True)
     return record
+
+
+def _thinned(history: Sequence[Mapping[str, Any]]) -> str:
+    """Every n-th row, so that `read_history` takes them and evaluations have room beside them."""
+    lines = [json.dumps(dict(row)) + "\n" for row in history]
+    size = sum(map(len, lines))
+    every = max(math.ceil(len(lines) / MAX_HISTORY_ROWS), math.ceil(2 * size / SIZE_LIMITS[HISTORY]), 1)
+    return "".join(lines[::every])
 
 
 def write_record(folder: Path, record: Record) -> Record:

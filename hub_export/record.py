@@ -32,7 +32,8 @@ SIZE_LIMITS = {
 }
 """Every file of a checkpoint and its largest size in bytes."""
 MAX_HISTORY_ROWS, MAX_HISTORY_ROW = 50_000, 2**14
-"""Longer histories are thinned when saved; a row has at most this many characters."""
+"""Histories of more rows, or of more than half their largest size, are thinned when saved; a row has at most so many
+characters."""
 MAX_TEXTS = 1000
 """Different names and texts in a history: its terms, and the phases."""
 MAX_TEXT, MAX_VALUES, MAX_NESTING = 4000, 2000, 8

@@ -125,6 +125,11 @@ def test_a_long_history_is_thinned(tmp_path: Path) -> None:
     save_checkpoint(folder, generator, tiny_record(folder), rows, np.zeros((8, 8, 3), np.uint8))
     kept = read_history(folder)
     assert len(kept) == 40_000 and kept[:2] == [{"step": 0}, {"step": 3}]
+    wide = {f"a_term_with_a_long_name_{number}": 0.123456789 for number in range(40)}  # CycleGAN's rows are as wide as this
+    rows = [{"step": step} | wide for step in range(20_000)]  # 34 MB, more than a history may have
+    save_checkpoint(folder, generator, tiny_record(folder), rows, np.zeros((8, 8, 3), np.uint8))
+    kept = read_history(folder)
+    assert len(kept) == 6_667 and [row["step"] for row in kept[:2]] == [0, 3]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

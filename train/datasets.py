@@ -99,7 +99,9 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
         photos = _fit_photos(monet2photo(cache), config)
     else:
         photos = _open_set("photo", located.photos, config, cache)
-    return TrainingData(config, list(photos), list(anime), located.sentence, located.terms)
+    data = TrainingData(config, list(photos), list(anime), located.sentence, located.terms)
+    processes.end_pool()  # with TensorFlow, which contours need, each of them holds most of a gigabyte
+    return data
 
 
 def _fit_photos(photos: Iterator[np.ndarray], config: DataConfig) -> Iterator[np.ndarray]:

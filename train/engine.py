@@ -199,13 +199,11 @@ class Engine:
             something else. Only the waiting counts as `host_seconds`.
         """
         shares = [share.numpy() for share in self.strategy.experimental_local_results(pictures)]
-        with processes.breaking_told():
-            jobs = [[processes.pool().submit(work, picture) for picture in share] for share in shares]
+        waiting = [processes.begin(work, share) for share in shares]
 
         def results() -> Tensor:
             started = time.perf_counter()
-            with processes.breaking_told():
-                done = [tf.constant(np.stack([job.result() for job in share])) for share in jobs]
+            done = [tf.constant(np.stack(wait())) for wait in waiting]
             self.host_seconds += time.perf_counter() - started
             if len(done) == 1:
                 return done[0]

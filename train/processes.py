@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
 
 def cores() -> int:
@@ -22,6 +23,40 @@ def pool() -> ProcessPoolExecutor:
     target need, is loaded by who needs it, on one thread and without the devices."""
     spawned = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
     return ProcessPoolExecutor(cores(), spawned, _begin)
+
+
+def begin(work: Callable[[Any], Any], items: Iterable[Any]) -> Callable[[], list[Any]]:
+    """Starts work on every item in the pool; returns what waits for it and gives the results.
+
+    Where processes were killed, others do the work once more: a signal to all of a job reaches them too, and the run, which
+    saves itself when told to end, still has a step to finish. Raises RuntimeError where those are killed as well.
+    """
+    items = list(items)
+    jobs = _submit(work, items)
+
+    def results() -> list[Any]:
+        try:
+            return [job.result() for job in jobs]
+        except BrokenProcessPool:
+            with breaking_told():
+                return [job.result() for job in _submit(work, items)]
+
+    return results
+
+
+def _submit(work: Callable[[Any], Any], items: Iterable[Any]) -> list[Future[Any]]:
+    try:
+        return [pool().submit(work, item) for item in items]
+    except BrokenProcessPool:
+        pool.cache_clear()
+        return [pool().submit(work, item) for item in items]
+
+
+def end_pool() -> None:
+    """Ends the processes, and gives their memory back; the next call of `pool` starts others."""
+    if pool.cache_info().currsize:
+        pool().shutdown()
+        pool.cache_clear()
 
 
 @contextlib.contextmanager
