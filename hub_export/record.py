@@ -78,6 +78,7 @@ class Data(TypedDict):
     """What it was trained on: how many pictures, where they come from, and what may be done with them.
 
     measured: how its metrics were measured; compared_with: the experiment that "change" in them is against, if not its base;
+    chosen_by: how much it is drawn by the photos on which `train.evaluate` recommends, where `drawn` is by the others;
     losses: each term of the loss in words; shares: of every weighted sum, how much each term was of it at last;
     feature_network: whether a frozen network took part.
     target_networks: the pretrained networks that painted what was imitated, each in a few words.
@@ -89,6 +90,7 @@ class Data(TypedDict):
     terms: str
     measured: NotRequired[str]
     compared_with: NotRequired[str]
+    chosen_by: NotRequired[float]
     losses: NotRequired[dict[str, str]]
     shares: NotRequired[dict[str, dict[str, float]]]
     feature_network: NotRequired[bool]

@@ -235,6 +235,8 @@ def test_a_run_is_measured_written_and_goes_on(workplace: Path, capsys: pytest.C
     assert recommendation and Path(recommendation[1]).parent == run
     records = {path: read_record(path) for path in (run / "epoch-001", run / "epoch-002")}
     assert records[Path(recommendation[1])].phase != WARM_UP
+    trained = [record.data["chosen_by"] for record in records.values() if record.phase != WARM_UP]
+    assert records[Path(recommendation[1])].data["chosen_by"] == max(trained)
     assert all(0 <= record.metrics["drawn"] <= 1 for record in records.values())
     assert "rule: the most drawn after the warm-up" in first
     written = digests(run)
@@ -394,8 +396,10 @@ def test_it_opens_the_pictures_that_training_had(workplace: Path, monkeypatch: p
 def test_a_run_that_is_being_written_is_left_alone(workplace: Path) -> None:
     run = workplace / "runs" / "tiny"
     words = [str(run), "--weights", "none", "--cache", str(workplace / "cache")]
-    with writing(run), pytest.raises(ValueError, match="is being written by process"):
+    with writing(run), pytest.raises(ValueError, match=r"is being written by process .* add --no-write"):
         main(parser().parse_args(words))
+    with writing(run):
+        main(parser().parse_args([*words, "--no-write"]))
 
 
 @pytest.mark.slow

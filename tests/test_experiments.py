@@ -134,6 +134,8 @@ def test_shorthand_flags() -> None:
     assert (experiment.schedule.warmup, experiment.schedule.length, experiment.data.size) == ("300 steps", "600 steps", 96)
     assert experiment.precision == "mixed_bfloat16"
     assert configured("official-v1", "--steps", "1010").schedule.warmup == "50 steps"
+    warm = configured("official-v1", "--set", "schedule.warmup=300 steps", "--steps", "1010", "--name", "warm").schedule
+    assert (warm.warmup, warm.length) == ("300 steps", "1010 steps")
     assert configured("smoke") == get_experiment("smoke")
 
 

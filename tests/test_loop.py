@@ -373,8 +373,10 @@ def test_keep_spares_the_newest_the_warm_ups_last_and_the_best(start: Starter) -
     at(run, 2)
     record = read_record(run.folder.path / "epoch-001")
 
-    def of(epoch: int, phase: str, **metrics: float) -> Record:
-        return dataclasses.replace(record, checkpoint=f"epoch-{epoch:03d}", step=10 * epoch, phase=phase, metrics=metrics)
+    def of(epoch: int, phase: str, chosen_by: float | None = None, **metrics: float) -> Record:
+        name = f"epoch-{epoch:03d}"
+        data = record.data if chosen_by is None else record.data | {"chosen_by": chosen_by}
+        return dataclasses.replace(record, checkpoint=name, step=10 * epoch, phase=phase, metrics=metrics, data=data)
 
     records = [of(1, "warm-up", drawn=0.9), of(2, "warm-up"), *(of(epoch, "adversarial") for epoch in (3, 5, 6))]
     assert superseded(records, 1) == ["epoch-001", "epoch-003", "epoch-005"]
@@ -382,6 +384,8 @@ def test_keep_spares_the_newest_the_warm_ups_last_and_the_best(start: Starter) -
     assert superseded(records, 9) == []
     measured = [of(1, "adversarial", style=1.0, drawn=0.2), of(2, "adversarial", style=2.0, drawn=0.3), of(3, "adversarial")]
     assert superseded(measured, 1) == ["epoch-001"]
+    measured = [of(1, "adversarial", 0.4, drawn=0.2), of(2, "adversarial", 0.1, drawn=0.3), of(3, "adversarial")]
+    assert superseded(measured, 1) == ["epoch-002"]  # train.evaluate recommends by other photos than it reports
 
     (run.folder.path / ".epoch-009-removed").mkdir()
     shutil.copytree(run.folder.path / "epoch-001", run.folder.path / "best")  # as people do

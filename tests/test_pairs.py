@@ -150,11 +150,35 @@ def test_a_photo_goes_with_the_drawing_of_its_name(folders: Path, capsys: pytest
     data = open_data(DataConfig(resolution=0, size=64, augment="crop"), source, folders / "cache")
     assert (data.photo_count, data.anime_count) == (6, 0)
     told = capsys.readouterr().out
-    assert "1 of another shape than its drawing: 002.jpg" in told and "1 without a drawing: 003.jpg" in told
+    assert "1 with a drawing that is of another shape: 002.jpg" in told and "1 without a drawing: 003.jpg" in told
     for element in data.batches(3, seed=0, entries={"photo", "target"}).take(4).as_numpy_iterator():
         assert np.abs(element["target"] + element["photo"]).mean() < 0.02
     with pytest.raises(ValueError, match=r"leave out data\.target, or leave out --drawings"):
         open_data(DataConfig(target="light"), source, folders / "cache")
+
+
+def test_drawings_may_be_gray_and_what_is_wrong_with_one_is_told(folders: Path, capsys: pytest.CaptureFixture[str]):
+    drawings = folders / "drawings"
+    for name in ("000.png", "001.png"):
+        Image.open(drawings / name).convert("L").save(drawings / name)
+    (drawings / "004.png").write_bytes(b"")
+    Image.fromarray(np.zeros((72, 80), np.uint16)).save(drawings / "005.png")
+    source = Source.of(None, str(folders / "photos"), None, str(drawings))
+    assert open_data(DataConfig(resolution=0, size=64, augment="crop"), source, folders / "cache").photo_count == 5
+    told = capsys.readouterr().out
+    assert "1 with a drawing that is empty: 004.jpg" in told
+    assert "1 with a drawing that is of more than 8 bits, to be saved with 8 first: 005.jpg" in told
+
+
+def test_names_that_differ_in_their_endings_alone_are_not_paired_by_chance(folders: Path):
+    source = Source.of(None, str(folders / "photos"), None, str(folders / "drawings"))
+    Image.new("RGB", (80, 72), "red").save(folders / "photos" / "003.bmp")
+    with pytest.raises(ValueError, match=r"photos holds 003.bmp and 003.jpg, whose names differ in their endings alone, so"):
+        open_data(DataConfig(), source, folders / "cache")
+    (folders / "photos" / "003.bmp").unlink()
+    Image.new("RGB", (80, 72), "red").save(folders / "drawings" / "003.jpg")
+    with pytest.raises(ValueError, match=r"drawings holds 003.jpg and 003.png, whose names"):
+        open_data(DataConfig(), source, folders / "cache")
 
 
 def test_drawings_of_no_photo_are_refused(folders: Path):

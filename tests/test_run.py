@@ -211,6 +211,11 @@ FRAMES, IMITATE = "learns from anime frames: give them with --anime DIR", "nothi
             "the recipe pairs does not cache features: train without --cache-features",
         ),
         ("smoke", "--cache-features --set data.augment=flip", "pictures change with data.augment=flip"),
+        (
+            "smoke",
+            "--cache-features --set data.augment=none --set data.redrawn=0.5 --set data.target=flat",
+            "data.redrawn puts frames in photos' places, whose features are others: set it to 0",
+        ),
         ("smoke", "--photos P --anime A --set data.holdout=5", "5 pictures in A leave nothing to train on"),
     ],
 )

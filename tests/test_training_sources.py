@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_datasets as tfds
+from tensorflow_datasets.image_classification import cycle_gan
 
 from support.folders import fill, fill_layout
-from train import datasets, sources
+from train import sources, targets
 from train.datasets import open_data
 from train.settings import DataConfig
 from train.sources import Source
@@ -93,24 +93,6 @@ def test_generated_needs_no_files_and_is_the_same_everywhere(tmp_path: Path) -> 
     assert np.any(one._anime.picture(0)[..., 3:] != one._anime.picture(0)[..., :3]), "nothing was smoothed"
 
 
-def test_photos_of_monet2photo(layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "MONET2PHOTO_URL", (layout / "train_photo" / "100.jpg").as_uri())
-    real = datasets.monet2photo
-
-    def mocked(*args: Any) -> Iterator[np.ndarray]:
-        with tfds.testing.mock_data(num_examples=4):  # only here: the anime set is prepared and read for real
-            return iter(list(real(*args)))
-
-    monkeypatch.setattr(datasets, "monet2photo", mocked)
-    config = DataConfig(style="Hayao", photos="monet2photo", resolution=64, size=64, target="light")
-    data = open_data(config, Source(data=str(layout)), tmp_path / "cache")
-    assert (data.photo_count, data.anime_count) == (4, 5)
-    assert all(photo.shape == (64, 64, 3) for photo in data.fixed_photos(4))
-    assert "monet2photo" in data.summary()["source"] and "Flickr" in data.summary()["terms"]
-    frames_only = open_data(config, Source(anime=layout / "Hayao" / "style"), tmp_path / "cache")
-    assert frames_only.photo_count == 4
-
-
 @pytest.fixture
 def web(layout: Path, tmp_path: Path) -> Iterator[str]:
     served = tmp_path / "web"
@@ -129,6 +111,27 @@ def web(layout: Path, tmp_path: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def test_photos_of_monet2photo(web: str, layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("trainA", "trainB", "testA", "testB"):
+        fill(tmp_path / "monet2photo" / folder, 4 if folder == "trainB" else 1, first=60)
+    shutil.make_archive(str(tmp_path / "web" / "monet2photo"), "zip", tmp_path, "monet2photo")
+    monkeypatch.setattr(sources, "MONET2PHOTO_URL", f"{web}/monet2photo.zip")
+    monkeypatch.setitem(cycle_gan._DL_URLS, "monet2photo", sources.MONET2PHOTO_URL)
+    config = DataConfig(style="Hayao", photos="monet2photo", resolution=64, size=64, target="light")
+    painted: list[Any] = []
+    finish = targets.finish
+    monkeypatch.setattr(targets, "finish", lambda *pictures: painted.append(pictures) or finish(*pictures))
+    for _ in range(2):
+        data = open_data(config, Source(data=str(layout)), tmp_path / "cache")
+        assert (data.photo_count, data.anime_count) == (4, 5)
+        monkeypatch.setattr(sources, "MONET2PHOTO_URL", "http://127.0.0.1:1/monet2photo.zip")
+    assert len(painted) == 4, "they are painted once"
+    assert all(photo.shape == (64, 64, 3) for photo in data.fixed_photos(4))
+    assert "monet2photo" in data.summary()["source"] and "Flickr" in data.summary()["terms"]
+    frames_only = open_data(config, Source(anime=layout / "Hayao" / "style"), tmp_path / "cache")
+    assert frames_only.photo_count == 4
 
 
 def test_official_release_is_downloaded_once(web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

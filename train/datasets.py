@@ -33,7 +33,7 @@ from train import processes, targets
 from train.batches import TrainingData
 from train.settings import DataConfig
 from train.smooth import smooth_edges
-from train.sources import Kind, Listing, Source, Unusable, first_names, locate, monet2photo, reason_lines
+from train.sources import Kind, Listing, Source, Unusable, first_names, locate, reason_lines
 
 MINIMUM_SIDE = 64
 MAXIMUM_SHORTER_SIDE = 512
@@ -85,7 +85,7 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
         located = locate(config, source, cache)
     except OSError as error:
         raise ValueError(os_sentence(error, cache, "choose other pictures")) from None
-    if located.photos and located.photos.drawings and config.target:
+    if located.photos.drawings and config.target:
         raise ValueError("--drawings are the targets: leave out data.target, or leave out --drawings")
     for listing in filter(None, (located.photos, located.anime)):
         if len(listing.pictures) <= config.holdout:
@@ -95,24 +95,10 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
             )
     undone = config if config.redrawn else replace(config, target="")  # frames are unpainted where they are redrawn
     anime = _open_set("anime", located.anime, undone, cache) if located.anime else iter(())
-    if located.photos is None:
-        photos = _fit_photos(monet2photo(cache), config)
-    else:
-        photos = _open_set("photo", located.photos, config, cache)
+    photos = _open_set("photo", located.photos, config, cache)
     data = TrainingData(config, list(photos), list(anime), located.sentence, located.terms)
     processes.end_pool()  # with TensorFlow, which contours need, each of them holds most of a gigabyte
     return data
-
-
-def _fit_photos(photos: Iterator[np.ndarray], config: DataConfig) -> Iterator[np.ndarray]:
-    """Photos that are prepared already as `TrainingData` takes them; only resized and painted here, not stored."""
-
-    def photo(image: np.ndarray) -> np.ndarray:
-        enlarge = _is_enlarged(hashlib.sha256(image.tobytes()).digest(), config.enlarged)
-        colour = np.asarray(_fit(Image.fromarray(image), config.resolution, enlarge))
-        return np.dstack([colour, targets.paint(colour, config.target)]) if config.target else colour
-
-    return _parallel(photo, photos)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -360,9 +346,12 @@ def _prepare(
         digest = hashlib.sha256(content).digest()
         wanted = config.resolution or MAXIMUM_SHORTER_SIDE
         picture, plain_jpeg = _decode(content, wanted)
-        drawing = _alike(_decode(read_drawing(), wanted)[0], picture) if read_drawing else None
     except Unusable as reason:
         return str(reason)
+    try:
+        drawing = _alike(_decode(read_drawing(), wanted, gray=True)[0], picture) if read_drawing else None
+    except Unusable as reason:
+        return f"with a drawing that is {reason}"
     inner = _without_bars(np.asarray(picture))
     fitted = picture.crop(inner) if inner and config.cut_bars else picture
     if min(fitted.size) < MINIMUM_SIDE:
@@ -386,16 +375,17 @@ def _prepare(
 def _alike(drawing: Image.Image, photo: Image.Image) -> Image.Image:
     """A drawing at its photo's size. Raises Unusable if it is of another shape."""
     if abs(drawing.width * photo.height / (drawing.height * photo.width) - 1) > SHAPE_TOLERANCE:
-        raise Unusable("of another shape than its drawing")
+        raise Unusable("of another shape")
     return drawing if drawing.size == photo.size else drawing.resize(photo.size, Image.Resampling.LANCZOS)
 
 
-def _decode(content: bytes, wanted: int) -> tuple[Image.Image, bytes | None]:
+def _decode(content: bytes, wanted: int, gray: bool = False) -> tuple[Image.Image, bytes | None]:
     """An upright RGB picture, transparency over white, and its bytes if those are of a JPEG with these very pixels.
 
     Args:
         content: of a file.
         wanted: the shorter side that is needed; a JPEG of four times that is decoded at a fraction of its size.
+        gray: whether it may be gray, as drawings in ink are.
 
     Raises:
         Unusable: the reason.
@@ -413,8 +403,11 @@ def _decode(content: bytes, wanted: int) -> tuple[Image.Image, bytes | None]:
             picture.draft(None, (2 * wanted * size[0] // min(size), 2 * wanted * size[1] // min(size)))
         if picture.width * picture.height > MAXIMUM_PIXELS:
             raise Unusable(too_large)
-        if picture.mode in ("1", "L", "LA", "La", "F") or picture.mode.startswith("I"):
+        deep = picture.mode == "F" or picture.mode.startswith("I")
+        if not gray and (deep or picture.mode in ("1", "L", "LA", "La")):
             raise Unusable("gray")
+        if deep:
+            raise Unusable("of more than 8 bits, to be saved with 8 first")
         if is_jpeg and picture.size == size and (whole := with_end(content)) is not content:
             content = whole
             picture = Image.open(io.BytesIO(content), formats=FORMATS)

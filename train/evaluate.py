@@ -9,8 +9,7 @@ Each checkpoint's own configuration says which photos and frames were held out. 
 half of the frames against the other) are the two ends of the scale. Style and content distance are measured twice: in a
 network like those that are trained against and, as "independent", in EfficientNet-Lite0, against which nothing is trained.
 The figures go into checkpoint.json and the model card, and as `eval_...` into the run's history.jsonl
-and the checkpoints' own; measuring again changes nothing. Of a run that is being
-trained nothing is written down.
+and the checkpoints' own; measuring again changes nothing. A run that is being trained is measured with --no-write alone.
 
 Of runs that are measured in one call, the last checkpoint of each is compared with the last one of the run that its
 experiment differs from: both drew the same photos, so that a change has a smaller error than the two distances. A run
@@ -115,7 +114,7 @@ def compared_with(record: Record, others: Iterable[Record]) -> str | None:
     return record.base if record.base in names else None
 
 
-def write_figures(folder: Path, metrics: dict[str, float], about: dict[str, str], rows: Sequence[dict[str, Any]]) -> None:
+def write_figures(folder: Path, metrics: dict[str, float], about: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
     """Puts the figures into a checkpoint's record and card, and evaluations into its history and that of its run.
 
     What else an earlier call found (the change against the base, KID) stays where the style is still what it was then.
@@ -197,7 +196,10 @@ def main(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--size must be at least {pixels.MINIMUM_SIDE}, got {arguments.size}")
     with contextlib.ExitStack() as held:
         for run in {folder.parent for folder in folders} if arguments.write else ():
-            held.enter_context(writing(run))
+            try:
+                held.enter_context(writing(run))
+            except ValueError as error:
+                raise ValueError(f"{error}, or measure without writing anything down: add --no-write") from None
         _measure(folders, source, arguments)
 
 
@@ -229,7 +231,8 @@ def _measure(folders: Sequence[Path], source: Source, arguments: argparse.Namesp
                 networks = f"{extractors.network} {' and '.join(CONVOLUTIONS)}{note}; independent: EfficientNet-Lite0"
                 sentence = f"{on[0].upper()}{on[1:]}; {networks}."
                 rows.setdefault(folder.parent, []).append(evaluation(record, metrics))
-                write_figures(folder, metrics, {"measured": sentence}, rows[folder.parent])
+                about = {"measured": sentence, "chosen_by": round(score.choosing, 6)}
+                write_figures(folder, metrics, about, rows[folder.parent])
         records = {name: read_record(folder) for name, (folder, _) in last.items()}
         for name, (folder, score) in last.items():
             record = records[name]

@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="K",
-        help="keep the newest K checkpoints, the warm-up's last and the most drawn",
+        help="keep the newest K checkpoints, the warm-up's last and the one that train.evaluate recommends",
     )
     p.add_argument(
         "--deterministic",
@@ -95,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--cache-features",
         action="store_true",
-        help="compute features once and keep them on disk (needs data.augment=none; 1 MB a picture)",
+        help="compute features once and keep them on disk (needs data.augment=none, no data.redrawn; 1 MB a picture)",
     )
     p.add_argument("--profile", action="store_true", help="write a TensorBoard trace of ten steps into RUN/profile")
     p.add_argument("--resume", action="store_true", help="go on with a run that was stopped or killed")
@@ -129,25 +129,42 @@ def configure(arguments: argparse.Namespace) -> Experiment:
     from hub_export.record import NAME
 
     experiment = get_experiment(arguments.experiment)
-    settings, suffix = list(arguments.set), ""
-    starts_from = any(setting.startswith("init=") for setting in settings)
+    settings: list[str] = []
+    by: dict[str, str] = {}
+    suffix = ""
+
+    def claim(key: str, flag: str) -> None:
+        if key in by:
+            raise ValueError(f"{key} is set by {by[key]} and by {flag}: leave one of them out")
+        by[key] = flag
+
+    def add(setting: str, flag: str) -> None:
+        claim(setting.partition("=")[0], flag)
+        settings.append(setting)
+
+    for setting in arguments.set:
+        add(setting, "--set")
     if arguments.init is not None:
-        settings.append(f"init={arguments.init}")
-        suffix, starts_from = "-init", True
-    schedule = experiment.schedule
-    if starts_from and not any(setting.startswith("schedule.warmup=") for setting in settings):
-        settings.append("schedule.warmup=0 steps")  # what has learnt to draw need not learn to reproduce photos
-        schedule = changed(experiment, {"schedule": {"warmup": "0 steps"}}).schedule
+        add(f"init={arguments.init}", "--init")
+        suffix = "-init"
     if arguments.steps is not None:
-        warmup, length = _steps(arguments.steps, schedule)
-        settings += [f"schedule.warmup={warmup}", f"schedule.length={length}"]
+        epochs = [setting for setting in settings if setting.startswith("schedule.epoch=")]
+        schedule = override(experiment, epochs, experiment.name).schedule
+        total, warmup = _steps(arguments.steps, schedule, "schedule.warmup" in by or "init" in by)
+        if warmup is not None:
+            add(f"schedule.warmup={warmup}", "--steps")
+        add(f"schedule.length={total}", "--steps")
         suffix = f"-{arguments.steps.replace('+', '-')}-steps" + suffix
     if arguments.epochs is not None:
-        settings.append(f"schedule.length={arguments.epochs} epochs")
+        add(f"schedule.length={arguments.epochs} epochs", "--epochs")
         suffix += f"-{arguments.epochs}-epochs"
     if arguments.size is not None:
-        settings.append(f"data.size={arguments.size}")
+        add(f"data.size={arguments.size}", "--size")
         suffix += f"-{arguments.size}px"
+    if arguments.precision:
+        claim("precision", "--precision")
+    if "init" in by and "schedule.warmup" not in by:
+        add("schedule.warmup=0 steps", "--init")  # what has learnt to draw need not learn to reproduce photos
     name = arguments.name or arguments.experiment + suffix
     if not NAME.fullmatch(name):
         raise ValueError(f"{name!r} cannot name a run: use letters, digits, dot, dash and underscore")
@@ -156,19 +173,21 @@ def configure(arguments: argparse.Namespace) -> Experiment:
     return changed(experiment, {"precision": arguments.precision}) if arguments.precision else experiment
 
 
-def _steps(text: str, schedule: ScheduleConfig) -> tuple[int, int]:
-    """ "300+300" -> (300, 600), the warm-up and the whole; a single total is divided as the schedule's is."""
+def _steps(text: str, schedule: ScheduleConfig, warmup_is_set: bool) -> tuple[int, int | None]:
+    """ "300+300" -> (600, 300), the whole and the warm-up; a total alone is divided as the schedule is, if it is to be."""
     parts = text.split("+")
     if len(parts) > 2 or not all(part.isdecimal() for part in parts):
         raise ValueError(f"--steps takes a total like 600, or warm-up + adversarial like 300+300, got {text!r}")
     total = sum(map(int, parts))
     if len(parts) == 2:
-        return int(parts[0]), total
+        return total, int(parts[0])
+    if warmup_is_set:
+        return total, None
     warmup, length = Duration.parse(schedule.warmup), Duration.parse(schedule.length)
     if schedule.epoch == "auto" and warmup.count and warmup.unit != length.unit:
         raise ValueError(f"--steps: say how many of {total} steps are warm-up, like 100+{max(total - 100, 1)}")
     plan = schedule.plan(1)
-    return round(total * plan.warmup_steps / plan.total_steps), total
+    return total, round(total * plan.warmup_steps / plan.total_steps)
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -309,12 +309,12 @@ def rewrite(folder: Path, record: Record, change: Callable[[Path], None] = lambd
 def superseded(records: Iterable[Record], keep: int) -> list[str]:
     """Names of the checkpoints that may go when the newest `keep` (at least 1) stay.
 
-    The warm-up's last one stays too, and so does the most drawn after it, where that was measured.
+    The warm-up's last one stays too, and so does the one after it that `train.evaluate` recommends, where that was measured.
     """
     ordered = sorted(records, key=lambda record: record.step)
     warmup = [record for record in ordered if record.phase == WARM_UP]
     measured = [record for record in ordered if record.phase != WARM_UP and "drawn" in record.metrics]
-    best = sorted(measured, key=lambda record: record.metrics["drawn"], reverse=True)
+    best = sorted(measured, key=lambda record: record.data.get("chosen_by", record.metrics["drawn"]), reverse=True)
     stay = {record.checkpoint for record in [*ordered[-keep:], *warmup[-1:], *best[:1]]}
     return [record.checkpoint for record in ordered if record.checkpoint not in stay]
 

@@ -543,3 +543,8 @@ class Experiment:
                 f"pictures change with data.augment={self.data.augment}, so their features cannot be cached: train without "
                 "--cache-features"
             )
+        if self.data.redrawn:
+            raise ValueError(
+                "data.redrawn puts frames in photos' places, whose features are others: set it to 0, or train without "
+                "--cache-features"
+            )

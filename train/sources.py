@@ -13,11 +13,12 @@ import io
 import itertools
 import os
 import re
+import threading
 import unicodedata
 import urllib.request
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -133,9 +134,9 @@ class Listing:
 
 @dataclass(frozen=True)
 class Located:
-    """`photos` is None for monet2photo, `anime` where there are no frames."""
+    """`anime` is None where there are no frames."""
 
-    photos: Listing | None
+    photos: Listing
     anime: Listing | None
     sentence: str
     terms: str
@@ -154,7 +155,7 @@ def locate(config: DataConfig, source: Source, cache: Path) -> Located:
         if source.data == OFFICIAL_V2:
             _, frames = _find_layout(_download_v2_frames(cache, config.style), config.style, source.data)
         anime = _list_frames(frames, f"{source.data}: {config.style}")
-        photos = None if from_monet else _list_photos(base, source.data)
+        photos = _list_monet2photo(cache) if from_monet else _list_photos(base, source.data)
         if official:
             release = f"AnimeGAN's own release ({OFFICIAL_URL})"
             if source.data == OFFICIAL_V2:
@@ -167,14 +168,14 @@ def locate(config: DataConfig, source: Source, cache: Path) -> Located:
     elif source.anime is not None or source.photos is not None:
         _check_apart(source)
         anime = None if source.anime is None else _list_own(source.anime)
-        photos = None if source.photos is None else _list_own(source.photos)
-        if photos and source.drawings is not None:
+        photos = _list_monet2photo(cache) if source.photos is None else _list_own(source.photos)
+        if source.drawings is not None:
             photos = _with_drawings(photos, _list_own(source.drawings))
         named = [folder.resolve().name for folder in (source.photos, source.drawings, source.anime) if folder]
         sentence, terms = f"Own pictures: {' and '.join(named)}.", own_terms
     else:
         anime = _list_generated("anime")
-        photos = None if from_monet else _list_generated("photo")
+        photos = _list_monet2photo(cache) if from_monet else _list_generated("photo")
         sentence, terms = "Pictures drawn by this program.", "None: the pictures are generated."
     if from_monet:
         sentence += " Photos: trainB of TFDS cycle_gan/monet2photo."
@@ -242,8 +243,16 @@ def _list_own(folder: Path) -> Listing:
 
 def _with_drawings(photos: Listing, drawings: Listing) -> Listing:
     """The photos of which there is a drawing, by the path below their folder without its ending."""
-    by_stem = {Path(name).with_suffix(""): read for name, read in drawings.pictures.items()}
-    drawn = {name: by_stem[stem] for name in photos.pictures if (stem := Path(name).with_suffix("")) in by_stem}
+    names, drawn_names = ({name: Path(name).with_suffix("") for name in each.pictures} for each in (photos, drawings))
+    by_stem = {stem: drawings.pictures[name] for name, stem in drawn_names.items()}
+    drawn = {name: by_stem[stem] for name, stem in names.items() if stem in by_stem}
+    for listing, stems in ((drawings, drawn_names), (photos, {name: names[name] for name in drawn})):
+        last = {stem: name for name, stem in stems.items()}
+        if twice := [f"{name} and {last[stem]}" for name, stem in stems.items() if last[stem] != name]:
+            raise ValueError(
+                f"{listing.label} holds {first_names(twice)}, whose names differ in their endings alone, so that photos and "
+                "drawings cannot be paired: take one of them out"
+            )
     if not drawn:
         raise ValueError(
             f"no photo in {photos.label} has a drawing of its name in {drawings.label}: name them alike, as "
@@ -414,8 +423,8 @@ def _check_reachable(url: str, remedy: str) -> None:
         raise ValueError(f"{url} cannot be reached ({error}): {remedy}") from None
 
 
-def monet2photo(cache: Path) -> Iterator[np.ndarray]:
-    """Photos of TFDS cycle_gan/monet2photo, uint8 (H, W, 3) RGB. Raises ValueError where they cannot be had."""
+def _list_monet2photo(cache: Path) -> Listing:
+    """Photos of TFDS cycle_gan/monet2photo, downloaded once. Raises ValueError where they cannot be had."""
     builder = tfds.builder("cycle_gan/monet2photo", data_dir=cache)
     if not builder.is_prepared():
         _check_reachable(MONET2PHOTO_URL, "use photos of your own with data.photos=folder")
@@ -424,7 +433,23 @@ def monet2photo(cache: Path) -> Iterator[np.ndarray]:
         except (OSError, tfds.download.DownloadError) as error:
             failed = os_sentence(error, cache, "choose another --cache")
             raise ValueError(f"cycle_gan/monet2photo cannot be prepared in {failed}") from None
-    return (example["image"] for example in tfds.as_numpy(builder.as_dataset(split="trainB")))
+
+    @functools.cache
+    def files() -> list[bytes]:  # a set of TFDS is read from its beginning; 130 MB until the photos are prepared
+        undecoded = {"image": tfds.decode.SkipDecoding()}
+        in_order = tfds.ReadConfig(interleave_cycle_length=1)
+        photos = builder.as_dataset(split="trainB", decoders=undecoded, read_config=in_order)
+        return [example["image"] for example in tfds.as_numpy(photos)]
+
+    lock = threading.Lock()
+
+    def read(index: int) -> bytes:
+        with lock:
+            return files()[index]
+
+    count = builder.info.splits["trainB"].num_examples
+    pictures = {f"{index:05d}": functools.partial(read, index) for index in range(count)}
+    return Listing("monet2photo", pictures, ["cycle_gan/monet2photo", str(builder.version), count])
 
 
 def _draw(kind: Kind, index: int) -> bytes:
