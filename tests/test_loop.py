@@ -29,7 +29,7 @@ from train.batches import TrainingData
 from train.configuration import override, to_dict
 from train.engine import state, variables_of
 from train.experiments import get_experiment
-from train.loop import Run, RunOptions, TrainingStopped, sample_grid, shares_of, start_profiler
+from train.loop import Run, RunOptions, TrainingStopped, loss_shares, sample_grid, start_profiler
 from train.run_folder import RunFolder, superseded, writing
 from train.settings import Experiment
 
@@ -353,7 +353,7 @@ def test_opened_pictures_meet_the_check_that_the_commands_do(tmp_path: Path) -> 
 
 def test_shares_of_the_loss(start: Starter) -> None:
     weights = {"generator": {"content": 1.5, "style": 3.0, "tv": 0.0}, "discriminator": {"d_real": 300.0}}
-    found = shares_of({"content": 2.0, "style": -3.0, "tv": 9.0, "generator": 0.0}, weights)
+    found = loss_shares({"content": 2.0, "style": -3.0, "tv": 9.0, "generator": 0.0}, weights)
     assert found == {"generator": {"content": 0.25, "style": 0.75}}
     run = start("schedule.length=4 steps")
     run.train()
@@ -362,10 +362,10 @@ def test_shares_of_the_loss(start: Starter) -> None:
     parts = {name: adversarial[f"share_{name}"] for name in ("content", "style", "colour", "adversarial")}
     assert sum(parts.values()) == pytest.approx(1, abs=1e-4)
     assert parts["adversarial"] == pytest.approx(300 * adversarial["adversarial"] / adversarial["generator"], rel=1e-3)
-    assert run.shares()["generator"] == pytest.approx(parts)
-    assert sum(run.shares()["discriminator"].values()) == pytest.approx(1, abs=1e-4)
+    assert run.loss_shares()["generator"] == pytest.approx(parts)
+    assert sum(run.loss_shares()["discriminator"].values()) == pytest.approx(1, abs=1e-4)
     record = read_record(run.folder.path / "epoch-002")
-    assert record.data["shares"] == run.shares() and record.data["losses"]["content"] == run.recipe.terms["content"]
+    assert record.data["shares"] == run.loss_shares() and record.data["losses"]["content"] == run.recipe.terms["content"]
 
 
 def test_keep_spares_the_newest_the_warm_ups_last_and_the_best(start: Starter) -> None:

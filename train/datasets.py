@@ -63,7 +63,7 @@ inner edge is blurred over."""
 
 SHAPE_TOLERANCE = 0.02
 """By how much a drawing's width to height may differ from its photo's."""
-LAYERS = ("photo", "target", "anime", "smooth", "unpainted")
+PICTURES = ("photo", "target", "anime", "smooth", "unpainted")
 """What an example may hold, in the order of channels in memory."""
 FINISHED = {"photo": "target", "anime": "unpainted"}
 """What `FinishedPictures` make of either kind."""
@@ -266,7 +266,7 @@ def _read_set(builder: Any) -> Iterator[np.ndarray]:
 
 def _decode_example(example: Mapping[str, bytes]) -> np.ndarray:
     """All pictures of an example, which have one size, as the channels of one."""
-    return np.dstack([_pixels(example[name]) for name in LAYERS if name in example])
+    return np.dstack([_pixels(example[name]) for name in PICTURES if name in example])
 
 
 def _finish_example(example: Mapping[str, bytes], target: str, paint: Paint) -> dict[str, bytes]:

@@ -164,7 +164,7 @@ class Run:
             ) from None
 
     def _train(self) -> None:
-        batches = iter(self.strategy.distribute_datasets_from_function(self._shares))
+        batches = iter(self.strategy.distribute_datasets_from_function(self._replica_batches))
         with self._session() as session:
             while self.step < self.plan.total_steps and not self._asked_to_stop():
                 self._saving.check()
@@ -208,7 +208,7 @@ class Run:
     def _asked_to_stop(self) -> bool:
         return any(self.engine.mean_of_workers([float(self._stop.is_set())]))
 
-    def _shares(self, context: tf.distribute.InputContext) -> tf.data.Dataset:
+    def _replica_batches(self, context: tf.distribute.InputContext) -> tf.data.Dataset:
         batch, seed = self.experiment.schedule.batch, self.experiment.seed
         return self.data.batches(batch, seed, self.step, context, self.recipe.entries, self._cached)
 
@@ -251,14 +251,14 @@ class Run:
         names = sorted({name for terms in pending for name in terms})
         means = {name: float(np.mean([terms[name] for terms in pending if name in terms])) for name in names}
         phase = self._phase()
-        for shares in shares_of(means, self.recipe.weights(phase)).values():
+        for shares in loss_shares(means, self.recipe.weights(phase)).values():
             means |= {f"share_{name}": share for name, share in shares.items()}
         row = {"step": self.step, "steps": self.plan.total_steps, "epoch": self.plan.epoch(self.step), "phase": phase}
         row |= {name: float(f"{value:.5g}") for name, value in means.items()}
         self.folder.log(row)
         session.show(row)
 
-    def shares(self) -> dict[str, dict[str, float]]:
+    def loss_shares(self) -> dict[str, dict[str, float]]:
         """How much each term is of each weighted sum of the last phase, as means over its last hundred steps; {} before the
         first row of the history."""
         if not self.folder.history:
@@ -292,7 +292,7 @@ class Run:
             data={
                 **self.data.summary(self.recipe.entries),
                 "losses": dict(self.recipe.terms),
-                "shares": self.shares(),
+                "shares": self.loss_shares(),
                 "feature_network": bool(list(self.recipe.frozen)),
                 "target_networks": targets.networks(self.experiment.data.target),
             },
@@ -454,7 +454,7 @@ class _Background:
             job.result()
 
 
-def shares_of(terms: Mapping[str, float], weights: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+def loss_shares(terms: Mapping[str, float], weights: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """For each weighted sum, |weight · term| of each of its terms over the sum of these: in [0, 1]."""
     shares = {}
     for total, own in weights.items():

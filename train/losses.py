@@ -1,7 +1,8 @@
 """The losses as pure functions of tensors: named, unweighted terms; weights are applied by `weighted_sum`.
 
 Pictures are `(B, H, W, 3) float32 [-1, 1] RGB`, features `(B, h, w, C)`, logits `(B, h, w, 1)`; every loss is a float32
-scalar. Reference: AnimeGAN and AnimeGANv2, tools/ops.py; the six adversarial losses as listed there.
+scalar. `target` is what a drawing is compared with: the photo itself, where the experiment paints none.
+Reference: AnimeGAN and AnimeGANv2, tools/ops.py; the six adversarial losses as listed there.
 """
 
 import functools
@@ -56,9 +57,9 @@ def gram_matrix(features: Tensor) -> Tensor:
     return tf.matmul(flat, flat, transpose_a=True) / size
 
 
-def content_loss(photo_features: Tensor, fake_features: Tensor) -> Tensor:
+def content_loss(target_features: Tensor, fake_features: Tensor) -> Tensor:
     """Mean absolute difference of features."""
-    return _l1(photo_features, fake_features)
+    return _l1(target_features, fake_features)
 
 
 def style_loss(anime_gram: Tensor, fake_features: Tensor) -> Tensor:
@@ -66,14 +67,14 @@ def style_loss(anime_gram: Tensor, fake_features: Tensor) -> Tensor:
     return _l1(anime_gram, gram_matrix(fake_features))
 
 
-def colour_loss(photo: Tensor, fake: Tensor, colour_range: str = "unit") -> Tensor:
+def colour_loss(target: Tensor, fake: Tensor, colour_range: str = "unit") -> Tensor:
     """L1 on Y plus Huber with delta 1 on U and on V, of RGB scaled to the given range.
 
     Args:
         colour_range: "unit" for RGB in [0, 1] (the references), "byte" for [0, 255] (the diary).
     """
     scale = {"unit": 1.0 / 255.0, "byte": 1.0}[colour_range]
-    difference = tf.image.rgb_to_yuv(scale * (pixels.to_bytes_range(photo) - pixels.to_bytes_range(fake)))  # linear in RGB
+    difference = tf.image.rgb_to_yuv(scale * (pixels.to_bytes_range(target) - pixels.to_bytes_range(fake)))  # linear in RGB
     y, u, v = tf.unstack(tf.abs(difference), axis=-1)
     return tf.reduce_mean(y) + (tf.reduce_mean(_huber(u)) + tf.reduce_mean(_huber(v)))
 
@@ -84,9 +85,9 @@ def total_variation_loss(fake: Tensor) -> Tensor:
     return (tf.reduce_mean(tf.square(rows)) + tf.reduce_mean(tf.square(columns))) / 2.0
 
 
-def pixel_loss(photo: Tensor, fake: Tensor, counts: Tensor | float = 1.0) -> Tensor:
+def pixel_loss(target: Tensor, fake: Tensor, counts: Tensor | float = 1.0) -> Tensor:
     """Mean absolute difference of pixels, each times how much it `counts`, (B, H, W, 1)."""
-    return tf.reduce_mean(counts * tf.abs(fake - photo))
+    return tf.reduce_mean(counts * tf.abs(fake - target))
 
 
 def generator_adversarial_loss(kind: str, fake_logits: Tensor) -> Tensor:

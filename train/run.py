@@ -263,7 +263,7 @@ def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
     finally:
         if publisher:
             publisher.close()
-        for total, shares in run.shares().items():  # also of a run that cannot go on: they may tell why
+        for total, shares in run.loss_shares().items():  # also of a run that cannot go on: they may tell why
             summary = ", ".join(
                 f"{name} {100 * share:.3g} %" for name, share in sorted(shares.items(), key=lambda item: -item[1])
             )

@@ -95,7 +95,7 @@ class Recipe(recipes.Recipe):
         self.generator_step = engine.shared(functools.partial(self._train_all, update_discriminators=False))
         smoothing = self.config.smoothing
         self.segment = functools.partial(regions_of, least=smoothing.region)
-        self.smooth = functools.partial(without_texture, strength=smoothing.strength, window=smoothing.window)
+        self.without_texture = functools.partial(without_texture, strength=smoothing.strength, window=smoothing.window)
 
     @property
     def saved(self) -> dict[str, Any]:
@@ -152,11 +152,11 @@ class Recipe(recipes.Recipe):
         self.generator_optimizer.learning_rate = schedule.generator_rate * factor
         self.discriminator_optimizer.learning_rate = schedule.discriminator_rate * factor
         raw, filtered = self.drawing(batch)
-        regions, smooth = self.engine.on_host(self.segment, filtered), self.engine.on_host(self.smooth, raw)
+        regions, textureless = self.engine.on_host(self.segment, filtered), self.engine.on_host(self.without_texture, raw)
         known = self.comparison(batch)
         both = moment.index % schedule.generator_steps == 0
         train = self.adversarial_step if both else self.generator_step
-        return train(batch, known, regions(), smooth())
+        return train(batch, known, regions(), textureless())
 
     def _warm_up(self, batch: Batch) -> Terms:
         photo = batch["photo"]
@@ -187,11 +187,11 @@ class Recipe(recipes.Recipe):
         return {"photo": photo, "photo_regions": regions, "styles": styles}
 
     def _train_all(
-        self, batch: Batch, known: Mapping[str, Any], regions: Tensor, smooth: Tensor, update_discriminators: bool
+        self, batch: Batch, known: Mapping[str, Any], regions: Tensor, textureless: Tensor, update_discriminators: bool
     ) -> Terms:
         """Generator and discriminators, given the region means of s and the drawing without texture, r."""
         photo = batch["photo"]
-        region_features, smooth_features = tf.split(self.features(tf.concat([regions, smooth], axis=0)), 2)
+        region_features, textureless_features = tf.split(self.features(tf.concat([regions, textureless], axis=0)), 2)
         advance_power_iterations(self.discriminator)
         with tf.GradientTape() as tape:
             raw, main = self.generator(photo, training=True)
@@ -211,23 +211,23 @@ class Recipe(recipes.Recipe):
                 "colour": lab_loss(photo, drawn),
                 "tv": losses.total_variation_loss(drawn),
                 "adversarial": squares(logits, REAL),
-                "main_pixel": losses.pixel_loss(smooth, main),
-                "main_content": feature_loss(smooth_features, main_features),
+                "main_pixel": losses.pixel_loss(textureless, main),
+                "main_content": feature_loss(textureless_features, main_features),
                 "main_adversarial": squares(main_logits, 1.0),
                 "main_tv": losses.total_variation_loss(main),
             }
             total = losses.weighted_sum(terms, self.weights("adversarial")["generator"])
             scaled = self.engine.scale(total, self.generator_optimizer)
         self.engine.apply(tape, scaled, self.generator_optimizer, self.generator)
-        judged = self._update_discriminators(batch, smooth) if update_discriminators else {}
+        judged = self._update_discriminators(batch, textureless) if update_discriminators else {}
         return {**terms, "generator": total, **judged}
 
-    def _update_discriminators(self, batch: Batch, smooth: Tensor) -> Terms:
+    def _update_discriminators(self, batch: Batch, textureless: Tensor) -> Terms:
         raw, main = self.generator(batch["photo"], training=True)
         frames = self._with_salt(batch["smooth_gray"])
         gray = tf.concat([batch["anime_gray"], losses.to_gray(guided_filter(raw)), frames], axis=0)
         with tf.GradientTape() as tape:
-            logits, main_logits = self.discriminator([gray, tf.concat([smooth, main], axis=0)], training=True)
+            logits, main_logits = self.discriminator([gray, tf.concat([textureless, main], axis=0)], training=True)
             (real, fake, edgeless), (main_real, main_fake) = tf.split(logits, 3), tf.split(main_logits, 2)
             terms = {
                 "d_real": squares(real, REAL),
