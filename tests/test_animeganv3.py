@@ -15,17 +15,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hub_export import checkpoint
 from hub_export.generator import build_generator
 from support.processes import until
-from support.training import built, noise, take, tiny_v3
-from train import losses, processes, regions, targets
+from support.training import assert_same_state, built, earlier, noise, take, tiny_v3
+from train import features, losses, processes, regions, targets
+from train.batches import TrainingData
 from train.configuration import override
 from train.engine import Engine, restore, state
 from train.experiments import get_experiment
 from train.features import build_features, with_shallow_layers
 from train.layers import SpectralConv2D, advance_power_iterations
+from train.loop import Run, RunOptions
 from train.recipes import animeganv3 as v3
-from train.settings import AnimeGANv3Config, FeatureConfig
+from train.run_folder import RunFolder
+from train.settings import AnimeGANv3Config, Experiment, FeatureConfig
 
 pytestmark = pytest.mark.long
 
@@ -538,3 +542,40 @@ def test_both_styles_are_registered_as_the_reference_has_them() -> None:
         assert (experiment.precision, experiment.recipe.features.network) == ("float32", "vgg19")
     assert (hayao.recipe.smoothing.region, hayao.recipe.smoothing.strength, hayao.recipe.smoothing.window) == (50, 5, 5)
     assert (shinkai.recipe.smoothing.region, shinkai.recipe.smoothing.strength) == (100, 7)
+
+
+# --- a whole run -------------------------------------------------------------------------------------------------------
+
+
+def pictures_of(experiment: Experiment) -> TrainingData:
+    """Photos with their region means, frames with smooth edges."""
+    rng = np.random.default_rng(0)
+    photos = [rng.integers(0, 256, (3, 4, 3), np.uint8).repeat(16, 0).repeat(16, 1) for _ in range(6)]
+    with_targets = [np.dstack([photo, targets.paint(photo, experiment.data.target)]) for photo in photos]
+    frames = [rng.integers(0, 256, (48, 64, 6), np.uint8) for _ in range(5)]
+    return TrainingData(experiment.data, with_targets, frames)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("eager")  # tracing takes longer than some steps
+@pytest.mark.filterwarnings("ignore:Even though the .tf.config")
+def test_it_trains_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "VGG_CHANNELS", 8)
+    short = ["schedule.epoch=2 steps", "schedule.warmup=1 step", "schedule.length=3 steps", "schedule.checkpoint_epochs=1"]
+    experiment = tiny_v3("data.holdout=1", "schedule.ema=0.9", *short)
+    folder = RunFolder(tmp_path / "tiny", experiment, resume=False)
+    whole = Run(pictures_of(experiment), folder, RunOptions(profile=True))
+    whole.train()
+    assert list(folder.path.glob("profile/plugins/profile/*/*.xplane.pb"))
+    last = folder.history[-1]
+    assert last["phase"] == "adversarial" and 0 < last["host_wait"] < 1
+    record = checkpoint.read_record(folder.path / "step-000003")
+    assert record.data["losses"] == whole.recipe.terms
+    assert whole.recipe.averaged is not None
+    photo, drawn = random_picture(1, 32, 32, 3), checkpoint.load_generator(folder.path / "step-000003")
+    np.testing.assert_allclose(drawn(photo), whole.recipe.averaged(photo)[1], atol=2e-3)
+
+    resumed = Run(pictures_of(experiment), earlier(folder.path, tmp_path / "again", experiment))
+    assert resumed.step == 2
+    resumed.train()
+    assert_same_state(state(resumed.recipe), state(whole.recipe))

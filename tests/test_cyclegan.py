@@ -16,7 +16,7 @@ from train.batches import TrainingData
 from train.configuration import override
 from train.engine import restore, state
 from train.experiments import get_experiment
-from train.loop import Run
+from train.loop import Run, RunOptions
 from train.recipes.cyclegan import Buffer, Recipe, build_discriminator
 from train.run_folder import RunFolder
 from train.settings import Experiment
@@ -219,8 +219,10 @@ def pictures_of(experiment: Experiment) -> TrainingData:
 @pytest.mark.filterwarnings("ignore:Even though the .tf.config")
 def test_it_trains_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path) -> None:
     experiment = tiny("schedule.generator_rate=0.005", "schedule.ema=0.9")
-    whole = Run(pictures_of(experiment), RunFolder(tmp_path / "tiny", experiment, resume=False))
+    folder = RunFolder(tmp_path / "tiny", experiment, resume=False)
+    whole = Run(pictures_of(experiment), folder, RunOptions(profile=True))
     whole.train()
+    assert list(folder.path.glob("profile/plugins/profile/*/*.xplane.pb"))
     first, *_, last = whole.folder.history
     assert last["phase"] == "adversarial" and last["cycle"] < first["cycle"] and last["identity"] < first["identity"]
     own = ("adversarial", "cycle", "identity")

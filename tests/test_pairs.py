@@ -17,7 +17,7 @@ from train.configuration import override
 from train.datasets import open_data
 from train.engine import Engine, state
 from train.experiments import get_experiment
-from train.loop import Run
+from train.loop import Run, RunOptions
 from train.recipes import build_recipe
 from train.run import main, parser
 from train.run_folder import RunFolder
@@ -212,8 +212,10 @@ def test_it_learns_its_targets_and_goes_on_where_it_stopped_to_the_bit(tmp_path:
     small = ["discriminator.channels=8", "discriminator.dropout=0.1"]
     judged = ["schedule.warmup=4 steps", "schedule.warmup_rate=0.006", *small] if adversarial else []
     experiment = tiny("data.redrawn=0.25", "schedule.generator_rate=0.006", *weights, *judged)
-    whole = Run(negatives(experiment), RunFolder(tmp_path / "tiny", experiment, resume=False))
+    folder = RunFolder(tmp_path / "tiny", experiment, resume=False)
+    whole = Run(negatives(experiment), folder, RunOptions(profile=bool(adversarial)))
     whole.train()
+    assert bool(list(folder.path.glob("profile/plugins/profile/*/*.xplane.pb"))) == bool(adversarial)
     first, *_, last = whole.folder.history
     assert last["phase"] == "imitation" and last["pixel"] < 0.75 * first["pixel"]
     names = ["pixel", "gradient", *(["adversarial"] if adversarial else [])]
