@@ -66,6 +66,8 @@ def main() -> None:
     except (OSError, ValueError) as error:
         text = PhotoError("The clip cannot be written: {why}", why=getattr(error, "strerror", None) or str(error))
         send(FAULT, 0, text.json().encode())
+    except Exception:  # PyAV raises many kinds for a malformed file
+        send(FAULT, 0, damaged().json().encode())
 
 
 class Reader:

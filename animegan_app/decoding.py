@@ -33,7 +33,7 @@ from animegan_app.photos import (
     exactly,
 )
 from hub_export import pixels
-from hub_export.pictures import ORIENTATION, TURNS, TooManyScans, bounded, over_white
+from hub_export.pictures import ORIENTATION, TURNS, Content, TooManyScans, bounded, over_white
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "BMP", "TIFF")
 """What a photo may be; Pillow's other readers, some of which start programs, never see the file."""
@@ -47,8 +47,6 @@ CPU_SECONDS = 15
 """80 megapixels take 3 to 5."""
 MEMORY = 2_500_000_000
 """Bytes, beyond what the process has when it starts; a picture of 80 megapixels with transparency takes 1.6 GB."""
-READINGS = 16
-"""How often all of a file may be read; Pillow reads a TIFF's tags twice."""
 
 
 def decode(content: bytes, longest_side: int = 0, opacity: bool = False) -> tuple[np.ndarray, tuple[int, int]]:
@@ -58,7 +56,7 @@ def decode(content: bytes, longest_side: int = 0, opacity: bool = False) -> tupl
         if is_jpeg:
             picture, size = _jpeg(content)
         else:
-            with Image.open(_Content(content), formats=FORMATS) as image:
+            with Image.open(Content(content), formats=FORMATS) as image:
                 _check_size(*image.size, MAX_FILE_PIXELS, MEGAPIXELS)
                 picture, size = (_opacity if opacity else _to_rgb)(image), image.size
     except PhotoError:
@@ -104,7 +102,7 @@ def _jpeg(content: bytes) -> tuple[np.ndarray, tuple[int, int]]:
 
 def _draft(content: bytes) -> tuple[np.ndarray, tuple[int, int]]:
     """A JPEG at its own size or, where that is more than `MAX_FILE_PIXELS`, at a half, a quarter or an eighth of it."""
-    with Image.open(_Content(content), formats=["JPEG"]) as image:
+    with Image.open(Content(content), formats=["JPEG"]) as image:
         size = image.size
         _check_size(*size, MAX_JPEG_PIXELS, JPEG_MEGAPIXELS)
         divisor = next(divisor for divisor in DIVISORS if size[0] * size[1] <= MAX_FILE_PIXELS * divisor**2)
@@ -213,21 +211,6 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ORIENTATION, 1))
     except Exception:
         return 1
-
-
-class _Content(io.BytesIO):
-    """A file that is not read much more often than it is long: tags that share the same bytes unfold to terabytes."""
-
-    def __init__(self, content: bytes):
-        super().__init__(content)
-        self._left = READINGS * len(content) + 2**20
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        content = super().read(size)
-        self._left -= len(content)
-        if self._left < 0:
-            raise MemoryError
-        return content
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:

@@ -30,8 +30,9 @@ MAX_BYTES = 2**20
 """Of a request that is no upload."""
 UPLOADS = {"/gradio_api/upload": MAX_UPLOAD_BYTES, "/gradio_api/mcp": MAX_FILE_BYTES * 4 // 3 + 2**16}
 """Where files come, and how many bytes at most; in a tool's call they are base64."""
-CLOSED = ("/gradio_api/process_recording", "/gradio_api/file=http", "/gradio_api/proxy=", "/gradio_api/deep_link")
-"""Gradio's services that no page of this app needs: they run ffmpeg, fetch from elsewhere, or keep files."""
+CLOSED = tuple(f"/gradio_api/{service}" for service in ("process_recording", "file=http", "file/", "proxy=", "deep_link"))
+"""Gradio's services that no page of this app needs: they run ffmpeg, fetch from elsewhere (`file/` as `file=`), or keep
+files."""
 TOO_LARGE = 413, Sentence("This is more than one request may bring.")
 TOO_MUCH = 429, Sentence("Too much was uploaded from here within an hour: try again later.")
 NO_UPLOAD = 415, Sentence("Files are taken at {path} alone.", path=next(iter(UPLOADS)))
@@ -194,11 +195,14 @@ def is_loopback(name: str) -> bool:
 def visitor(scope: Message) -> str:
     """The address a request comes from; of IPv6 the network, as everybody has one with addresses without number.
 
-    Behind a proxy, whose own address is private, it is the last public one of those named: others may be made up.
+    Behind a proxy, as on a Space and where ANIMEGAN_HOSTS names one, whose own address is private, it is the last public one
+    of those that the request names: others may be made up. Without a proxy all of them may.
     """
     peer = (scope.get("client") or ("",))[0]
     if public_peer := _public(peer):
         return public_peer
+    if not (os.environ.get(SETTING) or os.environ.get("SPACE_ID")):
+        return peer
     named = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"x-forwarded-for"]
     addresses = [_public(part.strip()) for value in named for part in value.split(",")]
     return next((address for address in reversed(addresses) if address), peer)

@@ -121,11 +121,11 @@ def _make() -> tuple[Path, IO[bytes]]:
             with contextlib.suppress(OSError):
                 if _abandoned(other):
                     shutil.rmtree(other, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))  # for nobody else: mode 0700
-        lock = (folder / LOCK).open("wb")
+        begun = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))  # for nobody else: mode 0700
+        lock = (begun / LOCK).open("wb")
         if fcntl:
             fcntl.flock(lock, fcntl.LOCK_EX)
-        return folder, lock
+        return begun.rename(parent / begun.name[1:]), lock  # by its name only when locked: else it looks abandoned
     except OSError as error:
         sys.exit(f"No folder for uploads can be made ({error}): set {SETTING} to a folder that can be written.")
 

@@ -18,6 +18,8 @@ MAX_SCANNED = 2_000_000_000
 million; 1,200 empty scans of 79 megapixels, which took a minute, 95 billion."""
 MAX_COEFFICIENTS = 400_000_000
 """Samples that a JPEG of several scans has in memory at a time, 2 bytes each."""
+READINGS = 16
+"""How often all of a file may be read; Pillow reads a TIFF's tags twice."""
 MAX_SEGMENTS = 2000
 """Profiles, previews and descriptions fill some hundred at most; Pillow sorts all of a profile's for each that it meets."""
 FRAMES = {code for code in range(0xC0, 0xD0) if code not in (0xC4, 0xC8, 0xCC)}
@@ -35,6 +37,25 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """By EXIF's orientation."""
+
+
+class TooOftenRead(MemoryError):
+    """A file's tags point to the same bytes again and again: what they unfold to no memory holds."""
+
+
+class Content(io.BytesIO):
+    """A picture's file for Pillow. Raises TooOftenRead when much more is read of it than it is long."""
+
+    def __init__(self, content: bytes):
+        super().__init__(content)
+        self._left = READINGS * len(content) + 2**20
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise TooOftenRead
+        return content
 
 
 class TooManyScans(ExplainedError):

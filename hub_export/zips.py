@@ -5,7 +5,6 @@ read_entry(entry)        the bytes of one file in it
 """
 
 import io
-import lzma
 import re
 import stat
 import struct
@@ -19,10 +18,13 @@ ENCODINGS = ("utf-8", "cp932", "gbk", "big5", "cp949", "cp437")
 """Of names without the flag for UTF-8, in the order in which they are tried; any bytes are text in the last."""
 MAXIMUM_RATIO, HARMLESS_BYTES = 100, 2**30
 """How much more than the zip its files may be, from how much on it matters; pictures and weights hardly shrink in a zip."""
-METHODS = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 97: "WavPack", 98: "PPMd", 99: "AES"}
+METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 97: "WavPack", 98: "PPMd", 99: "AES"}
 ENTRY_BYTES = 512
 """More than an entry of a table of contents takes."""
-READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Python unfolds the others as far as they go before it looks how long a file may be."""
+MAXIMUM_NAME, MAXIMUM_DEPTH = 1024, 32
+"""Characters of a name and folders in it; Python lists every folder of every name."""
 OTHERS = {
     b"Rar!": "a RAR archive",
     b"7z\xbc\xaf": "a 7-Zip archive",
@@ -77,14 +79,12 @@ def open_zip(path: Path, folder: str = "", most_files: int = 0) -> zipfile.Path:
 def read_entry(entry: zipfile.Path) -> bytes:
     """The content of a file. Raises ValueError where the zip is damaged there."""
     try:
-        return entry.read_bytes()
+        with entry.open("rb") as file:
+            return file.read(entry.root.getinfo(entry.at).file_size + 1)  # without a number all is unfolded, then cut
     except OSError as error:
-        if error.errno is not None:
-            raise ValueError(os_sentence(error, str(entry.root.filename), AGAIN)) from None
-        cause: Exception = error  # bzip2's, for damaged data
-    except (zipfile.BadZipFile, lzma.LZMAError, EOFError, RuntimeError, ValueError, zlib.error) as error:
-        cause = error
-    raise ValueError(f"{entry.root.filename} is damaged at {entry.at} ({cause}): {AGAIN}")
+        raise ValueError(os_sentence(error, str(entry.root.filename), AGAIN)) from None
+    except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, zlib.error) as error:
+        raise ValueError(f"{entry.root.filename} is damaged at {entry.at} ({error}): {AGAIN}") from None
 
 
 class _Table(io.BufferedReader):
@@ -132,7 +132,7 @@ def _check(path: Path, infos: list[zipfile.ZipInfo]) -> None:
             raise ValueError(f"{path} is encrypted: {UNPACK}")
         if info.compress_type not in READABLE:
             method = METHODS.get(info.compress_type, f"method {info.compress_type}")
-            raise ValueError(f"{path} is packed by {method}, which Python cannot read: {UNPACK}")
+            raise ValueError(f"{path} is packed by {method}, which is not read here: {UNPACK}")
     size, packed, unpacked = path.stat().st_size, sum(f.compress_size for f in files), sum(f.file_size for f in files)
     if packed > size:
         raise ValueError(f"{path} says that it holds {packed:,} packed bytes, but has {size:,}: {AGAIN}")
@@ -173,4 +173,6 @@ def _clean(name: str, path: Path) -> str:
     parts = [part for part in re.sub(r"^[A-Za-z]:", "", name).replace("\\", "/").split("/") if part not in ("", ".")]
     if ".." in parts:
         raise ValueError(f"{path} holds a name that leads out of it, {name!r}: pack it again")
+    if len(name) > MAXIMUM_NAME or len(parts) > MAXIMUM_DEPTH:
+        raise ValueError(f"{path} holds a name of {len(name):,} characters in {len(parts)} folders: get another")
     return "/".join(parts) + ("/" if parts and name.endswith(("/", "\\")) else "")

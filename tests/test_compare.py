@@ -17,15 +17,15 @@ from playwright.sync_api import Browser, Page, expect
 from animegan_app.catalog import BUNDLED, SHIPPED, Catalog, FolderStore
 from animegan_app.ui import build_demo
 from animegan_app.ui.compare.grid import HANDFUL, handful
-from animegan_app.ui.experiments.overview import verdict
-from animegan_app.ui.experiments.single import render_card
+from animegan_app.ui.experiments.overview import _picture, verdict
+from animegan_app.ui.experiments.single import _card, render_card
 from animegan_app.ui.looks import choices, names_apart
 from hub_export.checkpoint import write_record
-from hub_export.record import CARD, HISTORY, read_record
+from hub_export.record import CARD, HISTORY, SAMPLES, CheckpointError, read_record
 from support.app import PAGODA, REFUSED, REPO, WAIT, Server, accessible_names, drawn, opened, settled
 from support.checkpoints import tiny_checkpoint
 from support.hub import HubServer
-from support.pictures import scene
+from support.pictures import encode, scene
 from train.run_folder import lock
 
 pytestmark = pytest.mark.long
@@ -583,6 +583,21 @@ def test_a_card_in_markdown_and_nothing_else() -> None:
     assert "<em>their picture</em>" in text and "<td>1</td>" in text
     assert "<img" not in text and "<script" not in text and "stranger.example" in text
     assert "href='https://example.org/a'" in text and "href='javascript" not in text
+
+
+def test_what_a_stranger_s_checkpoint_links_to_is_not_shown(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "tiny" / "epoch-001"
+    tiny_checkpoint(folder)
+    catalog = Catalog({"local": FolderStore(tmp_path / "runs")})
+    offer = catalog.find("local/tiny/epoch-001")
+    assert "<h1>" in _card(catalog, offer, None)
+    for name, secret in ((CARD, b"a token"), (SAMPLES, encode(Image.new("RGB", (64, 64)), "JPEG"))):
+        (tmp_path / name).write_bytes(secret)
+        (folder / name).unlink()
+        (folder / name).symlink_to(tmp_path / name)
+    assert _picture(catalog, offer) is None
+    with pytest.raises(CheckpointError, match=r"README\.md"):
+        _card(catalog, offer, None)
 
 
 def test_how_far_a_checkpoint_came_is_said_in_words() -> None:

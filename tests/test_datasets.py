@@ -22,6 +22,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from support.folders import drawing, fill, fill_layout
+from support.pictures import tiff
 from train import datasets, sources, targets
 from train.datasets import open_data
 from train.settings import DataConfig
@@ -277,6 +278,7 @@ def test_causes_are_the_true_ones() -> None:
         (encoded(photo, "PNG")[:-200], "cut off"),
         (encoded(photo, "WEBP")[:-200], datasets.UNDECODABLE),
         (encoded(photo, "AVIF")[:-200], datasets.UNDECODABLE),
+        (tiff(2_000, 1_000_000), datasets.UNDECODABLE),
         (b"", "empty"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer, to be replaced by git lfs pull"),
         (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC, to be saved as JPEG first"),

@@ -21,7 +21,7 @@ from hub_export.checkpoint import SAMPLES, CheckpointError, read_samples
 from support.app import PAGODA, ROOT
 from support.checkpoints import tiny_checkpoint
 from support.language import translated
-from support.pictures import encode, png_header, scene
+from support.pictures import encode, png_header, scene, tiff
 
 pytestmark = pytest.mark.slow
 
@@ -35,15 +35,6 @@ def png(*chunks: tuple[bytes, bytes], interlaced: bool = False) -> bytes:
     parts = [(b"IHDR", header), *chunks, (b"IDAT", rows), (b"IEND", b"")]
     found = (struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in parts)
     return b"\x89PNG\r\n\x1a\n" + b"".join(found)
-
-
-def tiff(tags: int, size: int) -> bytes:
-    """64 x 64 gray pixels and so many unknown tags, which all have the same bytes."""
-    content = bytearray(b"II*\0" + struct.pack("<I", 8 + 64 * 64 + size) + bytes(64 * 64 + size))
-    known = [(256, 64), (257, 64), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 64), (279, 64 * 64)]
-    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in known]
-    entries += [struct.pack("<HHII", 40_000 + number, 7, size, 8 + 64 * 64) for number in range(tags)]
-    return bytes(content + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4))
 
 
 def of_many_scans(side: int, scans: int, progressive: bool = True) -> bytes:

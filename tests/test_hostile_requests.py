@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
+from gradio.state_holder import SessionState
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -23,6 +25,7 @@ from PIL import Image
 from animegan_app import door, uploads
 from animegan_app.door import MAX_BYTES, MAX_WAITING, allowed, is_loopback, visitor
 from animegan_app.photos import PhotoError
+from animegan_app.ui import serving
 from hub_export import environment
 from support.app import PAGODA, ROOT, WAIT, Server, finish
 from support.checkpoints import tiny_checkpoint
@@ -254,10 +257,12 @@ def test_one_visitor_leaves_places_to_others(server: Server) -> None:
         time.sleep(0.1)
 
 
-def test_who_a_visitor_is() -> None:
+def test_who_a_visitor_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def who(peer: str, *forwarded: str) -> str:
         return visitor({"client": (peer, 1), "headers": [(b"x-forwarded-for", value.encode()) for value in forwarded]})
 
+    assert who("10.0.0.1", "9.9.9.9") == "10.0.0.1", "without a proxy anybody could name anybody"
+    monkeypatch.setenv("ANIMEGAN_HOSTS", "pictures.example.org")
     assert who("8.8.8.8", "9.9.9.9") == "8.8.8.8", "who is here directly names nobody else"
     assert who("10.0.0.1", "9.9.9.9") == "9.9.9.9"
     assert who("10.0.0.1", "1.1.1.1, 9.9.9.9, 10.0.0.2") == "9.9.9.9", "only the last one was added by a proxy of ours"
@@ -265,6 +270,14 @@ def test_who_a_visitor_is() -> None:
     assert who("2a00:1450:4001:82b::200e") == who("2a00:1450:4001:82b:1::1") == "2a00:1450:4001:82b::/64"
     assert who("::ffff:8.8.8.8") == "8.8.8.8"
     assert visitor({"client": None, "headers": []}) == ""
+
+
+def test_what_a_visitor_sends_is_not_kept() -> None:
+    with serving.Blocks("a page", "") as page:
+        box = gr.Textbox("at first")
+    session = SessionState(page)
+    session._update_value_in_config(box._id, "sent")
+    assert "at first" in str(session.config_values) and "sent" not in str(session.config_values)
 
 
 def test_a_request_is_of_a_bounded_size(server: Server) -> None:
@@ -289,6 +302,7 @@ def test_a_request_is_of_a_bounded_size(server: Server) -> None:
     for path in (
         "process_recording",
         "file=http://example.org/a.png",
+        "file/http://example.org/a.png",
         "proxy=https://a.hf.space/",
         "deep_link?session_hash=a",
     ):

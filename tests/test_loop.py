@@ -217,7 +217,12 @@ def test_a_damaged_state_falls_back_to_the_one_before(start: Starter, capsys: py
     expected = saved(straight)
     assert int(saved(straight, "state-previous.npz")["step"]) == 4
     path = straight.folder.path / "state.npz"
-    path.write_bytes(path.read_bytes()[:-1000])
+    content = path.read_bytes()
+    entry = content.index(b"PK\x01\x02") + 10  # where the table of contents says how it is packed
+    path.write_bytes(content[:entry] + b"\x63" + content[entry + 1 :])
+    before = straight.folder.load_state()
+    assert before is not None and int(before["step"]) == 4 and "state.npz is damaged" in capsys.readouterr().out
+    path.write_bytes(content[:-1000])
     resumed = start(resume=True)
     assert resumed.step == 4 and "state.npz is damaged" in capsys.readouterr().out
     resumed.train()

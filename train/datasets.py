@@ -28,7 +28,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from tqdm import tqdm
 
 from hub_export.files import os_sentence
-from hub_export.pictures import TooManyScans, bounded, over_white, upright, with_end
+from hub_export.pictures import Content, TooManyScans, TooOftenRead, bounded, over_white, upright, with_end
 from train import processes, targets
 from train.batches import TrainingData
 from train.settings import DataConfig
@@ -395,7 +395,7 @@ def _decode(content: bytes, wanted: int, gray: bool = False) -> tuple[Image.Imag
     try:
         if is_jpeg:
             bounded(content)
-        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+        picture = Image.open(Content(content), formats=FORMATS)
         size = picture.size
         if min(size) < MINIMUM_SIDE:
             raise Unusable(f"smaller than {MINIMUM_SIDE} pixels")
@@ -410,12 +410,14 @@ def _decode(content: bytes, wanted: int, gray: bool = False) -> tuple[Image.Imag
             raise Unusable("of more than 8 bits, to be saved with 8 first")
         if is_jpeg and picture.size == size and (whole := with_end(content)) is not content:
             content = whole
-            picture = Image.open(io.BytesIO(content), formats=FORMATS)
+            picture = Image.open(Content(content), formats=FORMATS)
         is_plain = picture.format == "JPEG" and picture.mode == "RGB" and picture.size == size
         turned = upright(picture)
         if turned.has_transparency_data:
             return over_white(turned), None
         return _to_rgb(turned), content if is_plain and turned is picture else None
+    except TooOftenRead:
+        raise Unusable(UNDECODABLE) from None
     except (Unusable, MemoryError):
         raise
     except TooManyScans as error:

@@ -187,7 +187,7 @@ class RunFolder:
                 return state
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
                 damaged.append(f"{self.path / name} is damaged ({error})")
         if damaged:
             raise ValueError(f"{'; '.join(damaged)}: start again under another --name, with --init from the last checkpoint")

@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 from gradio.components.api_component import Api
 from gradio.context import LocalContext
+from gradio.state_holder import SessionState
 from starlette.requests import HTTPConnection
 
 from animegan_app import address, uploads
@@ -30,6 +31,13 @@ MAX_SESSIONS = 500
 """Visitors of whom Gradio remembers what their page shows, 0.27 MB each; who was forgotten loses a grid, not a photo."""
 END_SECONDS = 8.0
 """How long deleting the temporary files may take; what is left is deleted when the app starts again."""
+
+
+def _keep_nothing(session: SessionState, key: int, value: Any) -> None:
+    """In place of what keeps every visitor's last inputs, whatever their size, for deep links, which are closed."""
+
+
+SessionState._update_value_in_config = _keep_nothing  # type: ignore[assignment,method-assign]
 
 
 class Blocks(gr.Blocks):

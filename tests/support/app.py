@@ -67,6 +67,7 @@ class Server:
             | {"ANIMEGAN_RUNS": str(runs), "GRADIO_TEMP_DIR": str(temporary / "gradio"), SETTING: ""}
             | {"HF_HOME": str(temporary / "hub"), "HF_HUB_CACHE": str(temporary / "hub" / "cache")}
             | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+            | {"ANIMEGAN_HOSTS": "proxy.example"}  # so that visitors are told apart by what a proxy says
             | settings,
             stdout=self.log,
             stderr=subprocess.STDOUT,

@@ -58,3 +58,12 @@ def with_segments(count: int, body: bytes = b"") -> bytes:
     """A JPEG with more segments after its beginning."""
     content = encoded(noise())
     return content[:2] + (b"\xff\xe2" + struct.pack(">H", len(body) + 2) + body) * count + content[2:]
+
+
+def tiff(tags: int, size: int) -> bytes:
+    """64 x 64 gray pixels and so many unknown tags, which all have the same bytes."""
+    content = bytearray(b"II*\0" + struct.pack("<I", 8 + 64 * 64 + size) + bytes(64 * 64 + size))
+    known = [(256, 64), (257, 64), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 64), (279, 64 * 64)]
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in known]
+    entries += [struct.pack("<HHII", 40_000 + number, 7, size, 8 + 64 * 64) for number in range(tags)]
+    return bytes(content + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4))

@@ -18,7 +18,8 @@ from animegan_app.ui import components
 from animegan_app.ui.components import Outputs
 from animegan_app.ui.i18n import label, say
 from hub_export.card import model_card
-from hub_export.record import CARD, SAMPLES, CheckpointError
+from hub_export.checkpoint import verify_files
+from hub_export.record import CARD, SAMPLES, CheckpointError, read_file
 
 MAX_SAMPLES = 60
 MAX_CARD = 50_000
@@ -101,7 +102,9 @@ class OneExperiment:
             try:
                 if not self.catalog.missing_bytes(offer):
                     name = f"{offer.record.experiment}-{offer.record.checkpoint}-samples.jpg"
-                    path = components.save(read_photo(self.catalog.fetch(offer) / SAMPLES), name)
+                    folder = self.catalog.fetch(offer)
+                    verify_files(folder, offer.record, [SAMPLES])
+                    path = components.save(read_photo(folder / SAMPLES), name)
                     samples.append((path, f"{offer.record.checkpoint} · {components.phase(offer.record, request)}"))
             except (CheckpointError, PhotoError):  # who draws with it is told
                 continue
@@ -127,13 +130,9 @@ def _card(catalog: Catalog, offer: Offer, request: gr.Request | None) -> str:
     if missing:
         notice = say("card_of_record", request, size=megabytes(missing))
         return f"<p class='notice'>{html.escape(notice)}</p>{render_card(model_card(offer.record, offer.name))}"
-    path = catalog.fetch(offer) / CARD
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_CARD)
-    except OSError:
-        raise CheckpointError("{path} cannot be read", path=path) from None
-    return render_card(content.decode("utf-8", "replace"))
+    folder = catalog.fetch(offer)
+    verify_files(folder, offer.record, [CARD])  # it may be a stranger's link to another file
+    return render_card(read_file(folder, CARD)[:MAX_CARD].decode("utf-8", "replace"))
 
 
 def render_card(text: str) -> str:
