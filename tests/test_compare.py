@@ -22,7 +22,7 @@ from animegan_app.ui.experiments.single import _card, render_card
 from animegan_app.ui.looks import choices, names_apart
 from hub_export.checkpoint import write_record
 from hub_export.record import CARD, HISTORY, SAMPLES, CheckpointError, read_record
-from support.app import PAGODA, REFUSED, REPO, WAIT, Server, accessible_names, drawn, opened, settled
+from support.app import PAGODA, REFUSED, REPO, ROOT, WAIT, Server, accessible_names, drawn, opened, settled
 from support.checkpoints import tiny_checkpoint
 from support.hub import HubServer
 from support.pictures import encode, scene
@@ -710,7 +710,7 @@ def test_nothing_is_downloaded_for_a_look(
     laboratory: Path,
     tmp_path: Path,
 ) -> None:
-    with Server(laboratory, tmp_path, ("app.py", "--hub", REPO)) as server:
+    with Server(laboratory, tmp_path, (str(ROOT / "app.py"), "--hub", REPO)) as server:
         for page in opened(browser, server, width=1280, height=900):
             show(page, "Experiments")
             expect(page.locator("#overview")).to_contain_text(REPO, timeout=WAIT)

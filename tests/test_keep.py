@@ -177,9 +177,11 @@ def test_a_drawing_is_kept_shared_and_found_again(browser: Browser, server: Serv
         expect(page.get_by_text("The link is copied")).to_be_visible(timeout=WAIT)
         link = page.evaluate("navigator.clipboard.readText()")
         assert "strength=120" in link and "checkpoint=epoch-001" in link and "side=512" in link and "pagoda" not in link
+        before = page.locator("#visit button").count()
         page.locator("#visit button").nth(1).click()  # the example, as it was when the page was opened
         facts(page, "768 × 512")
         expect(page.locator("#strength input[type=number]")).to_have_value("0")
+        expect(page.locator("#visit button")).to_have_count(before)
         expect(page.locator("#visit button").first).to_have_attribute("aria-label", "street · tiny")
 
 

@@ -20,7 +20,7 @@ from animegan_app.ui import components
 from animegan_app.ui.i18n import label, say
 from animegan_app.ui.link import COPY_LINK
 from animegan_app.ui.looks import titles
-from animegan_app.ui.stylize import SAVE, Stylize, file_name
+from animegan_app.ui.stylize import FIRST, SAVE, Stylize, file_name
 from animegan_app.writing import encoded
 from hub_export.record import CheckpointError, Record
 from hub_export.sentences import Sentence
@@ -286,7 +286,7 @@ class Visit:
             raise components.error(problem, request) from None
         values = (shown["side"], shown["strength"], shown["colours"])
         return {
-            stylize.photo: str(path),
+            stylize.photo: None if path == uploads.FIRST[0] else str(path),  # what is drawn while there is no photo
             **stylize.choose(offer, request),
             **dict(zip(_settings(stylize), values, strict=True)),
         }
@@ -310,9 +310,10 @@ async def _drawn(studio: Studio, shown: dict[str, Any] | None, report: Report) -
         raise photos.gone()
     if not shown:
         pictures = [await asyncio.to_thread(_pixels, path) for path in uploads.FIRST]
-        offer = studio.catalog.default()
-        if offer is None:
+        offers = studio.catalog.experiments().get(FIRST[0].rstrip("/"))
+        if not offers:
             raise PhotoError("There is no checkpoint to draw with.")
+        offer = studio.catalog.first(offers)
         return _Drawn(pictures[0], pictures[1], offer.record, file_name(uploads.FIRST[0].stem, offer.record, 100, 0))
     path = uploads.take({"path": shown["photo"]})
     drawing = await studio.draw(path, shown["checkpoint"], shown["side"], report)

@@ -26,6 +26,7 @@ CSS = """
 .photo-bar > .html-container { padding: 0; }
 .photo-bar .block { display: none; }
 .photo-bar .block:has(video) { display: block; }
+.photo-bar:not(:has(input[type="file"])) .bar { opacity: .6; cursor: progress; }
 .photo-bar .bar { display: grid; grid-template-columns: 1.5fr 1fr; gap: .5rem; }
 .photo-bar .bar span { color: inherit; }
 .photo-bar .bar button { height: 48px; line-height: 1; margin: 0; padding: .3rem .5rem; white-space: nowrap;
@@ -138,11 +139,13 @@ TAKE_PHOTO = """
 const image = () => element.querySelector(".block"), input = () => element.querySelector("input[type=file]");
 const press = (name) => image().querySelector(`button[aria-label="${name}"]`)?.click();
 const choose = (camera) => {
+    if (!input()) return;
     input().toggleAttribute("capture", camera);
     input().click();
 };
 const take = (files) => {
     if (!files?.length || !element.offsetParent) return false;
+    if (!input()) return true;
     input().files = typed([files[0]]).files;
     input().dispatchEvent(new Event("change", { bubbles: true }));
     return true;
@@ -165,7 +168,7 @@ document.addEventListener("paste", (event) => { if (take(event.clipboardData?.fi
 """
 """Stands for a gr.Image that shows nothing but its camera: large buttons, and the whole page to drop or paste a photo on.
 
-Where a finger points, the camera is the phone's own.
+Where a finger points, the camera is the phone's own. While a photo uploads Gradio has no input for another.
 """
 
 

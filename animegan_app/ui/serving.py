@@ -67,6 +67,7 @@ class Blocks(gr.Blocks):
             "server_name": f"[{host}]" if ":" in host else host,
             "server_port": port,
             "share": False,
+            "allowed_paths": [str(uploads.FIRST[0].parent)],  # wherever the app is started from
             "ssr_mode": False,
             "max_file_size": MAX_FILE_BYTES,
             "footer_links": ["api", "settings"],

@@ -109,7 +109,8 @@ class Several:
                         await asyncio.to_thread(archive.writestr, _free(stem, suffix, names), content)
                     yield {self.status: components.drawn_so_far(len(names), len(files), problems, request), self.file: None}
             if names:
-                yield {self.file: str(_named(target, f"{drawing.record.experiment}-{len(names)}.zip"))}
+                zipped = str(_named(target, f"{drawing.record.experiment}-{len(names)}.zip"))
+                yield {self.status: components.drawn_so_far(len(names), len(files), problems, request), self.file: zipped}
         finally:
             with contextlib.suppress(OSError):
                 target.unlink(missing_ok=True)

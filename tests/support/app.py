@@ -62,12 +62,13 @@ class Server:
         self.log = open(temporary / "log.txt", "w")  # noqa: SIM115  closed at the end
         self.process = subprocess.Popen(
             [sys.executable, *program, "--port", str(port)],
-            cwd=ROOT,
+            cwd=temporary,  # as on a server, not the app's own folder
             env={name: value for name, value in os.environ.items() if name != "TF_NUM_INTRAOP_THREADS"}
             | {"ANIMEGAN_RUNS": str(runs), "GRADIO_TEMP_DIR": str(temporary / "gradio"), SETTING: ""}
             | {"HF_HOME": str(temporary / "hub"), "HF_HUB_CACHE": str(temporary / "hub" / "cache")}
             | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-            | {"ANIMEGAN_HOSTS": "proxy.example"}  # so that visitors are told apart by what a proxy says
+            | {"PYTHONPATH": str(ROOT)}
+            | {"ANIMEGAN_HOSTS": "proxy.example"}  # visitors are told apart by what a proxy says
             | settings,
             stdout=self.log,
             stderr=subprocess.STDOUT,
