@@ -128,6 +128,7 @@ _register(
     official_v2,
     "official-v2-hayao-laptop",
     "On two CPU cores: What does AnimeGANv2's own recipe give in Hayao's style?",
+    cost="2 h in bfloat16, one of 2 cores",
     # Its generator, which has no way around its body, needs a longer warm-up to find the photo; at five times the
     # reference's rates it did not.
     **_joined(OFFICIAL_LAPTOP, {"schedule": {"warmup": "20 epochs", "length": "30 epochs", "checkpoint_epochs": 5}}),
