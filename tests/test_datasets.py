@@ -23,7 +23,7 @@ from PIL import Image, ImageCms
 
 from support.folders import drawing, fill, fill_layout
 from support.pictures import tiff
-from train import datasets, sources, targets
+from train import datasets, processes, sources, targets
 from train.datasets import open_data
 from train.settings import DataConfig
 from train.smooth import smooth_edges
@@ -166,6 +166,28 @@ datasets.open_data(DataConfig(resolution=0, size=64), sources.Source(data={str(l
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == -signal.SIGKILL
     assert list(cache.rglob("*incomplete*")) and not prepared_sets(cache)
     assert open_data(CONFIG, source, cache).anime_count == 5
+
+
+def test_what_a_killed_try_painted_is_not_painted_again(
+    layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, cache = Source(data=str(layout)), tmp_path / "cache"
+    config, painted, start = replace(CONFIG, target="flat(0.02) | light"), [], targets.start
+
+    def killed(photo: np.ndarray, target: str) -> np.ndarray:
+        painted.append(photo)
+        if len(painted) == 4:
+            raise KeyboardInterrupt
+        return start(photo, target)
+
+    monkeypatch.setattr(targets, "start", killed)
+    monkeypatch.setattr(processes, "cores", lambda: 1)
+    with pytest.raises(KeyboardInterrupt):
+        open_data(config, source, cache)
+    data = open_data(config, source, cache)
+    assert data.photo_count == 7 and len(painted) == 4 + (7 - 3)
+    assert not list((cache / "begun").iterdir())
+    assert open_data(config, source, tmp_path / "other")._photos.flat.tobytes() == data._photos.flat.tobytes()
 
 
 # Which pictures are taken

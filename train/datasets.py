@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import shutil
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,7 +28,7 @@ from absl import logging
 from PIL import Image, ImageCms, UnidentifiedImageError
 from tqdm import tqdm
 
-from hub_export.files import os_sentence
+from hub_export.files import os_sentence, write_aside
 from hub_export.pictures import Content, TooManyScans, TooOftenRead, bounded, over_white, upright, with_end
 from train import processes, targets
 from train.batches import TrainingData
@@ -111,6 +112,8 @@ class PictureConfig(tfds.core.BuilderConfig):
     target: str
     cut_bars: bool
     listing: Listing = field(repr=False)
+    begun: Path
+    """Where targets are kept until the set is whole."""
 
 
 class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
@@ -206,9 +209,11 @@ def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> It
         target=data.target if slow else "",
         cut_bars=data.cut_bars,
         listing=listing,
+        begun=cache / "begun" / _short_digest([data.resolution, targets.digest(slow), data.cut_bars, enlarged], 16),
     )
     builder, is_new = _prepared(AnimeganPictures, config, cache)
     if is_new:
+        shutil.rmtree(config.begun, ignore_errors=True)
         for line in reason_lines(builder.info.metadata["skipped"]):
             print(f"skipped {kind}: {line}")
         if bars := builder.info.metadata["bars"]:
@@ -365,11 +370,23 @@ def _prepare(
     if config.kind == "anime":
         example["smooth"] = _png(Image.fromarray(smooth_edges(colour)))
     if config.target:
-        example["target"] = _png(Image.fromarray(paint(targets.start, colour, config.target)))
+        example["target"] = _start_target(config, paint, colour, digest)
     elif drawing:
         drawing = drawing.crop(inner) if inner and config.cut_bars else drawing
         example["target"] = _png(_fit(drawing, config.resolution, enlarge))
     return _Prepared(example, digest, inner is not None)
+
+
+def _start_target(config: PictureConfig, paint: Paint, colour: np.ndarray, digest: bytes) -> bytes:
+    """What the slow operations make of a picture, a PNG: painted now, or by a try that was killed. Hours of painting are
+    then not lost with it."""
+    path = config.begun / f"{digest.hex()}.png"
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    content = _png(Image.fromarray(paint(targets.start, colour, config.target)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_aside(path, content)
+    return content
 
 
 def _alike(drawing: Image.Image, photo: Image.Image) -> Image.Image:
