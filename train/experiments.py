@@ -303,6 +303,27 @@ _ask(
     cost="65 min, one of 2 cores",
     loss={"style_weight": 30.0},
 )
+_ask(
+    "repro-colour-unit",
+    "repro-unit-fake-5",
+    "Where the colour loss is not half of all: does fake weight 5 make outputs more real?",
+    cost="18 min in bfloat16, one of 2 cores",
+    loss={"fake_weight": 5.0},
+)
+_ask(
+    "repro-colour-unit",
+    "repro-unit-target",
+    "Where the colour loss is not half of all: does a colour style target differ from a gray one?",
+    cost="18 min in bfloat16, one of 2 cores",
+    loss={"style_target": "colour"},
+)
+_ask(
+    "repro-colour-unit",
+    "repro-unit-random",
+    "Where the colour loss is not half of all: does it matter whether the feature network is pretrained?",
+    cost="18 min in bfloat16, one of 2 cores",
+    features={"weights": "none"},
+)
 # His network with random weights puts out 1e-6, so that his weights of content and style, made for VGG19, left these terms
 # at 1e-6 and 1e-12 beside hundreds. Of 16 drawings of 128 pixels that `repro-colour-unit-laptop`, whose weights are v1's,
 # made at step 400, VGG16 (hed-vgg16, for want of VGG19) has content 2.32 and style 0.102, and his network with seed 0
