@@ -243,6 +243,7 @@ def prepared_alone(content: bytes, resolution: int = 0, cut_bars: bool = False) 
         target="",
         cut_bars=cut_bars,
         listing=sources.Listing("", {}, []),
+        begun=Path(),
     )
     return datasets._prepare(config, datasets._painter(1), lambda: content)
 
