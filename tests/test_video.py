@@ -165,3 +165,13 @@ def test_a_clip_from_upload_to_download(page: Page, tmp_path: Path) -> None:
     assert len(frames) == 8 and heard > 0.2
     for found, given in zip(frames, read_clip(clip)[0], strict=True):
         assert np.abs(found.astype(int) - given).mean() < 12, "a strength of 0 is the clip itself"
+
+    long = write_clip(tmp_path / "long.mp4", [np.roll(tiles, shift, 1) for shift in range(200)])
+    page.locator("#clip").get_by_label("Remove this file").or_(page.locator("#clip").get_by_label("Clear")).first.click()
+    page.set_input_files("#clip input[type=file]", long)
+    expect(page.locator("#clip")).to_contain_text("long", timeout=WAIT)
+    page.locator("#clip-draw").click()
+    page.locator("#clip-cancel").click(timeout=WAIT)
+    expect(page.locator("#clip-cancel")).to_be_hidden(timeout=WAIT)
+    expect(page.locator("#clip-facts")).to_contain_text("0.3 s, 8 frames")  # the former clip is still there, with its facts
+    expect(video).to_have_js_property("videoWidth", 160)

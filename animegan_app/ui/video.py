@@ -88,7 +88,7 @@ class Video:
             show_progress_on=self.result,
             **components.SLOW,
         )
-        self.cancel.click(lambda: {self.facts: ""}, None, self.facts, cancels=[drawing], **components.QUICK)
+        self.cancel.click(None, None, None, cancels=[drawing], **components.QUICK)  # the former clip stays, with its facts
 
     def tell(self, key: str | None, request: gr.Request) -> str:
         """HTML: which checkpoint draws."""
