@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hub_export.checkpoint import verify_files
 from hub_export.folder import BUNDLED, FolderStore
 from hub_export.record import CheckpointError, Record
 from hub_export.release import open_runs
@@ -131,6 +132,16 @@ class Catalog:
     def fetch(self, offer: Offer) -> Path:
         """The folder that holds the files of an offer, downloaded if need be. Raises CheckpointError if it cannot be had."""
         return self.stores[offer.source].fetch(offer.name, offer.record.checkpoint)
+
+    def file(self, offer: Offer, name: str) -> Path:
+        """One file of an offer, downloaded if need be; a stranger's may be a link to some other file of this machine.
+
+        Raises:
+            CheckpointError: it cannot be had, or is not what the record says.
+        """
+        folder = self.fetch(offer)
+        verify_files(folder, offer.record, [name])
+        return folder / name
 
     async def pull(self, offer: Offer) -> None:
         """Downloads an offer, if need be, without holding a thread. Raises CheckpointError if it cannot be had."""

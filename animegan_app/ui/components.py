@@ -32,6 +32,8 @@ QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibil
 """How an event is answered that waits for no drawing."""
 EACH = QUICK | {"trigger_mode": "multiple"}
 """The same for a choice by a click, of which Gradio would drop the next one until this one is answered."""
+AFTER: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+"""What follows from a drawing's end: if another ends meanwhile, the newest is answered."""
 SLOW: dict[str, Any] = {
     "preprocess": False,
     "concurrency_limit": QUEUE_SIZE,

@@ -80,8 +80,7 @@ class Course:
             **components.SLOW,
         )
         self.stop.click(None, None, None, cancels=drawing, **components.QUICK)  # then what follows from its end follows too
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
-        drawing.then(self.make_course, self.drawn, self.get_course, **quiet)
+        drawing.then(self.make_course, self.drawn, self.get_course, **components.AFTER)
 
     def renew(self, experiments: dict[str, list[Offer]], experiment: str | None, request: gr.Request) -> Outputs:
         """The choice, for what is on offer now."""

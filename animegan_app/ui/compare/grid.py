@@ -155,8 +155,7 @@ class Grid:
             **components.SLOW,
         )
         self.stop.click(None, None, None, cancels=filling, **components.QUICK)  # then what follows from its end follows too
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
-        filling.then(self.make_sheet, self.drawn, self.get_sheet, **quiet)
+        filling.then(self.make_sheet, self.drawn, self.get_sheet, **components.AFTER)
 
     def renew(self, experiments: dict[str, list[Offer]], keys: list[str] | None, request: gr.Request) -> Outputs:
         """The choice, for what is on offer now; those that went are taken out."""

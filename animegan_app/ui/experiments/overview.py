@@ -13,7 +13,6 @@ from animegan_app.ui.i18n import device, recorded, say
 from animegan_app.ui.looks import titles
 from animegan_app.ui.stylize import duration
 from animegan_app.writing import encoded
-from hub_export.checkpoint import verify_files
 from hub_export.metrics import measurements, yardsticks
 from hub_export.record import SAMPLES, CheckpointError, Record
 
@@ -332,9 +331,7 @@ def _picture(catalog: Catalog, offer: Offer) -> str | None:
     try:
         if catalog.missing_bytes(offer):
             return None
-        folder = catalog.fetch(offer)
-        verify_files(folder, offer.record, [SAMPLES])
-        content = _crop(folder / SAMPLES, offer.record.files[SAMPLES]["sha256"])
+        content = _crop(catalog.file(offer, SAMPLES), offer.record.files[SAMPLES]["sha256"])
     except (CheckpointError, PhotoError):
         return None
     return components.address(components.keep(content, f"{offer.record.experiment}-{offer.record.checkpoint}-card.jpg"))

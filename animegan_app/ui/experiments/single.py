@@ -18,7 +18,6 @@ from animegan_app.ui import components
 from animegan_app.ui.components import Outputs
 from animegan_app.ui.i18n import label, say
 from hub_export.card import model_card
-from hub_export.checkpoint import verify_files
 from hub_export.record import CARD, SAMPLES, CheckpointError, read_file
 
 MAX_SAMPLES = 60
@@ -102,9 +101,7 @@ class OneExperiment:
             try:
                 if not self.catalog.missing_bytes(offer):
                     name = f"{offer.record.experiment}-{offer.record.checkpoint}-samples.jpg"
-                    folder = self.catalog.fetch(offer)
-                    verify_files(folder, offer.record, [SAMPLES])
-                    path = components.save(read_photo(folder / SAMPLES), name)
+                    path = components.save(read_photo(self.catalog.file(offer, SAMPLES)), name)
                     samples.append((path, f"{offer.record.checkpoint} · {components.phase(offer.record, request)}"))
             except (CheckpointError, PhotoError):  # who draws with it is told
                 continue
@@ -130,9 +127,8 @@ def _card(catalog: Catalog, offer: Offer, request: gr.Request | None) -> str:
     if missing:
         notice = say("card_of_record", request, size=megabytes(missing))
         return f"<p class='notice'>{html.escape(notice)}</p>{render_card(model_card(offer.record, offer.name))}"
-    folder = catalog.fetch(offer)
-    verify_files(folder, offer.record, [CARD])  # it may be a stranger's link to another file
-    return render_card(read_file(folder, CARD)[:MAX_CARD].decode("utf-8", "replace"))
+    content = read_file(catalog.file(offer, CARD).parent, CARD)[:MAX_CARD]
+    return render_card(content.decode("utf-8", "replace"))
 
 
 def render_card(text: str) -> str:
