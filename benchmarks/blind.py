@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from animegan_app.stylize import read_photo
+
 SIDE = 800
 """Pixels of a drawing's longer side on a sheet."""
 QUESTIONS = ("more of a drawing", "kept")
@@ -33,19 +35,22 @@ def sheets(out: Path, photos: Path, first: tuple[str, Path], second: tuple[str, 
         How many were written.
 
     Raises:
-        ValueError: no picture is in all three folders.
+        ValueError: no picture is in all three folders, one is twice in a folder, both drawings have one name, or a file
+            cannot be read.
     """
-    folders = [{path.stem: path for path in folder.iterdir() if path.is_file()} for folder in (photos, first[1], second[1])]
+    if first[0] == second[0]:
+        raise ValueError(f"both drawings are called {first[0]}: the tally could not tell them apart")
+    folders = [_by_name(folder) for folder in (photos, first[1], second[1])]
     names = sorted(set.intersection(*map(set, folders)))
     if not names:
         raise ValueError(f"no picture is in {photos}, {first[1]} and {second[1]} under one name")
     random = np.random.default_rng(seed)
     out.mkdir(parents=True, exist_ok=True)
-    number = len(list(out.glob("*.png")))
+    number = max((int(path.stem) for path in out.glob("*.png") if path.stem.isdigit()), default=0)
     with open(f"{out}.key.tsv", "a", encoding="utf-8") as key:
         for name in random.permutation(names):
             sides = [first[0], second[0]]
-            photo, *drawn = (Image.open(folder[name]).convert("RGB") for folder in folders)
+            photo, *drawn = (Image.fromarray(read_photo(folder[name])) for folder in folders)
             if random.random() < 0.5:
                 sides.reverse()
                 drawn.reverse()
@@ -53,6 +58,15 @@ def sheets(out: Path, photos: Path, first: tuple[str, Path], second: tuple[str, 
             _sheet(photo, drawn).save(out / f"{number:03d}.png")
             key.write(f"{number:03d}.png\t{name}\t{sides[0]}\t{sides[1]}\n")
     return len(names)
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """A folder's files by name without ending; what hides behind a dot is no picture."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not path.name.startswith(".") and found.setdefault(path.stem, path) != path:
+            raise ValueError(f"{folder} has {found[path.stem].name} and {path.name}: keep one of them")
+    return found
 
 
 def _sheet(photo: Image.Image, drawn: Iterable[Image.Image]) -> Image.Image:

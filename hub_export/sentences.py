@@ -8,7 +8,7 @@ class Sentence(str):
     'runs/mine: README.md is missing'
 
     Args:
-        english: the template, with {names} of values.
+        english: the template, with {names} of values; without any values a text, whose braces are braces.
         values: what stays as it is in any language, as names, numbers and a stranger's text do; or other Sentences.
     """
 
@@ -16,7 +16,7 @@ class Sentence(str):
     values: dict[str, object]
 
     def __new__(cls, english: str, /, **values: object) -> "Sentence":
-        sentence = super().__new__(cls, english.format(**values))
+        sentence = super().__new__(cls, english.format(**values) if values else english)
         sentence.english, sentence.values = english, values
         return sentence
 

@@ -570,7 +570,8 @@ def test_it_trains_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path, monke
     last = folder.history[-1]
     assert last["phase"] == "adversarial" and 0 < last["host_wait"] < 1
     record = checkpoint.read_record(folder.path / "step-000003")
-    assert record.data["losses"] == whole.recipe.terms
+    assert record.data["losses"] == whole.recipe.terms and record.data["feature_network"]
+    assert whole.waits().keys() == {"data_wait", "host_wait"}
     assert whole.recipe.averaged is not None
     photo, drawn = random_picture(1, 32, 32, 3), checkpoint.load_generator(folder.path / "step-000003")
     np.testing.assert_allclose(drawn(photo), whole.recipe.averaged(photo)[1], atol=2e-3)

@@ -45,6 +45,37 @@ def test_what_cannot_be_counted_is_refused(folders):
         (folders / "answers.tsv").write_text(line)
         with pytest.raises(ValueError, match="is no answer"):
             blind.tally(folders / "out.key.tsv", [folders / "answers.tsv"])
+    with pytest.raises(ValueError, match="both drawings are called red"):
+        blind.sheets(folders / "out", folders / "photos", pair[0], ("red", folders / "blue"))
+    (folders / "blue" / "3.jpg").touch()
+    with pytest.raises(ValueError, match=r"blue has 3.jpg and 3.png: keep one of them"):
+        blind.sheets(folders / "out", folders / "photos", *pair)
+    (folders / "blue" / "3.jpg").unlink()
     (folders / "empty").mkdir()
     with pytest.raises(ValueError, match="no picture is in"):
         blind.sheets(folders / "other", folders / "empty", *pair)
+
+
+def test_a_sheet_that_was_deleted_gives_its_number_to_no_other(folders):
+    pair = ("red", folders / "red"), ("blue", folders / "blue")
+    blind.sheets(folders / "out", folders / "photos", *pair)
+    (folders / "out" / "003.png").unlink()
+    (folders / "photos" / ".DS_Store").write_bytes(b"no picture")
+    blind.sheets(folders / "out", folders / "photos", *pair)
+    rows = [line.split("\t")[0] for line in (folders / "out.key.tsv").read_text().splitlines()]
+    assert rows == [f"{number:03d}.png" for number in range(1, 13)]
+
+
+def test_photos_stand_upright_on_their_sheets(folders):
+    lying = Image.new("RGB", (60, 41), (90, 90, 90))
+    lying.paste((0, 200, 0), (0, 0, 10, 41))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned to the right: what is at the left comes to the top
+    (folders / "photos" / "0.png").unlink()
+    lying.save(folders / "photos" / "0.jpg", exif=exif, quality=95)
+    (folders / "one").mkdir()
+    (folders / "photos" / "0.jpg").rename(folders / "one" / "0.jpg")
+    blind.sheets(folders / "out", folders / "one", ("red", folders / "red"), ("blue", folders / "blue"))
+    sheet = np.asarray(Image.open(folders / "out" / "001.png").convert("RGB")).astype(int)
+    middle = sheet[:, sheet.shape[1] // 2]
+    assert middle[20, 1] > 150 > middle[20, 0] and abs(middle[300, 1] - 90) < 9

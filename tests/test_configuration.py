@@ -86,6 +86,7 @@ def test_override_is_typed_and_records_the_difference() -> None:
         (["smoke", "--set", "loss.style_weight=lots", "--name", "x"], "takes float, got 'lots'"),
         (["smoke", "--set", "loss.style_weight=nan", "--name", "x"], "loss.style_weight must be 0 or more, got nan"),
         (["smoke", "--set", "loss.style_weight=inf", "--name", "x"], "loss.style_weight must be 0 or more, got inf"),
+        (["smoke", "--set", f"loss.style_weight=1{400 * '0'}", "--name", "x"], "loss.style_weight must be"),
         (["smoke", "--set", "loss.fake_weight=-1", "--name", "x"], "loss.fake_weight must be 0 or more, got -1"),
         (["smoke", "--set", f"schedule.batch=1{400 * '0'}", "--name", "x"], r"schedule.batch must be from 1 to 65536"),
         (["smoke", "--set", "schedule.epsilon=0", "--name", "x"], "schedule.epsilon must be 1e-12 or more, got 0"),
@@ -172,3 +173,8 @@ def test_python_and_files_meet_the_same_checks() -> None:
     assert LossConfig(style_weight=3) == LossConfig(style_weight=3.0)
     wide = changed(get_experiment("smoke"), {"generator": GeneratorConfig("v1"), "loss": {"style_weight": 1}})
     assert (wide.generator.channels, flat_settings(wide)["loss.style_weight"]) == (64, 1.0)
+
+
+def test_a_whole_number_that_no_float_holds_is_told() -> None:
+    with pytest.raises(ValueError, match="style_weight is larger than a float can be"):
+        LossConfig(style_weight=10**5000)

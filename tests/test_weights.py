@@ -1,6 +1,5 @@
 """A weights file of n bytes costs n bytes and little time to read, or is refused, whatever it holds."""
 
-import resource
 import time
 from collections.abc import Callable
 
@@ -25,6 +24,7 @@ from support.hostile_weights import (
     wide_tree,
 )
 from support.language import translated
+from support.processes import Peak
 
 UNFOLDING: dict[str, tuple[Callable[[], bytes], str]] = {
     "two arrays in the same bytes": (lambda: same_bytes(2, 400), "share the same bytes"),
@@ -60,12 +60,12 @@ UNFOLDING: dict[str, tuple[Callable[[], bytes], str]] = {
 def test_what_unfolds_is_refused_before_it_does(name: str) -> None:
     make, words = UNFOLDING[name]
     content = make()
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    peak, started = Peak(), time.process_time()
     with pytest.raises(ValueError, match=words) as refusal:
         read_weights(content)
     assert time.process_time() - started < 1 and len(str(refusal.value)) < 300
     translated(refusal.value)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20 * 1024, "in KiB"
+    assert peak.rise() < 20 * 2**20
 
 
 def test_the_writer_writes_what_the_reader_reads() -> None:

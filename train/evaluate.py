@@ -27,22 +27,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from hub_export import checkpoint, pixels
 from hub_export.files import write_aside
 from hub_export.folder import find_checkpoints
 from hub_export.metrics import flat_changes, flat_ends, measurements, same_scale
-from hub_export.pictures import over_white, upright
 from hub_export.record import HISTORY, MAX_HISTORY_ROWS, Record, read_record
 from hub_export.release import open_runs
-from train.datasets import open_data
+from train.datasets import MAXIMUM_PIXELS, decode, open_data
 from train.experiments import EXPERIMENTS
 from train.measure import CONVOLUTIONS, MINIMUM_PICTURES, Draw, FeatureExtractors, HeldOut, Scores, traced
 from train.run_folder import rewrite, writing
 from train.schedule import WARM_UP
 from train.settings import DataConfig
-from train.sources import Source
+from train.sources import Source, Unusable
 
 COLUMNS = {
     "style": ("style ± error", 15),
@@ -301,10 +300,9 @@ def _drawer(folder: Path, record: Record) -> Draw:
 
 def _read(path: Path) -> np.ndarray:
     try:
-        with Image.open(path) as image:
-            return np.asarray(over_white(upright(image)).convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
-        raise ValueError(f"--pictures: {path} is not a picture that can be read: take it out") from None
+        return np.asarray(decode(path.read_bytes(), MAXIMUM_PIXELS, gray=True)[0])
+    except (Unusable, OSError) as reason:
+        raise ValueError(f"--pictures: {path} cannot be read: {reason}; take it out") from None
 
 
 def _short(folder: Path) -> str:

@@ -476,7 +476,7 @@ for _name, _question, _target, _look in (
     (
         "sky",
         "Do open shadows and light that spills over give a luminous sky?",
-        "denoise | flat(0.02) | dabs | contours(1, 0.75) | light(1.25, 34, 3) | clouds | bloom(0.8, 20)",
+        "denoise | flat(0.02) | dabs | contours(1, 0.75) | light(1.25, 50, 3) | clouds | bloom(0.8, 20)",
         Look(
             "Luminous sky",
             "Open shadows, light that spills over",
@@ -525,7 +525,7 @@ _register(
     "pairs",
     "How near does a small generator come to one's own filter, hand or model, given photos and drawings of them?",
     loss={"adversarial_weight": 0.0},
-    data={"target": "", "redrawn": 0.0, "holdout": 8},
+    data={"target": "", "redrawn": 0.0, "enlarged": 0.0, "holdout": 8},
     schedule={"warmup": "0 steps", "generator_rate": 1.5e-3},
 )
 _register(

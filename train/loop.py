@@ -263,13 +263,22 @@ class Run:
         first row of the history."""
         if not self.folder.history:
             return {}
-        rows = [row for row in self.folder.history if row["phase"] == self._phase()][-100 // LOG_STEPS :]
-        names = {name for row in rows for name in row if name.startswith("share_")}
-        means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in sorted(names)}
+        means = self._means("share_")
         return {
             total: {name: means[f"share_{name}"] for name in weights if f"share_{name}" in means}
             for total, weights in self.recipe.weights(self._phase()).items()
         }
+
+    def waits(self) -> dict[str, float]:
+        """What share of a step the devices waited, for data and, where the recipe has some, for work on the host: means over
+        the last phase's last hundred steps; {} before the first row of the history."""
+        return self._means("data_wait", "host_wait") if self.folder.history else {}
+
+    def _means(self, *starts: str) -> dict[str, float]:
+        """Of the history's columns that begin so, over the last phase's last hundred steps."""
+        rows = [row for row in self.folder.history if row["phase"] == self._phase()][-100 // LOG_STEPS :]
+        names = {name for row in rows for name in row if name.startswith(starts)}
+        return {name: float(np.mean([row[name] for row in rows if name in row])) for name in sorted(names)}
 
     def _save_checkpoint(self) -> None:
         if not self.chief:
@@ -418,7 +427,8 @@ class _Session:
         """A row of the history on the progress bar and in TensorBoard."""
         terms = {name: value for name, value in row.items() if isinstance(value, float)}
         self._bar.set_description(f"epoch {row['epoch']} {row['phase']}")
-        self._bar.set_postfix({name: f"{value:.3g}" for name, value in terms.items() if not name.startswith("share_")})
+        shown = self.times | terms  # in this order: a narrow terminal cuts the last ones
+        self._bar.set_postfix({name: f"{x:.3g}" for name, x in shown.items() if not name.startswith("share_")})
         if self._writer:
             with self._writer.as_default(step=row["step"]):
                 for name, value in terms.items():

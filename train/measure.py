@@ -37,6 +37,8 @@ FLAT_GRADIENT, STEEP_GRADIENT = 2.0, 12.0
 """Levels of 255 a pixel: a smaller luma gradient is flat, one between the two is texture."""
 LINE_WIDTH, LINE_DEPTH = 5, 10.0
 """A line is narrower than so many pixels, and darker than both its sides by so many levels of 255."""
+FEWEST_LINES = 0.002
+"""Share of a drawing's pixels that are lines at the least; photos have 0.02 and more."""
 CALM_GRADIENT, CALM_SHARE, CALM_WINDOW = 3.0, 0.35, 13
 """A place is calm if in so large a share of a window of so many pixels the gradient is smaller."""
 
@@ -131,7 +133,8 @@ def drawing_figures(picture: np.ndarray) -> dict[str, float]:
     Returns:
         flat, texture: luma gradient (Sobel) below FLAT_GRADIENT, and from there to STEEP_GRADIENT.
         lines: thin dark lines, a black top-hat of luma above LINE_DEPTH.
-        drawn: share of those lines that run through calm places, as a draughtsman's do and the gaps of foliage do not.
+        drawn: share of those lines that run through calm places, as a draughtsman's do and the gaps of foliage do not; a
+            picture of fewer lines than FEWEST_LINES counts as if it had as many, or three dark specks made a drawing.
     """
     luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
     across, down = (cv2.Sobel(luma, cv2.CV_32F, *order, ksize=3, scale=1 / 8) for order in ((1, 0), (0, 1)))
@@ -143,7 +146,7 @@ def drawing_figures(picture: np.ndarray) -> dict[str, float]:
         "flat": float(np.mean(gradient < FLAT_GRADIENT)),
         "texture": float(np.mean((gradient >= FLAT_GRADIENT) & (gradient < STEEP_GRADIENT))),
         "lines": float(np.mean(lines)),
-        "drawn": float(np.sum(lines & calm)) / max(float(np.sum(lines)), 1.0),
+        "drawn": float(np.mean(lines & calm)) / max(float(np.mean(lines)), FEWEST_LINES),
     }
 
 

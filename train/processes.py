@@ -67,8 +67,9 @@ def breaking_told() -> Iterator[None]:
     except BrokenProcessPool:
         pool.cache_clear()
         raise RuntimeError(
-            "a process that works on pictures beside this one was killed, perhaps for want of memory: free some, or lower "
-            "schedule.batch; then run the command again, with --resume if it had begun to train"
+            "a process that works on pictures beside this one was killed, perhaps for want of memory: free some, give it "
+            "fewer cores, each of which works on one (taskset -c 0-3 python -m ...), or lower schedule.batch; then run the "
+            "command again, with --resume if it had begun to train"
         ) from None
 
 

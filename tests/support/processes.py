@@ -51,6 +51,22 @@ def memory(process: int) -> int:
     return found
 
 
+class Peak:
+    """The most resident memory of this process since this was made, above what it had then, in bytes."""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")  # else an earlier and higher peak would hide this one
+        self._before = self._highest()
+
+    def rise(self) -> int:
+        return self._highest() - self._before
+
+    @staticmethod
+    def _highest() -> int:
+        [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+        return 1024 * int(line.split()[1])
+
+
 def until(condition: Callable[[], Found], *alive: subprocess.Popen, seconds: float = 120) -> Found:
     """Waits until something is so, and returns it; fails when it takes too long or one of these processes ends before."""
     deadline = time.monotonic() + seconds

@@ -30,7 +30,7 @@ class Recipe(ABC):
         experiment, engine: as given.
         terms: each loss term in words, by its name in what `step` returns.
         entries: what of a batch the steps read, e.g. {"photo", "target", "anime"}; nothing else is computed.
-        frozen: variables in `saved` that never change and need not be saved.
+        frozen: variables of pretrained networks, which never change and need not be saved.
         generator: what is trained to draw photos.
         averaged: what `Engine.average` gives for it.
     """

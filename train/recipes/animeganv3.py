@@ -80,6 +80,7 @@ class Recipe(recipes.Recipe):
         layers = Layers(FastConv2D, norm, RecallConv2D)
         with engine.scope():
             self.features = build_features(self.config.features)
+            self.frozen = list(self.features.variables)
             self.deep_and_shallow = with_shallow_layers(self.features)
             build = functools.partial(build_tails, experiment.generator, layers, self.config.moments_decay)
             self.generator = build()
