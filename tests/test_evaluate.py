@@ -349,6 +349,8 @@ def test_the_report_says_how_near_the_measuring_network_is() -> None:
     assert _kinship(dataclasses.replace(record, config=config | patch), "vgg19") == ""
     assert "other layers" in _kinship(dataclasses.replace(record, config=config | patch), "hed-vgg16")
     assert "which flatters its style" in _kinship(dataclasses.replace(record, config=config | projected), "hed-vgg16")
+    v3 = read_record(BUNDLED / "official-v3-hayao-laptop" / "epoch-010")
+    assert "same network and layers" in _kinship(v3, "hed-vgg16"), "it says so of its style terms"
     unused = record.data | {"feature_network": False}
     assert _kinship(dataclasses.replace(record, config=config | projected, data=unused), "hed-vgg16") == "", "nobody looked"
 

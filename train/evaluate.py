@@ -273,6 +273,9 @@ def _kinship(record: Record, network: str) -> str:
         return ""
     if isinstance(discriminator, dict) and discriminator.get("kind") == "projected":
         return " (its discriminator looked through the same network and layers, which flatters its style)"
+    said = " ".join(map(str, record.data.get("losses", {}).values()))
+    if any(layer in said for layer in CONVOLUTIONS):  # AnimeGANv3's style
+        return " (same network and layers as trained against, which flatters its style)"
     return " (same network as trained against, other layers)"
 
 

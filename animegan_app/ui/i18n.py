@@ -485,6 +485,11 @@ RECORDS: dict[str, str] = {
         "（其判别器用的是同一网络的这些层，因此风格距离偏低）；独立网络：EfficientNet-Lite0。"
     ),
     "Held-out 48 photos and 48 frames, longest side 512; hed-vgg16 conv2_2 and conv3_3 "
+    "(same network and layers as trained against, which flatters its style); independent: EfficientNet-Lite0.": (
+        "未参与训练的 48 张照片和 48 帧画面，最长边 512；hed-vgg16 的 conv2_2 和 conv3_3"
+        "（与训练所用的网络和层相同，因此风格距离偏低）；独立网络：EfficientNet-Lite0。"
+    ),
+    "Held-out 48 photos and 48 frames, longest side 512; hed-vgg16 conv2_2 and conv3_3 "
     "(same network as trained against, other layers); independent: EfficientNet-Lite0.": (
         "未参与训练的 48 张照片和 48 帧画面，最长边 512；hed-vgg16 的 conv2_2 和 conv3_3"
         "（与训练所用的网络相同，层不同）；独立网络：EfficientNet-Lite0。"
