@@ -121,7 +121,7 @@ def _use(url: str, users: int, seconds: float, folder: Path) -> Report:
             start = time.monotonic()
             try:
                 photo, key = request
-                job = client.submit(handle_file(photo), key, LONGEST_SIDE, api_name="/stylise")
+                job = client.submit(handle_file(photo), key, LONGEST_SIDE, api_name="/stylize")
                 job.result(ANSWER_SECONDS)
             except TimeoutError:
                 report.lost += 1

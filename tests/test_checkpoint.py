@@ -493,6 +493,14 @@ def half(folder: Path) -> None:
     reseal(folder, weights="float16")
 
 
+@pytest.fixture(scope="module")
+def in_half(original: tuple[Path, keras.Model], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = Path(shutil.copytree(original[0], tmp_path_factory.mktemp("half") / "epoch-001"))
+    half(folder)
+    load_generator(folder)
+    return folder
+
+
 def hostile_half() -> dict[str, Callable[[Path], None]]:
     """Ways to harm a checkpoint whose weights are float16, by name."""
     shape = (3, 3, 4, 8)
@@ -544,10 +552,8 @@ def test_hostile_checkpoints_are_refused(name: str, folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE_HALF)
-def test_hostile_half_checkpoints_are_refused(name: str, folder: Path) -> None:
-    half(folder)
-    load_generator(folder)
-    refuses(folder, HOSTILE_HALF[name])
+def test_hostile_half_checkpoints_are_refused(name: str, in_half: Path, tmp_path: Path) -> None:
+    refuses(Path(shutil.copytree(in_half, tmp_path / "tiny" / "epoch-001")), HOSTILE_HALF[name])
 
 
 def refuses(folder: Path, harm: Callable[[Path], None]) -> None:

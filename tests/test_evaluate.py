@@ -1,6 +1,7 @@
 """What the measures say of cases with a known answer, and the command on a tiny run."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from train.evaluate import _data_config, _insert, _kinship, compared_with, main,
 from train.measure import (
     STYLES,
     Distance,
+    FeatureExtractors,
     Scores,
     colour_shift,
     content_distance,
@@ -223,6 +226,14 @@ def train(place: Path, *more: str) -> None:
     training.main(training.parser().parse_args([*words, *where]))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def built_once() -> Iterator[None]:
+    """The measuring networks, which are the same ones every time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.evaluate.FeatureExtractors", functools.cache(FeatureExtractors))
+        yield
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished tiny run in runs/tiny."""
@@ -304,7 +315,7 @@ def test_runs_are_compared_with_their_base(workplace: Path, tmp_path: Path, caps
     for folder in ("photos", "left", "right"):
         (tmp_path / folder).mkdir()
         for number in range(6):
-            noise = np.random.default_rng([number, folder == "right"]).integers(0, 256, (32, 40, 3), np.uint8)
+            noise = np.random.default_rng([number, folder == "right"]).integers(0, 256, (64, 80, 3), np.uint8)
             Image.fromarray(noise).save(tmp_path / folder / f"{number}.png")
     pictures = [word for folder in ("left", "right") for word in ("--pictures", tmp_path / "photos", tmp_path / folder)]
     words = [run, base, "--weights", "none", "--cache", workplace / "cache", *pictures]

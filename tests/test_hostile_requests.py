@@ -75,7 +75,7 @@ def sent(server: Server, content: bytes, name: str = "photo.png", **headers: str
 
 def called(server: Server, photo: object, key: object = "local/tiny/epoch-001", *rest: object, **headers: str) -> str:
     """What the endpoint for programs answers, as Gradio's events."""
-    call = f"{server.url}gradio_api/call/stylise"
+    call = f"{server.url}gradio_api/call/stylize"
     data = [photo, key, *(rest or (512, 100, 0))]
     answer = http.post(call, content=json.dumps({"data": data}), headers={"Content-Type": "application/json", **headers})
     assert answer.status_code == 200, answer.text
@@ -229,7 +229,7 @@ def test_own_names_are_those_of_the_loopback_and_of_the_owner(server: Server, mo
 def test_one_visitor_leaves_places_to_others(server: Server) -> None:
     address = ("127.0.0.1", int(server.url.split(":")[-1].strip("/")))
     fields = ["Host: localhost", "X-Forwarded-For: 8.8.8.8", "Content-Length: 99", "", "{"]
-    head = "\r\n".join(["POST /gradio_api/call/stylise HTTP/1.1", *fields])
+    head = "\r\n".join(["POST /gradio_api/call/stylize HTTP/1.1", *fields])
     hanging = [socket.create_connection(address) for _ in range(MAX_WAITING + 8)]
     try:
         for connection in hanging:
@@ -285,11 +285,11 @@ def test_a_request_is_of_a_bounded_size(server: Server) -> None:
         for _ in range(200):
             yield bytes(2**20)
 
-    for path, most in [("call/stylise", MAX_BYTES), ("queue/join", MAX_BYTES), ("component_server", MAX_BYTES)]:
+    for path, most in [("call/stylize", MAX_BYTES), ("queue/join", MAX_BYTES), ("component_server", MAX_BYTES)]:
         answer = http.post(f"{server.url}gradio_api/{path}", content=b"[" * (most + 1))
         assert answer.status_code == 413, answer.text
     boundary = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
-    for path in ("call/stylise", "upload"):
+    for path in ("call/stylize", "upload"):
         start = time.monotonic()
         try:
             headers = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -414,11 +414,11 @@ def test_in_an_odd_environment_it_draws_ends_and_leaves_nothing(runs: Path, tmp_
     settings["HF_TOKEN"] = os.fsdecode(b"hf_\xff\n")
     with Server(runs, tmp_path, **settings) as server:
         result = Client(server.url, verbose=False).predict(
-            handle_file(PAGODA), "local/tiny/epoch-001", 512, api_name="/stylise"
+            handle_file(PAGODA), "local/tiny/epoch-001", 512, api_name="/stylize"
         )
         assert np.asarray(Image.open(result[0])).shape == (342, 512, 3)
         with pytest.raises(AppError, match="is neither a key that"):
-            Client(server.url, verbose=False).predict(handle_file(PAGODA), "hub/you/x/epoch-001", 512, api_name="/stylise")
+            Client(server.url, verbose=False).predict(handle_file(PAGODA), "hub/you/x/epoch-001", 512, api_name="/stylize")
         log = (tmp_path / "log.txt").read_text("ascii")
         assert "HF_TOKEN is left out" in log and "SSL_CERT_FILE is left out" in log and "Traceback" not in log
         left = own_folder(server)
@@ -428,7 +428,7 @@ def test_in_an_odd_environment_it_draws_ends_and_leaves_nothing(runs: Path, tmp_
     with Server(runs, tmp_path, **settings) as server:
         assert not left.exists(), "gone when the next one starts"
         path = sent(server, encode(Image.fromarray(scene(40, 60)), "PNG"))
-        call = f"{server.url}gradio_api/call/stylise"
+        call = f"{server.url}gradio_api/call/stylize"
         http.post(call, json={"data": [{"path": path}, "local/tiny/epoch-001", 512, 100, 0]})
         deadline = time.monotonic() + 60
         while not (found := decoders(server.process.pid)):

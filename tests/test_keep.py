@@ -143,7 +143,7 @@ def test_a_drawing_is_kept_shared_and_found_again(browser: Browser, server: Serv
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         page.add_init_script(STAND_IN)
 
-    address = "?experiment=local/tiny&checkpoint=epoch-001&side=512&strength=0&colours=x&tab=stylise"
+    address = "?experiment=local/tiny&checkpoint=epoch-001&side=512&strength=0&colours=x&tab=stylize"
     for page in opened(browser, server, width=390, height=844, address=address, prepare=equip):
         facts(page, "tiny epoch-001")
         upload(page, PAGODA)

@@ -190,6 +190,8 @@ def test_drawings_of_no_photo_are_refused(folders: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
+@pytest.mark.filterwarnings("ignore:Even though the .tf.config")
 def test_the_command_imitates_a_folder_of_drawings(folders: Path):
     small = ["data.size=32", "data.holdout=1", "generator.channels=4", "schedule.batch=2", "schedule.length=6 steps"]
     given = ["--photos", str(folders / "photos"), "--drawings", str(folders / "drawings")]

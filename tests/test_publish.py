@@ -194,7 +194,7 @@ def test_other_files_by_someone_else_are_left_alone(hub: HubServer, run: Path) -
 
 def test_a_commit_in_between_is_not_overwritten(hub: HubServer, run: Path) -> None:
     publish(run, REPO, epochs="1", log=quiet)
-    hub.fail("POST .*/commit/.*", silence=5.0, times=1)
+    fault = hub.fail("POST .*/commit/.*", silence=60, times=1)
     outcome: list[str] = []
 
     def work() -> None:
@@ -208,6 +208,7 @@ def test_a_commit_in_between_is_not_overwritten(hub: HubServer, run: Path) -> No
     thread.start()
     until(lambda: len([line for line in hub.requests if "/commit/" in line]) > commits)
     theirs = hub.commit(REPO, {"notes.md": b"Mine."})
+    fault.over.set()
     thread.join()
     assert outcome == [f"{REPO}: someone else committed meanwhile; nothing was overwritten, publish again"]
     assert hub.repo(REPO).branches["main"] == theirs

@@ -7,7 +7,6 @@ import runpy
 import shutil
 import stat
 import struct
-import subprocess
 import sys
 import zipfile
 import zlib
@@ -24,8 +23,8 @@ from hub_export.folder import FolderStore
 from hub_export.record import SAMPLES, SIZE_LIMITS, WEIGHTS, CheckpointError, read_record
 from hub_export.release import SUMS, open_runs, write_archive
 from support.checkpoints import save_tiny
+from support.processes import ended
 
-ROOT = Path(__file__).parents[1]
 PHOTO = np.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 3)).astype(np.float32)
 
 
@@ -237,9 +236,9 @@ def test_the_command(
 
 
 @pytest.mark.slow
-def test_an_archive_that_is_none_ends_the_app_with_a_sentence(tmp_path: Path) -> None:
+def test_an_archive_that_is_none_ends_the_app_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "notes.zip").write_text("I am no zip.")
-    words = [sys.executable, "app.py", "--runs", str(tmp_path / "notes.zip")]
-    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 1
-    assert ended.stderr == f"{tmp_path}/notes.zip is neither a folder nor a zip: name one of them\n"
+    told = ended(monkeypatch, capsys, "--runs", str(tmp_path / "notes.zip"))
+    assert told == f"{tmp_path}/notes.zip is neither a folder nor a zip: name one of them"

@@ -175,16 +175,16 @@ _, url, _ = app.demo.launch(prevent_thread_lock=True, quiet=True)
 from gradio_client import Client, handle_file
 from PIL import Image
 file, facts = Client(url, verbose=False).predict(
-    handle_file("animegan_app/examples/street.jpg"), "bundled/tiny/epoch-001", 512, api_name="/stylise"
+    handle_file("animegan_app/examples/street.jpg"), "bundled/tiny/epoch-001", 512, api_name="/stylize"
 )
 anime = Image.open(file)
 assert anime.size == (facts["width"], facts["height"]) and max(anime.size) == 512, (anime.size, facts)
 assert not {"train", "huggingface_hub.hub_mixin"} & set(sys.modules)
-print("stylised", anime.size)
+print("stylized", anime.size)
 """
 
 
-def test_installed_in_a_clean_environment_it_stylises(tmp_path: Path) -> None:
+def test_installed_in_a_clean_environment_it_stylizes(tmp_path: Path) -> None:
     """Half a minute: the folder's own requirements and the Gradio that `sdk_version` names, from the package registry."""
     space, python = tmp_path / "space", tmp_path / "venv" / "bin" / "python"
     write_space(space)
@@ -199,4 +199,4 @@ def test_installed_in_a_clean_environment_it_stylises(tmp_path: Path) -> None:
     finally:
         shutil.rmtree(python.parents[1], ignore_errors=True)  # nearly 2 GB
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.startswith("stylised")
+    assert done.stdout.startswith("stylized")

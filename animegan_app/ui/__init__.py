@@ -117,7 +117,7 @@ class Page:
         """What the address asks for and is not on offer: an experiment and a checkpoint."""
         self.known = gr.Textbox(visible="hidden", elem_id="known")  # a State tells of no change outside the queue
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
-            with gr.Tab(label("stylise"), id="stylise", elem_id="stylise"):
+            with gr.Tab(label("stylize"), id="stylize", elem_id="stylize"):
                 self.stylize = Stylize(self.studio, self.known)
                 with self.stylize.result:
                     keeping = Keep(self.studio)

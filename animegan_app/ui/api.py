@@ -30,15 +30,15 @@ FOR_PROGRAMS = {
 
 
 class Programs:
-    """The endpoints /stylise and /checkpoints. Their docstrings are what programs and models are told."""
+    """The endpoints /stylize and /checkpoints. Their docstrings are what programs and models are told."""
 
     def __init__(self, studio: Studio):
         self.studio = studio
         # Gradio shows every tool's caller the picture only of what is not queued; its own client queues all the same.
-        api(self.stylise, api_name="stylise", queue=False, concurrency_limit=components.QUEUE_SIZE)
+        api(self.stylize, api_name="stylize", queue=False, concurrency_limit=components.QUEUE_SIZE)
         api(self.checkpoints, api_name="checkpoints", queue=False)
 
-    async def stylise(
+    async def stylize(
         self,
         photo: FileData,
         request: gr.Request,

@@ -28,7 +28,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "{name} is not on offer here now. This is what there is; should it come, the page changes to it.",
         "这里目前没有 {name}。以下是现有的内容；一旦出现，页面会切换到它。",
     ),
-    "stylise": ("Stylise", "风格化"),
+    "stylize": ("Stylise", "风格化"),
     "compare": ("Compare", "比较"),
     "video": ("Video", "视频"),
     "experiments": ("Experiments", "实验"),

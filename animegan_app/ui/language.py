@@ -9,7 +9,7 @@ import json
 from animegan_app.ui.components import ERROR_SECONDS
 from animegan_app.ui.i18n import WORDS
 
-OWN = ("stylise", "compare", "video", "experiments", "sources", "slider")
+OWN = ("stylize", "compare", "video", "experiments", "sources", "slider")
 """Keys of what Gradio translates once alone: the names of tabs, and those that a script took over."""
 GRADIO: dict[str, str] = {
     "Error": "错误",

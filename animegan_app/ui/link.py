@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from animegan_app.stylize import DEFAULT_LONGEST_SIDE, LONGEST_SIDES, MOST_STRENGTH
 
-TABS = ("stylise", "compare", "video", "experiments", "sources")
+TABS = ("stylize", "compare", "video", "experiments", "sources")
 MAX_COMPARED = 24
 """Checkpoints of a comparison that an address names."""
 MAX_TEXT = 4000
@@ -27,7 +27,7 @@ WRITE = """(experiment, checkpoint, side, strength, colours, compared) => {
         put("side", side, SIDE);
         put("strength", strength, 100);
         put("colours", colours, 0);
-        put("tab", tab, "stylise");
+        put("tab", tab, "stylize");
         put("compare", tab === "compare" ? (compared ?? []).slice(0, MOST).join(",") : "");
         window.history.replaceState(window.history.state, "", address);
     };

@@ -50,8 +50,8 @@ CSS = """
 #keep { grid-area: keep; min-width: 0; gap: .7rem; }
 #cancel, #again { position: absolute; z-index: 30; left: 50%; bottom: 1rem; transform: translateX(-50%); width: auto;
   min-width: 9rem; min-height: 44px; box-shadow: 0 2px 10px rgb(0 0 0 / .35); }
-#cancel, #stylise:has(#slider [data-testid="status-tracker"]:not(.hide)):not(:has(#slider .error)) #again { display: none; }
-#stylise:has(#slider [data-testid="status-tracker"]:not(.hide)):not(:has(#slider .error)) #cancel { display: block; }
+#cancel, #stylize:has(#slider [data-testid="status-tracker"]:not(.hide)):not(:has(#slider .error)) #again { display: none; }
+#stylize:has(#slider [data-testid="status-tracker"]:not(.hide)):not(:has(#slider .error)) #cancel { display: block; }
 #slider [data-testid="status-tracker"]:has(.error) { display: none; } /* what was cancelled may end so; errors are said */
 :is(#looks, #facts) > .html-container { padding: 0; }
 :is(#slider .icon-button, #strength button, #colours button) { min-width: 28px; min-height: 28px; }

@@ -75,6 +75,8 @@ class Fault:
     pattern: re.Pattern
     status: int = 0
     silence: float = 0.0
+    over: threading.Event = field(default_factory=threading.Event)
+    """Ends a silence before its seconds."""
     cut: int | None = None
     drip: float = 0.0
     body: bytes | None = None
@@ -212,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
             fault = next((fault for fault in hub.faults if fault.strikes(line)), None)
         self.fault, self.known = fault, bearer == hub.token
         if fault and fault.silence:
-            time.sleep(fault.silence)
+            fault.over.wait(fault.silence)
         if fault and fault.status:
             if fault.done:
                 with hub.lock:

@@ -119,7 +119,7 @@ class Experiments:
             offer = self.catalog.find(key or "")
         except CheckpointError as error:
             raise components.error(error, request) from None
-        return {self.tabs: gr.Tabs(selected="stylise"), **self.stylize.choose(offer, request)}
+        return {self.tabs: gr.Tabs(selected="stylize"), **self.stylize.choose(offer, request)}
 
     def use_clicked(self, event: gr.EventData, request: gr.Request) -> Outputs:
         """`use` of the point that was clicked."""
