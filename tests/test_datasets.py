@@ -192,6 +192,15 @@ def test_what_a_killed_try_painted_is_not_painted_again(
     assert open_data(config, source, tmp_path / "other")._photos.flat.tobytes() == data._photos.flat.tobytes()
 
 
+def test_a_containers_quota_bounds_how_much_is_done_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(64), raising=False)
+    monkeypatch.setattr(processes, "QUOTA", tmp_path / "cpu.max")
+    assert processes.cores() == 64
+    for said, expected in (("max 100000\n", 64), ("800000 100000\n", 8), ("50000 100000\n", 1), ("9900000 100000\n", 64)):
+        (tmp_path / "cpu.max").write_text(said)
+        assert processes.cores() == expected
+
+
 # Which pictures are taken
 
 

@@ -113,6 +113,7 @@ def test_the_code_in_readme_runs(tmp_path: Path) -> None:
         assert drawing.size == photo.size
 
 
+@pytest.mark.slow
 def test_commits_that_the_docs_name_are_in_the_history() -> None:
     """What was committed and then lost is in no archive."""
     if subprocess.run(["git", "rev-parse", "--is-shallow-repository"], cwd=ROOT, capture_output=True).stdout != b"false\n":

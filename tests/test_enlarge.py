@@ -106,6 +106,7 @@ def test_a_photo_gives_the_same_drawing_at_every_size() -> None:
         assert other == pytest.approx((share, darkness), rel=0.1)
 
 
+@pytest.mark.slow
 def test_in_full_is_blended_strip_by_strip_and_as_transparent_as_the_photo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STRIP_PIXELS", 240 * 7)
     photo, anime = picture(240, 160), 255 - picture(96, 64)

@@ -167,6 +167,7 @@ class _Silent(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_a_runtime_that_is_not_what_npm_published_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "npm" / "onnxruntime-web" / "-"
     package.mkdir(parents=True)

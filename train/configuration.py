@@ -58,8 +58,7 @@ def override(experiment: Experiment, settings: list[str], name: str) -> Experime
 
     Args:
         experiment: the base.
-        settings: e.g. ["loss.style_weight=30", "schedule.warmup=300 steps"]; values take the type of the field, a list
-            is written with commas.
+        settings: e.g. ["loss.style_weight=30", "schedule.warmup=300 steps"]; values take the type of the field.
         name: the derived experiment's name.
 
     Raises:
