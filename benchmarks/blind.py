@@ -46,8 +46,9 @@ def sheets(out: Path, photos: Path, first: tuple[str, Path], second: tuple[str, 
         raise ValueError(f"no picture is in {photos}, {first[1]} and {second[1]} under one name")
     random = np.random.default_rng(seed)
     out.mkdir(parents=True, exist_ok=True)
-    number = max((int(path.stem) for path in out.glob("*.png") if path.stem.isdigit()), default=0)
-    with open(f"{out}.key.tsv", "a", encoding="utf-8") as key:
+    with open(f"{out}.key.tsv", "a+", encoding="utf-8") as key:
+        key.seek(0)
+        number = len(key.readlines())  # also of sheets that are gone
         for name in random.permutation(names):
             sides = [first[0], second[0]]
             photo, *drawn = (Image.fromarray(read_photo(folder[name])) for folder in folders)

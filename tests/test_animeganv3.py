@@ -23,6 +23,7 @@ from train import features, losses, processes, regions, targets
 from train.batches import TrainingData
 from train.configuration import override
 from train.engine import Engine, restore, state
+from train.evaluate import _kinship
 from train.experiments import get_experiment
 from train.features import build_features, with_shallow_layers
 from train.layers import SpectralConv2D, advance_power_iterations
@@ -571,6 +572,7 @@ def test_it_trains_and_goes_on_where_it_stopped_to_the_bit(tmp_path: Path, monke
     assert last["phase"] == "adversarial" and 0 < last["host_wait"] < 1
     record = checkpoint.read_record(folder.path / "step-000003")
     assert record.data["losses"] == whole.recipe.terms and record.data["feature_network"]
+    assert "same network and layers" in _kinship(record, "hed-vgg16")
     assert whole.waits().keys() == {"data_wait", "host_wait"}
     assert whole.recipe.averaged is not None
     photo, drawn = random_picture(1, 32, 32, 3), checkpoint.load_generator(folder.path / "step-000003")

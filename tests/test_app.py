@@ -164,8 +164,8 @@ def test_bad_files_are_refused_in_words(page: Page, tmp_path: Path) -> None:
         expect(page.locator("#slider img").nth(1)).to_have_attribute("src", shown or "")
         expect(page.locator("#looks .stale")).to_have_count(page.locator("#looks label").count())
         upload(page, PAGODA)
+        facts(page, "640 × 427 px")
         expect(page.locator("#looks .stale")).to_have_count(0, timeout=WAIT)
-        settled(page)
 
 
 def test_unusual_files_are_drawn_as_a_person_sees_them(page: Page, tmp_path: Path) -> None:

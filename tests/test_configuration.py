@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hub_export.architecture import GeneratorConfig
-from support.records import EARLIER, SHIPPED
+from support.records import EVERY
 from train.configuration import RENAMED, RETIRED, changed, flat_settings, from_dict, override, to_dict
 from train.experiments import EXPERIMENTS, changes, get_experiment
 from train.run import main, parser
@@ -22,7 +22,9 @@ def test_round_trip_through_json() -> None:
         from_dict(to_dict(get_experiment("smoke")) | {"recipe": "animegam"})
 
 
-@pytest.mark.parametrize("record", [*SHIPPED.values(), *EARLIER.values()], ids=[*SHIPPED, *(f"old {x}" for x in EARLIER)])
+@pytest.mark.parametrize(
+    "record", [record for _, record in EVERY], ids=[f"{name} {record['step']}" for name, record in EVERY]
+)
 def test_the_settings_of_every_version_are_read_or_the_retired_one_is_named(record: dict[str, Any]) -> None:
     config = record["config"]
     assert GeneratorConfig(**record["generator"]).channels == record["generator"]["channels"], "it still draws"
@@ -48,12 +50,11 @@ def test_the_settings_of_every_version_are_read_or_the_retired_one_is_named(reco
 
 
 def test_what_differs_is_what_it_was_but_for_the_new_name() -> None:
-    for place, record in (EARLIER | SHIPPED).items():
-        name = place.partition("/")[0]
+    for name, record in EVERY:
         if name in EXPERIMENTS and name != "repro-1-laptop":  # whose own base was another once
             told = changes(from_dict(record["config"]))
             renamed = {f"{old.partition('.')[0]}.{new}": old for old, new in RENAMED.items()}
-            assert {renamed.get(key, key): value for key, value in told.items()} == record["changes"], place
+            assert {renamed.get(key, key): value for key, value in told.items()} == record["changes"], name
 
 
 def test_durations_of_earlier_versions() -> None:

@@ -63,7 +63,7 @@ def test_added_from_the_hub(browser: Browser, tiny_hub: HubServer, runs: Path, t
             expect(page.get_by_role("option")).to_have_count(2)
             page.locator("#title").click()
             expect(page.locator("#about")).to_contain_text("MB to download first")
-            fault = tiny_hub.fail("GET .*/model.weights.h5", silence=60, times=1)
+            fault = tiny_hub.fail("GET .*/model.weights.h5", silence=9, times=1)  # the client asks again after ten
             upload(page, PAGODA)
             progress = page.get_by_text(f"from {REPO} on the Hugging Face Hub").first
             expect(progress).to_contain_text("Downloading", timeout=WAIT)
@@ -87,7 +87,7 @@ def test_added_from_the_hub(browser: Browser, tiny_hub: HubServer, runs: Path, t
 def test_with_the_hub_alone_and_a_tampered_checkpoint(browser: Browser, tiny_hub: HubServer, tmp_path: Path) -> None:
     files = tiny_hub.repo(REPO).commits[tiny_hub.repo(REPO).tags["epoch-002"]]
     files["model.weights.h5"] = files["model.weights.h5"][:-1] + b"?"
-    fault = tiny_hub.fail("GET /api/.*", silence=60, times=1)
+    fault = tiny_hub.fail("GET /api/.*", silence=12, times=1)  # it is given up after fifteen
     program = (
         "import sys\n"
         "from animegan_app.catalog import HUB, Catalog\n"
@@ -148,6 +148,7 @@ def test_nobody_waits_for_a_download_that_drips_and_who_cancels_stops_waiting(
             cancel = page.locator("#cancel")
             expect(cancel).to_be_hidden()
             choose(page, "experiment", f"{REPO} · Hugging Face Hub")
+            expect(page.locator("#checkpoint input")).to_have_value("epoch-001 · warm-up")
             choose(page, "checkpoint", "epoch-002 · adversarial")  # not here yet
             fault.drip = 0.5
             upload(page, PAGODA)
@@ -163,6 +164,7 @@ def test_nobody_waits_for_a_download_that_drips_and_who_cancels_stops_waiting(
             facts(page, "tiny epoch-002")
             fault.drip = 0.0
             choose(page, "experiment", f"{REPO} · Hugging Face Hub")
+            expect(page.locator("#checkpoint input")).to_have_value("epoch-001 · warm-up")
             choose(page, "checkpoint", "epoch-002 · adversarial")
             facts(page, f"{REPO} epoch-002")
 
@@ -177,10 +179,12 @@ def test_the_page_accepts_only_so_many_sources(tmp_path: Path) -> None:
 def test_the_hub_is_asked_after_the_page_is_up_and_a_choice_stays(
     browser: Browser, tiny_hub: HubServer, runs: Path, tmp_path: Path
 ) -> None:
-    fault = tiny_hub.fail("GET /api/.*", silence=300, times=1)
+    fault = tiny_hub.fail("GET /api/.*", silence=12, times=1)  # it is given up after fifteen
     with Server(runs, tmp_path, (str(ROOT / "app.py"), "--hub", "you")) as server:
         assert tiny_hub.requests == []
-        for page in opened(browser, server, width=1280, height=900):  # it does not wait for the silent Hub
+        start = time.monotonic()
+        for page in opened(browser, server, width=1280, height=900):
+            assert time.monotonic() - start < 11, "it does not wait for the silent Hub"
             known = page.locator("#known textarea")
             expect(known).not_to_have_value("")  # what is here
             before = known.input_value()
@@ -191,7 +195,6 @@ def test_the_hub_is_asked_after_the_page_is_up_and_a_choice_stays(
             expect(page.locator("#about h2")).to_have_text("tiny epoch-001")
             line = page.locator("#facts").inner_text()
             found = page.get_by_role("option", name=f"{REPO} · Hugging Face Hub")
-            assert not fault.over.is_set() and known.input_value() == before
             fault.over.set()
             expect(known).not_to_have_value(before, timeout=WAIT)  # now it is known what the Hub has
             settled(page)

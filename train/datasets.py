@@ -113,10 +113,10 @@ class PictureConfig(tfds.core.BuilderConfig):
     target: str
     cut_bars: bool
     listing: Listing = field(repr=False)
-    begun: str
-    """How the files begin in which targets are kept until the set is whole."""
-    painted: set[bytes] = field(default_factory=set, repr=False)
-    """Digests of the files of which this set has such targets: another set of the cache may be at work on others."""
+    begun: Path
+    """Where targets are kept until the set is whole, also those of other sets of the cache with these operations."""
+    painted: list[Path] = field(default_factory=list, repr=False)
+    """Of this set."""
 
 
 class AnimeganPictures(tfds.core.GeneratorBasedBuilder):
@@ -212,12 +212,12 @@ def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> It
         target=data.target if slow else "",
         cut_bars=data.cut_bars,
         listing=listing,
-        begun=str(cache / "begun" / _short_digest([data.resolution, targets.digest(slow), data.cut_bars, enlarged], 16)),
+        begun=cache / "begun" / _short_digest([data.resolution, targets.digest(slow), data.cut_bars, enlarged], 16),
     )
     builder, is_new = _prepared(AnimeganPictures, config, cache)
     if is_new:
-        for digest in config.painted:
-            _begun(config, digest).unlink(missing_ok=True)
+        for path in config.painted:
+            path.unlink(missing_ok=True)
         for line in reason_lines(builder.info.metadata["skipped"]):
             print(f"skipped {kind}: {line}")
         if bars := builder.info.metadata["bars"]:
@@ -384,19 +384,14 @@ def _prepare(
 def _start_target(config: PictureConfig, paint: Paint, colour: np.ndarray, digest: bytes) -> bytes:
     """What the slow operations make of a picture, a PNG: painted now, or by a try that was killed. Hours of painting are
     then not lost with it."""
-    path = _begun(config, digest)
-    config.painted.add(digest)
+    path = config.begun / f"{digest.hex()}.png"
+    config.painted.append(path)
     with contextlib.suppress(OSError):
         return path.read_bytes()
     content = _png(Image.fromarray(paint(targets.start, colour, config.target)))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_aside(path, content)
     return content
-
-
-def _begun(config: PictureConfig, digest: bytes) -> Path:
-    """Where the target of a file with this digest is kept until the set is whole."""
-    return Path(f"{config.begun}-{digest.hex()}.png")
 
 
 def _alike(drawing: Image.Image, photo: Image.Image) -> Image.Image:
@@ -406,12 +401,12 @@ def _alike(drawing: Image.Image, photo: Image.Image) -> Image.Image:
     return drawing if drawing.size == photo.size else drawing.resize(photo.size, Image.Resampling.LANCZOS)
 
 
-def decode(content: bytes, wanted: int, gray: bool = False) -> tuple[Image.Image, bytes | None]:
+def decode(content: bytes, wanted: int | None = None, gray: bool = False) -> tuple[Image.Image, bytes | None]:
     """An upright RGB picture, transparency over white, and its bytes if those are of a JPEG with these very pixels.
 
     Args:
         content: of a file.
-        wanted: the shorter side that is needed; a JPEG of four times that is decoded at a fraction of its size.
+        wanted: the shorter side that is needed, if not all; a JPEG of four times that is decoded at a fraction of its size.
         gray: whether it may be gray, as drawings in ink are.
 
     Raises:
@@ -426,7 +421,7 @@ def decode(content: bytes, wanted: int, gray: bool = False) -> tuple[Image.Image
         size = picture.size
         if min(size) < MINIMUM_SIDE:
             raise Unusable(f"smaller than {MINIMUM_SIDE} pixels")
-        if min(size) >= 4 * wanted:
+        if wanted and min(size) >= 4 * wanted:
             picture.draft(None, (2 * wanted * size[0] // min(size), 2 * wanted * size[1] // min(size)))
         if picture.width * picture.height > MAXIMUM_PIXELS:
             raise Unusable(too_large)
@@ -496,8 +491,8 @@ def _bars(brightest: np.ndarray) -> tuple[int, int]:
     if not bright.size:
         return 0, 0
     before, after = int(bright[0]), int(brightest.shape[0] - 1 - bright[-1])
-    if before + after + 2 * BAR_BLUR > 2 / 3 * brightest.shape[0]:
-        return 0, 0  # a light in the night; the widest films leave more than a third on any screen
+    if before + after + 2 * BAR_BLUR > 0.8 * brightest.shape[0]:
+        return 0, 0  # a light in the night; the widest film on an upright screen leaves more than a fifth
     least = max(BAR_BLUR, round(BAR_LEAST * brightest.shape[0]))
     if min(before, after) < least or abs(before - after) > max(BAR_BLUR, 0.1 * max(before, after)):
         return 0, 0

@@ -35,7 +35,7 @@ from hub_export.folder import find_checkpoints
 from hub_export.metrics import flat_changes, flat_ends, measurements, same_scale
 from hub_export.record import HISTORY, MAX_HISTORY_ROWS, Record, read_record
 from hub_export.release import open_runs
-from train.datasets import MAXIMUM_PIXELS, decode, open_data
+from train.datasets import decode, open_data
 from train.experiments import EXPERIMENTS
 from train.measure import CONVOLUTIONS, MINIMUM_PICTURES, Draw, FeatureExtractors, HeldOut, Scores, traced
 from train.run_folder import rewrite, writing
@@ -303,7 +303,7 @@ def _drawer(folder: Path, record: Record) -> Draw:
 
 def _read(path: Path) -> np.ndarray:
     try:
-        return np.asarray(decode(path.read_bytes(), MAXIMUM_PIXELS, gray=True)[0])
+        return np.asarray(decode(path.read_bytes(), gray=True)[0])
     except (Unusable, OSError) as reason:
         raise ValueError(f"--pictures: {path} cannot be read: {reason}; take it out") from None
 

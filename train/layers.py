@@ -236,15 +236,12 @@ class RecallConv2D(keras.layers.Conv2D):
         """Takes the W by which `kernel_now` is this one.
 
         Raises:
-            ValueError: there is none, as where another recipe trained the kernel and it has more rows than channels.
+            ValueError: there is none, as where it has more rows than channels and came from no memory.
         """
         look, kernel = self._look().numpy().astype(np.float64), kernel[0, 0].astype(np.float64)
         found = np.linalg.lstsq(look.T, kernel, rcond=None)[0]
         if np.linalg.norm(look.T @ found - kernel) > 0.01 * np.linalg.norm(kernel):  # more than float16 rounds
-            raise ValueError(
-                "init: the checkpoint's external attention was trained by another recipe, and AnimeGANv3's has none that "
-                "draws the same: take a checkpoint of AnimeGANv3, or one with generator.channels=32"
-            )
+            raise ValueError("no W makes this kernel of the memory")
         self._kernel.assign(found[None, None])
 
 

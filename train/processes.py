@@ -77,7 +77,7 @@ def breaking_told() -> Iterator[None]:
         pool.cache_clear()
         raise RuntimeError(
             "a process that works on pictures beside this one was killed, perhaps for want of memory: free some, give it "
-            "fewer cores, each of which works on one (taskset -c 0-3 python -m ...), or lower schedule.batch; then run the "
+            "fewer cores, as each has a process (taskset -c 0-3 python -m ...), or lower schedule.batch; then run the "
             "command again, with --resume if it had begun to train"
         ) from None
 

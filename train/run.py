@@ -270,7 +270,7 @@ def _train(experiment: Experiment, arguments: argparse.Namespace) -> None:
             if summary:
                 print(f"{run.recipe.terms.get(total, total)}: {summary}")
         words = {"data_wait": "data", "host_wait": "work on the host"}
-        if waits := ", ".join(f"{100 * share:.2g} % for {words[name]}" for name, share in run.waits().items()):
+        if waits := ", ".join(f"{100 * share:.3g} % for {words[name]}" for name, share in run.waits().items()):
             print(f"waiting, of a step: {waits}")
     if run.step < plan.total_steps:
         print(f"stopped at step {run.step} of {plan.total_steps}; go on with --resume")

@@ -9,5 +9,6 @@ from hub_export.record import read_record
 
 EARLIER = json.loads(Path(__file__).with_name("earlier_records.json").read_text())
 """Of the records that the release archive holds, what is read again: by experiment, as earlier versions wrote it."""
-SHIPPED = {f"{path.parent.name}/{path.name}": dataclasses.asdict(read_record(path)) for path in BUNDLED.glob("*/*")}
-"""Every record that ships: by experiment and checkpoint."""
+SHIPPED = [dataclasses.asdict(record) for record in map(read_record, sorted(BUNDLED.glob("*/*")))]
+EVERY = [*EARLIER.items(), *((record["experiment"], record) for record in SHIPPED)]
+"""(experiment, record)."""

@@ -287,11 +287,17 @@ def one_tail(tails: keras.Model, index: int) -> keras.Model:
 
 
 def start(tail: keras.Model, plain: keras.Model) -> None:
-    """A tail in training takes the weights of a plain generator."""
+    """A tail in training takes the weights of a plain generator. Raises ValueError where it cannot draw the same."""
     targets, sources = ([layer for layer in model.layers if layer.weights] for model in (tail, plain))
     for target, source in zip(targets, sources, strict=True):
         if isinstance(target, RecallConv2D):
-            target.match(source.get_weights()[0])
+            try:
+                target.match(source.get_weights()[0])
+            except ValueError:
+                raise ValueError(
+                    "init: the checkpoint's external attention was trained by another recipe, and AnimeGANv3's has none that "
+                    "draws the same: take a checkpoint of AnimeGANv3, or one with generator.channels=32"
+                ) from None
         else:
             target.set_weights(source.get_weights())
 
