@@ -295,8 +295,8 @@ def start(tail: keras.Model, plain: keras.Model) -> None:
                 target.match(source.get_weights()[0])
             except ValueError:
                 raise ValueError(
-                    "init: the checkpoint's external attention was trained by another recipe, and AnimeGANv3's has none that "
-                    "draws the same: take a checkpoint of AnimeGANv3, or one with generator.channels=32"
+                    "init: the checkpoint's external attention was trained by another recipe, and AnimeGANv3's cannot draw "
+                    "the same: take a checkpoint of AnimeGANv3, or one with generator.channels=32"
                 ) from None
         else:
             target.set_weights(source.get_weights())
