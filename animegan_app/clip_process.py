@@ -7,6 +7,7 @@ neither gets ahead by more than a frame.
 
 import contextlib
 import json
+import math
 import sys
 import threading
 from collections.abc import Iterator
@@ -27,7 +28,10 @@ MEMORY = 2_000_000_000
 MAX_SIDE = 1920
 """Longest side of what is written."""
 THREADS = 2
-COPIED = {"aac", "mp3"}
+COPIED = {"aac": 0, "mp3": 16_000}
+"""Sound that an MP4 takes as it is, from so many samples a second on."""
+AAC_RATES = (7350, 8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+"""Samples a second that AAC knows; others are resampled."""
 """Sound that every player knows in an MP4; any other is written as AAC."""
 QUALITY = {"crf": "18", "preset": "veryfast"}
 TIME_BASE = Fraction(1, 90_000)
@@ -280,12 +284,15 @@ class _Sound:
         audio = reader.audio
         if audio is None:
             return
-        self._copied = audio.codec_context.name.removesuffix("float") in COPIED
+        self._last: int | None = None
+        """When the packet before began."""
+        rate = audio.codec_context.sample_rate or 0
+        self._copied = rate >= COPIED.get(audio.codec_context.name.removesuffix("float"), math.inf)
         with contextlib.suppress(FFmpegError, ValueError):
             if self._copied:
                 self._stream = output.add_stream_from_template(audio)
-            elif audio.codec_context.sample_rate:
-                self._stream = output.add_stream("aac", rate=min(audio.codec_context.sample_rate, 48_000))
+            elif rate:
+                self._stream = output.add_stream("aac", rate=min(AAC_RATES, key=lambda known: abs(known - rate)))
                 self._stream.bit_rate = 160_000
 
     def write(self, end: bool = False) -> None:
@@ -295,12 +302,16 @@ class _Sound:
         while not self._reader.sound.empty():
             packet = self._reader.sound.get()
             if self._copied:
-                packet.stream = self._stream
-                self._output.mux(packet)
+                self._copy(packet)
             else:
                 self._encode(packet)
         if end and not self._copied:
             self._output.mux(self._stream.encode(None))
+
+    def _copy(self, packet: Any) -> None:
+        if self._last is None or packet.dts > self._last:  # recordings that were joined step back
+            self._last, packet.stream = packet.dts, self._stream
+            self._output.mux(packet)
 
     def _encode(self, packet: Any) -> None:
         with contextlib.suppress(FFmpegError):

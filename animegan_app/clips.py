@@ -10,6 +10,7 @@ import json
 import os
 import struct
 import threading
+import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,8 +25,9 @@ SIDES = (384, 512, 640, 768)
 """Longest sides at which clips are drawn; their drawings are enlarged to the clip's own size."""
 DEFAULT_SIDE = 512
 SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"}
-STALLED_SECONDS = 120.0
-"""What one frame may take to be read or written."""
+STALLED_SECONDS, STALLED_SHARE = 120.0, 0.1
+"""What one frame may take to be read or written; or this share of what the clip took so far, since at its end the file is
+written anew, with its index first."""
 QUEUED, POLL_SECONDS = 2, 0.05
 """Frames that wait on each way, and how long whoever draws waits at a time."""
 SIZE, FRAME, END, FAULT = range(4)
@@ -155,7 +157,7 @@ class _Process:
         self._from: Queue[Message] = Queue(QUEUED)
         self._to: Queue[bytes | None] = Queue(QUEUED)
         self._to.put(QUESTION.pack(len(question)) + question)
-        self._waited = 0.0
+        self._waited, self._began = 0.0, time.monotonic()
         self._threads = [threading.Thread(target=part, daemon=True) for part in (self._read, self._write)]
         for thread in self._threads:
             thread.start()
@@ -200,7 +202,7 @@ class _Process:
 
     def _wait(self) -> None:
         self._waited += POLL_SECONDS
-        if self._waited > STALLED_SECONDS:
+        if self._waited > max(STALLED_SECONDS, STALLED_SHARE * (time.monotonic() - self._began)):
             raise _too_much()
 
     def _read(self) -> None:

@@ -7,7 +7,7 @@ from math import sqrt
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 MAX_SHEET_PIXELS = 40_000_000
 """Pictures are scaled down until the sheet has no more: 120 MB while it is drawn."""
@@ -36,13 +36,14 @@ def evenly(items: Sequence[Item], most: int) -> list[Item]:
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
 
 
-def sheet(pictures: Sequence[Labelled | None], columns: int = 0) -> bytes:
+def sheet(pictures: Sequence[Labelled | None], columns: int = 0, comment: str = "") -> bytes:
     """All pictures, each over its label, in rows of equal cells.
 
     Args:
         pictures: at least one, None for a cell that stays empty; the first one's proportions are those of the cells, others
             are fitted into them.
         columns: how many cells a row has; 0 for what comes nearest to `SHEET_RATIO`.
+        comment: what the file says about how it was made.
 
     Returns:
         A PNG of at most about `MAX_SHEET_PIXELS`.
@@ -66,7 +67,10 @@ def sheet(pictures: Sequence[Labelled | None], columns: int = 0) -> bytes:
         left, top = margin + column * (width + margin), margin + row * (height + strip + margin)
         page.paste(_fitted(picture.path, width, height), (left, top))
         _write(page, picture.lines, (left, top + height), width, letters)
-    return _encoded(page, "PNG")
+    text = PngImagePlugin.PngInfo()
+    if comment:
+        text.add_text("Comment", comment)
+    return _encoded(page, "PNG", pnginfo=text)
 
 
 def course(pictures: Sequence[Labelled]) -> bytes:

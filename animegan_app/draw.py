@@ -8,6 +8,7 @@
 - A clip keeps its sound, length, frame rate and orientation. Its frames are drawn at 512 pixels unless --size says more, and
   enlarged to its own size; --steady takes flicker from what does not move, at the cost that slow and faint motion lags.
 - What is there already, of the same photo and drawn in the same way, is not drawn again: to go on, run the command again.
+  What is there and was not drawn of this photo stays, and is told.
 - A file that cannot be drawn is named, and stops nothing. Exit code: 0 if all is drawn, 1 if not, 2 if nothing could begin.
 """
 
@@ -16,7 +17,12 @@ import hub_export.environment  # noqa: F401  first, as it settles what other pro
 # isort: split
 import argparse
 import contextlib
+import functools
 import glob
+import hashlib
+import io
+import os
+import re
 import sys
 import tempfile
 import time
@@ -38,12 +44,19 @@ from animegan_app.writing import JPEG_SUFFIXES, comment_of, encoded
 from hub_export.files import os_sentence, write_aside
 from hub_export.folder import SCHEME, find_checkpoints
 from hub_export.hub import REFERENCE
-from hub_export.record import Record, read_record
+from hub_export.record import CheckpointError, Record, read_record
 from hub_export.store import resolve
 
 CLIP = ".mp4"
 PICTURES = {*JPEG_SUFFIXES, ".png", ".webp", ".avif", ".heic", ".heif", ".hif", ".gif", ".bmp", ".tif", ".tiff"}
 """What is drawn of a folder; a file that is named is drawn whatever it is called."""
+
+OURS = "Drawn by AnimeGAN: "
+"""How the comment of every drawing begins."""
+ORIGIN = re.compile(", of ([0-9a-f]{12}) ([0-9a-f]{12})$")
+"""How it ends, with the photo's `origin`; not with earlier versions."""
+ENDS = 2**20
+"""Bytes."""
 
 Report = Callable[[float], None]
 """Takes the fraction that is done."""
@@ -61,6 +74,21 @@ class Work:
 
     source: Path
     target: Path
+
+    @functools.cached_property
+    def origin(self) -> tuple[str, str]:
+        """What tells this photo from others of its name: digests of its size, first and last megabyte, and of its path.
+
+        Raises OSError.
+        """
+        with self.source.open("rb") as file:
+            size = file.seek(0, io.SEEK_END)
+            ends = [file.read(ENDS) for start in (0, max(0, size - ENDS)) if file.seek(start) == start]
+        content = b"".join([str(size).encode(), *ends])
+        content_digest, path_digest = (
+            hashlib.sha256(of).hexdigest()[:12] for of in (content, os.fsencode(self.source.resolve()))
+        )
+        return content_digest, path_digest
 
     @property
     def is_clip(self) -> bool:
@@ -89,19 +117,29 @@ class Painter:
         """What a drawing says about how it was made: equal ones were made alike."""
         name = f"{self.record.experiment} {self.record.checkpoint} {self.record.sha256[:12]}"
         how = f"longest side {self.longest_side(work)}, strength {100 * self.strength:g} %"
-        return f"Drawn by AnimeGAN: {name}, {how}" + (", steady" if work.is_clip and self.steady else "")
+        return f"{OURS}{name}, {how}{', steady' if work.is_clip and self.steady else ''}, of {' '.join(work.origin)}"
 
     def longest_side(self, work: Work) -> int:
         """At which it is drawn, in pixels."""
         return self._longest_side or (DEFAULT_SIDE if work.is_clip else FILES_LONGEST_SIDE)
 
     def has_drawn(self, work: Work) -> bool:
-        """Whether all is there that `draw` would write, and no older than the photo."""
-        there = [work.target, *([_sheet_of(work.target)] if self.with_sheet and not work.is_clip else [])]
-        if not all(path.is_file() and path.stat().st_mtime >= work.source.stat().st_mtime for path in there):
-            return False
-        comment = clips.comment_of(work.target) if work.is_clip else comment_of(work.target)
-        return comment == self.comment(work)
+        """Whether all is there that `draw` would write, and no older than the photo.
+
+        Raises:
+            FileExistsError: something else is there, which nobody asked to be lost.
+            OSError: the photo cannot be read.
+        """
+        wanted = [work.target, *([_sheet_of(work.target)] if self.with_sheet and not work.is_clip else [])]
+        there = [path for path in wanted if path.exists()]
+        comments = [clips.comment_of(path) if path.suffix == CLIP else comment_of(path) for path in there]
+        for path, comment in zip(there, comments, strict=True):
+            origin = ORIGIN.search(comment)
+            if not comment.startswith(OURS) or (origin and not set(origin.groups()) & set(work.origin)):
+                raise FileExistsError(f"{path} is no drawing of {work.source}: choose another --out, or take it away")
+        fresh = all(path.stat().st_mtime >= work.source.stat().st_mtime for path in there)
+        alike = {comment.rpartition(" ")[0] for comment in comments} == {self.comment(work).rpartition(" ")[0]}
+        return there == wanted and fresh and alike
 
     def draw(self, work: Work, report: Report) -> str:
         """Draws one file, and tells the fraction that is done. Returns what it has become, for a person.
@@ -141,7 +179,7 @@ class Painter:
                 path = Path(place, f"{number}.png")
                 path.write_bytes(encoded(image, ".png"))
                 shown.append(Labelled(path, (label.encode("ascii", "replace").decode(),)))
-            return sheet(shown)
+            return sheet(shown, comment=self.comment(work))
 
 
 def finished(steps: Generator[float, None, Made], report: Report) -> Made:
@@ -173,8 +211,9 @@ def find(inputs: Iterable[str], out: Path) -> list[Work]:
             for inner in sorted(path.rglob("*")):
                 place = inner.relative_to(path)
                 hidden = any(part.startswith(".") for part in place.parts)
-                drawn = out.resolve() in inner.resolve().parents
-                if inner.suffix.lower() in PICTURES | clips.SUFFIXES and inner.is_file() and not hidden and not drawn:
+                if hidden or inner.suffix.lower() not in PICTURES | clips.SUFFIXES or not inner.is_file():
+                    continue
+                if out.resolve() not in inner.resolve().parents:
                     places.setdefault(inner.resolve(), place)
         if len(places) == before and all(path.is_dir() for path in paths):
             raise ValueError(f"{text}: there is no photo or clip in it that is not given already")
@@ -232,6 +271,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         return _draw_all(painter, works)
+    except CheckpointError as error:
+        print(error, file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
         return 130
@@ -243,16 +285,16 @@ def _draw_all(painter: Painter, works: list[Work]) -> int:
     there = 0
     spent, drawn = 0.0, 0
     for number, work in enumerate(works, start=1):
-        if painter.has_drawn(work):
-            there += 1
-            continue
         start = time.perf_counter()
         try:
+            if painter.has_drawn(work):
+                there += 1
+                continue
             summary = painter.draw(work, partial(_tell, number, len(works), work, start))
         except (PhotoError, OSError, MemoryError) as error:
-            said = (
-                os_sentence(error, work.source) if isinstance(error, OSError) else f"{work.source}: {error or 'too large'}"
-            )
+            said = f"{work.source}: {error or 'too large'}"
+            if isinstance(error, OSError):
+                said = os_sentence(error, work.source) if error.errno else str(error)
             print(said, file=sys.stderr, flush=True)
             failed.append(work.source.name)
             continue

@@ -56,9 +56,8 @@ def settle(environ: MutableMapping[str, str]) -> list[str]:
 
 
 def forgiving(stream: TextIO | None) -> None:
-    """Has a stream write what its encoding lacks as \\u2026, where it would raise an error."""
-    encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
-    if encoding != "utf8" and hasattr(stream, "reconfigure"):
+    """Has a stream write what its encoding lacks as \\u2026, where it would raise an error; UTF-8 lacks some files' names."""
+    if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 

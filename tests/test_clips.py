@@ -94,6 +94,23 @@ def test_other_kinds_become_mp4_with_their_sound(name: str, codec: str, sound: s
     np.testing.assert_allclose(np.diff(times), np.diff(before), atol=0.002)
 
 
+@pytest.mark.parametrize(
+    ("name", "sound", "rate", "repeats"),
+    [
+        ("joined.mkv", "aac", 48_000, True),
+        ("camera.avi", "pcm_s16le", 11_024, False),
+        ("odd.avi", "pcm_s16le", 7875, False),
+        ("radio.avi", "libmp3lame", 8000, False),
+    ],
+)
+def test_odd_sound_is_written_as_an_mp4_can_hold_it(name: str, sound: str, rate: int, repeats: bool, tmp_path: Path) -> None:
+    codec = "libx264" if name.endswith("mkv") else "mpeg4"
+    source = write_clip(tmp_path / name, moving(25), codec=codec, sound=sound, rate=rate, repeats=repeats)
+    made(draw_clip(source, tmp_path / "out.mp4", itself))
+    frames, _, heard = read_clip(tmp_path / "out.mp4")
+    assert len(frames) == 25 and heard == pytest.approx(read_clip(source)[2], abs=0.3)
+
+
 def test_what_does_not_move_is_drawn_once_and_noise_is_steadied(tmp_path: Path) -> None:
     numbers, calls = np.random.default_rng(0), []
 

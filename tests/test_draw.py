@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from animegan_app.draw import checkpoint_folder, main
+from animegan_app.draw import Painter, Report, Work, checkpoint_folder, main
 from animegan_app.enlarge import enlarge
 from animegan_app.stylize import Stylizer, blend, read_photo
 from hub_export import pixels
@@ -98,6 +98,63 @@ def test_no_drawing_takes_the_place_of_a_photo_or_of_another_drawing(
     shutil.copytree(tmp_path / "day 1", tmp_path / "more" / "day 1")
     assert main([str(checkpoint), *days[:1], str(tmp_path / "more" / "day 1"), "--out", str(tmp_path / "x")]) == 2
     assert "would both become" in capsys.readouterr().err
+
+
+def test_what_is_there_and_is_no_drawing_of_the_photo_stays(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, day in enumerate(("one", "two", "album")):
+        (tmp_path / day).mkdir()
+        Image.fromarray(scene(24, 32 + number)).save(tmp_path / day / "IMG 1.jpg")
+    own = (tmp_path / "album" / "IMG 1.jpg").read_bytes()
+    command = [str(checkpoint), str(tmp_path / "one"), "--sheet", "--out"]
+    assert main([*command, str(tmp_path / "album")]) == 1
+    told = capsys.readouterr()
+    assert "0 drawn, 0 already there, 1 failed" in told.out
+    assert f"album/IMG 1.jpg is no drawing of {tmp_path}/one/IMG 1.jpg: choose another --out" in told.err
+    assert (tmp_path / "album" / "IMG 1.jpg").read_bytes() == own and files(tmp_path / "album") == ["IMG 1.jpg"]
+
+    assert main([*command, str(tmp_path / "out")]) == 0
+    drawing = (tmp_path / "out" / "IMG 1.jpg").read_bytes()
+    assert main([str(checkpoint), str(tmp_path / "two"), "--out", str(tmp_path / "out")]) == 1, "another photo of that name"
+    assert (tmp_path / "out" / "IMG 1.jpg").read_bytes() == drawing
+    (tmp_path / "out" / "IMG 1.sheet.png").write_bytes(encode(Image.new("RGB", (9, 9)), "PNG"))
+    assert main([*command, str(tmp_path / "out")]) == 1, "somebody's own sheet"
+    (tmp_path / "out" / "IMG 1.sheet.png").unlink()
+    (tmp_path / "one").rename(tmp_path / "moved")
+    capsys.readouterr()
+    assert main([str(checkpoint), str(tmp_path / "moved"), "--out", str(tmp_path / "out")]) == 0
+    assert "0 drawn, 1 already there" in capsys.readouterr().out, "the same photo elsewhere"
+    Image.fromarray(scene(24, 40)).save(tmp_path / "moved" / "IMG 1.jpg")
+    assert main([str(checkpoint), str(tmp_path / "moved"), "--out", str(tmp_path / "out")]) == 1, "neither it nor its place"
+    (tmp_path / "moved").rename(tmp_path / "one")
+    assert main([str(checkpoint), str(tmp_path / "one"), "--out", str(tmp_path / "out")]) == 0, "an edited one"
+    assert Image.open(tmp_path / "out" / "IMG 1.jpg").size == (40, 24)
+
+
+def test_a_checkpoint_that_is_damaged_ends_the_command(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = Path(shutil.copytree(checkpoint, tmp_path / "runs" / "tiny" / "epoch-001"))
+    (damaged / "model.weights.h5").write_bytes(b"spoiled")
+    assert main([str(damaged), str(PAGODA), "--out", str(tmp_path / "out")]) == 2
+    assert "model.weights.h5 is damaged" in capsys.readouterr().err
+
+
+def test_odd_files_in_a_folder_stop_nothing(
+    photos: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "loop.jpg").symlink_to("loop.jpg")
+    assert main([str(checkpoint), str(photos), "--out", str(tmp_path / "out")]) == 0
+    real = Painter.draw
+
+    def then_deleted(self: Painter, work: Work, report: Report) -> str:
+        (photos / "sticker.webp").unlink(missing_ok=True)
+        return real(self, work, report)
+
+    monkeypatch.setattr(Painter, "draw", then_deleted)
+    assert main([str(checkpoint), str(photos), "--out", str(tmp_path / "other")]) == 1
+    assert "sticker.webp: it is missing, or was deleted meanwhile" in capsys.readouterr().err
 
 
 def test_a_run_draws_by_the_last_checkpoint_in_training(checkpoint: Path, tmp_path: Path) -> None:

@@ -549,6 +549,6 @@ def test_text_that_a_terminal_lacks_is_written_all_the_same(tmp_path: Path) -> N
     for encoding in ("ascii", "latin-1", "utf-8"):
         with (tmp_path / encoding).open("w", encoding=encoding) as stream:
             environment.forgiving(stream)
-            stream.write("640 × 427 → 动漫")
+            stream.write("640 × 427 → 动漫, caf\udce9.jpg")
         assert (tmp_path / encoding).read_text(encoding).startswith("640 ")
     environment.forgiving(None)

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -18,11 +19,15 @@ def write_clip(
     codec: str = "libx264",
     sound: str | None = "aac",
     quarter_turns: int = 0,
+    rate: int = RATE,
+    repeats: bool = False,
 ) -> Path:
     """A clip of these RGB frames at these moments, 25 a second if none are given, with a tone as long.
 
     Args:
         quarter_turns: to the right, that a player makes, as of a phone's recording; 0 or 1.
+        rate: the sound's samples a second.
+        repeats: whether a part of the sound has the time of the one before, as in recordings that were joined.
     """
     moments = moments or [Fraction(number, 25) for number in range(len(frames))]
     step = moments[-1] - moments[-2] if len(moments) > 1 else Fraction(1, 25)
@@ -37,7 +42,7 @@ def write_clip(
         if codec != "libx264":  # the older codecs know whole frames alone
             video.codec_context.framerate = Fraction(25)
             video.codec_context.time_base = Fraction(1, 25)
-        audio = output.add_stream(sound, rate=RATE, layout="mono") if sound else None
+        audio: Any = output.add_stream(sound, rate=rate, layout="mono") if sound else None
         for picture, moment in zip(frames, moments, strict=True):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
                 format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
@@ -48,12 +53,16 @@ def write_clip(
         output.mux(video.encode())
         if audio:
             seconds = float(moments[-1] + step)
-            tone = (8000 * np.sin(np.arange(int(RATE * seconds)) * 0.06)).astype(np.int16)
+            tone = (8000 * np.sin(np.arange(int(rate * seconds)) * 0.06)).astype(np.int16)
+            packets: list[Any] = []
             for start in range(0, len(tone), 1024):
                 heard = av.AudioFrame.from_ndarray(tone[np.newaxis, start : start + 1024], format="s16", layout="mono")
-                heard.sample_rate, heard.pts = RATE, start
-                output.mux(audio.encode(heard))
-            output.mux(audio.encode())
+                heard.sample_rate, heard.pts = rate, start
+                packets += audio.encode(heard)
+            packets += audio.encode()
+            if repeats:
+                packets[5].pts = packets[5].dts = packets[4].dts
+            output.mux(packets)
     if quarter_turns:
         _turn(path)
     return path
