@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from animegan_app.photos import PhotoError, exactly, start
+from hub_export.files import sweep
 
 SIDES = (384, 512, 640, 768)
 """Longest sides at which clips are drawn; their drawings are enlarged to the clip's own size."""
@@ -120,6 +121,7 @@ def draw_clip(
         PhotoError: no clip, beyond the limits, damaged, or it cannot be written.
     """
     aside = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
+    sweep(target.parent, f".{target.name}.")
     wanted = {"source": str(source.resolve()), "target": str(aside.resolve()), "longest_side": longest_side}
     process = _Process(wanted | {"steady": steady, "limits": asdict(limits), "comment": comment})
     try:

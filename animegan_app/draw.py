@@ -85,10 +85,8 @@ class Work:
             size = file.seek(0, io.SEEK_END)
             ends = [file.read(ENDS) for start in (0, max(0, size - ENDS)) if file.seek(start) == start]
         content = b"".join([str(size).encode(), *ends])
-        content_digest, path_digest = (
-            hashlib.sha256(of).hexdigest()[:12] for of in (content, os.fsencode(self.source.resolve()))
-        )
-        return content_digest, path_digest
+        path = os.fsencode(self.source.resolve())
+        return hashlib.sha256(content).hexdigest()[:12], hashlib.sha256(path).hexdigest()[:12]
 
     @property
     def is_clip(self) -> bool:

@@ -136,6 +136,12 @@ class _Decoder:
                 return _ask(self._process, content, longest_side, opacity)
             except (OSError, EOFError):
                 raise _died(self._process.wait()) from None
+            except PhotoError:
+                raise
+            except BaseException:  # what is left of its answer would be taken for the next one
+                self._process.kill()
+                self._process.wait()
+                raise
             finally:
                 timer.cancel()
 

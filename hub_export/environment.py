@@ -56,7 +56,7 @@ def settle(environ: MutableMapping[str, str]) -> list[str]:
 
 
 def forgiving(stream: TextIO | None) -> None:
-    """Has a stream write what its encoding lacks as \\u2026, where it would raise an error; UTF-8 lacks some files' names."""
+    """Has a stream write what its encoding lacks as \\u2026 in place of an error; UTF-8 lacks some files' names."""
     if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 

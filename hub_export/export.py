@@ -18,7 +18,6 @@ so, and always for the web.
 
 import argparse
 import functools
-import io
 import os
 import shutil
 import sys
@@ -34,7 +33,7 @@ from hub_export import pixels
 from hub_export.card import model_card
 from hub_export.checkpoint import PROBE_INPUT, load_generator, read_samples
 from hub_export.files import os_sentence, replacing
-from hub_export.pictures import upright
+from hub_export.pictures import Content, bounded, upright
 from hub_export.record import CARD, SAMPLES, CheckpointError, Record, read_record
 from hub_export.store import resolve
 from hub_export.web import write_page
@@ -203,10 +202,12 @@ Then open http://localhost:8000, or put this folder on any web space. The page d
 def _read_photo(path: Path) -> np.ndarray:
     content = path.read_bytes()
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        if content.startswith(b"\xff\xd8"):
+            bounded(content)
+        with Image.open(Content(content), formats=("JPEG", "PNG", "WEBP")) as image:  # others may start programs
             return np.asarray(upright(image).convert("RGB"))
     except Exception:  # Pillow raises many kinds
-        raise CheckpointError(f"{path} is not a picture that can be read: give a JPEG or PNG") from None
+        raise CheckpointError(f"{path} is not a picture that can be read: give a JPEG, PNG or WebP") from None
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -3,11 +3,13 @@
 import contextlib
 import ctypes
 import errno
+import glob
 import os
 import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
@@ -15,6 +17,8 @@ from typing import BinaryIO
 
 from hub_export.sentences import Sentence
 
+ABANDONED_SECONDS = 3600.0
+"""After which what nothing changes is taken for what a kill left."""
 ELSEWHERE = "choose another folder"
 REMEDIES: dict[int, tuple[str, ...]] = {
     errno.ENOSPC: ("the disk is full", "free some space"),
@@ -104,6 +108,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     """
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
+    sweep(folder.parent, f".{folder.name}-")
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         aside.chmod(0o755)
@@ -117,6 +122,15 @@ def replacing(folder: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def sweep(place: Path, beginning: str) -> None:
+    """Removes what a kill left under such a name in a folder: what has not changed for an hour."""
+    for path in place.glob(f"{glob.escape(beginning)}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime < ABANDONED_SECONDS:
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def replace_folder(aside: Path, folder: Path) -> None:

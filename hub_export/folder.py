@@ -63,7 +63,7 @@ def _named(record: Path) -> bool:
 def find_checkpoints(path: Path) -> list[Path]:
     """The folder itself if it is a checkpoint, else the checkpoints in it if it is a run's, else those of all runs in it.
 
-    Those of a run are in training order, first those whose record cannot be read.
+    Those of a run are in training order, first those whose record cannot be read, or is another's, as in a copy.
 
     Raises:
         CheckpointError: there is none.
@@ -72,15 +72,16 @@ def find_checkpoints(path: Path) -> list[Path]:
         return [path]
     for levels in ("[!.]*", "[!.]*/[!.]*"):
         if folders := [record.parent for record in path.glob(f"{levels}/{RECORD}")]:
-            return sorted(folders, key=lambda folder: (folder.parent, _step(folder), folder.name))
+            return sorted(folders, key=lambda folder: (folder.parent, *_step(folder), folder.name))
     raise CheckpointError(f"{path} holds no checkpoint: give a checkpoint's folder, a run's like runs/cel, or one of runs")
 
 
-def _step(folder: Path) -> int:
+def _step(folder: Path) -> tuple[bool, int]:
     try:
-        return read_record(folder).step
+        record = read_record(folder)
+        return record.checkpoint == folder.name, record.step
     except CheckpointError:
-        return -1  # whoever opens it is told
+        return False, -1  # whoever opens it is told
 
 
 def open_bundled(reference: str) -> Path:

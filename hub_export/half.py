@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LARGEST_CHANGE = 1.0
 """In levels of 255."""
+MOST_PIXELS = 2_000_000
+"""Of samples, of which ours have half as many: a generator takes up to 2 kB for each."""
 
 
 def copy_in_half(source: Path, into: Path) -> tuple[Path, float]:
@@ -47,6 +49,8 @@ def copy_in_half(source: Path, into: Path) -> tuple[Path, float]:
     """
     generator, record = load_generator(source), read_record(source)
     samples = read_samples(source)
+    if samples.shape[0] * samples.shape[1] > MOST_PIXELS:
+        samples = pixels.limit_size(samples, 1024)
     before = _drawn(generator, samples, record.generator_config.stride)
     content = half_weights(read_weights((source / WEIGHTS).read_bytes(), record.weights))
     try:

@@ -303,6 +303,9 @@ def _checkpoints(source: Path) -> dict[str, Path]:
         raise CheckpointError("{place}: neither a run with checkpoints nor a checkpoint", place=source)
     if len({record.experiment for record, _ in records}) > 1:
         raise CheckpointError("{place}: holds checkpoints of several experiments", place=source)
+    for record, folder in records:
+        if record.checkpoint != folder.name:
+            raise CheckpointError("{place}: the record is of {name}", place=folder, name=record.checkpoint)
     return {record.checkpoint: folder for record, folder in sorted(records, key=lambda pair: pair[0].step)}
 
 

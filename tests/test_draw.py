@@ -162,7 +162,8 @@ def test_a_run_draws_by_the_last_checkpoint_in_training(checkpoint: Path, tmp_pa
     for name, step in (("epoch-1000", 30), ("epoch-999", 20), ("step-000005", 5)):
         shutil.copytree(checkpoint, tmp_path / "run" / name)
         write_record(tmp_path / "run" / name, dataclasses.replace(read_record(checkpoint), checkpoint=name, step=step))
-    assert checkpoint_folder(str(tmp_path / "run")).name == "epoch-1000"
+    shutil.copytree(tmp_path / "run" / "epoch-1000", tmp_path / "run" / "epoch-1000-before")
+    assert checkpoint_folder(str(tmp_path / "run")).name == "epoch-1000", "and not by a copy"
 
 
 def test_one_bad_file_stops_nothing_and_is_named(

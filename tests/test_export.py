@@ -25,7 +25,7 @@ from hub_export.record import CARD, SAMPLES, CheckpointError
 from hub_export.static_layers import with_static_channels
 from support.checkpoints import tiny_checkpoint, tiny_record
 from support.folders import drawing
-from support.pictures import encode
+from support.pictures import encode, with_segments
 
 GENERATORS = [
     ("lite", "drawn"),
@@ -136,10 +136,11 @@ def test_what_would_draw_something_else_is_not_exported_and_what_was_there_stays
 
 
 def test_a_photo_that_is_none_and_a_checkpoint_that_is_none_are_said(tmp_path: Path) -> None:
-    (tmp_path / "mine.jpg").write_bytes(b"no picture")
     words = [str(tmp_path), "--format", "onnx", "--out", str(tmp_path / "out")]
-    with pytest.raises(CheckpointError, match=r"mine\.jpg is not a picture that can be read"):
-        main(parser().parse_args([*words, "--photo", str(tmp_path / "mine.jpg")]))
+    for content in (b"no picture", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", with_segments(100_000)):
+        (tmp_path / "mine.jpg").write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"mine\.jpg is not a picture that can be read"):
+            main(parser().parse_args([*words, "--photo", str(tmp_path / "mine.jpg")]))
     with pytest.raises(CheckpointError, match="no checkpoint here"):
         main(parser().parse_args(words))
     assert not (tmp_path / "out").exists() and set(FORMATS) == {"onnx", "litert", "saved_model", "web"}

@@ -190,3 +190,14 @@ def test_the_second_choice_takes_the_place_of_another_folder() -> None:
     words = "{{function_node __wrapped__IteratorGetNext}} /x; No space left on device [Op:IteratorGetNext]"
     assert os_sentence(RuntimeError(words), Path("x"), "wait") == "x: the disk is full: free some space, or wait"
     assert os_sentence(RuntimeError("{{node a}} no such\nthing [Op:Read]"), Path("x")) == "x: no such thing"
+
+
+def test_what_a_kill_left_goes_with_the_next_try_when_it_is_old(tmp_path: Path) -> None:
+    for name in (".run-old", ".run-new", ".running-old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+        if name.endswith("old"):
+            os.utime(tmp_path / name, (1, 1))
+    with replacing(tmp_path / "run") as aside:
+        (aside / "file").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".run-new", ".running-old", "run"]

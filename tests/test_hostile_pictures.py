@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -252,3 +253,19 @@ decoding.main()
         with pytest.raises((BrokenPipeError, EOFError)):
             ask(b"endless", 1)
         assert process.wait(30) == -signal.SIGXCPU
+
+
+def test_an_answer_that_nobody_had_room_for_is_not_taken_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, refused = photos.exactly, list[int]()
+
+    def full(file: Any, size: int) -> bytearray:
+        if size > photos.ANSWER.size and not refused:
+            refused.append(size)
+            raise MemoryError
+        return real(file, size)
+
+    monkeypatch.setattr(photos, "exactly", full)
+    with pytest.raises(MemoryError):
+        photos.read_photo(PHOTO)
+    found = photos.read_photo(encode(Image.new("RGB", (60, 40), (9, 90, 200)), "PNG"))
+    assert found.shape == (40, 60, 3) and (found == (9, 90, 200)).all()

@@ -88,6 +88,13 @@ def test_every_checkpoint_of_a_schedule_is_published(hub: HubServer, tmp_path: P
     assert list(hub.repo(REPO).tags) == list(names) and len(names) == (4 if warmup == 2 else 3)
 
 
+def test_a_copy_of_a_checkpoint_is_not_published_in_its_place(hub: HubServer, run: Path) -> None:
+    shutil.copytree(run / "epoch-002", run / "epoch-002-before")
+    with pytest.raises(CheckpointError, match="epoch-002-before: the record is of epoch-002"):
+        publish(run, REPO, log=quiet)
+    assert not hub.requests
+
+
 def test_the_card_is_valid_and_tells_the_repo(hub: HubServer, run: Path) -> None:
     publish(run, REPO, log=quiet)
     card = hub.repo(REPO).commits[hub.repo(REPO).tags["epoch-002"]][CARD].decode()
