@@ -403,7 +403,7 @@ cel = _register(
     None,
     "cel",
     "Does a generator that imitates a painted target, and redraws anime frames, draw where AnimeGAN tints a photo?",
-    cost="1 to 2 h, 2 cores",
+    cost="1 to 3 h, 2 cores",
     look=Look(
         "Clean cel",
         "Flat colours, thin lines",
@@ -500,7 +500,7 @@ for _name, _question, _target, _look in (
         ),
     ),
 ):
-    _register(cel, _name, _question, "4 min, 2 cores", _look, data={"target": _target, "redrawn": 0.0}, **FROM_CEL)
+    _register(cel, _name, _question, "4 to 7 min, 2 cores", _look, data={"target": _target, "redrawn": 0.0}, **FROM_CEL)
 _register(
     cel,
     "poster",
