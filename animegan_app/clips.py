@@ -8,6 +8,7 @@ ffmpeg comes as the package `av`, whose frames have times, which a variable fram
 import contextlib
 import json
 import os
+import re
 import struct
 import threading
 import time
@@ -121,7 +122,7 @@ def draw_clip(
         PhotoError: no clip, beyond the limits, damaged, or it cannot be written.
     """
     aside = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
-    sweep(target.parent, f".{target.name}.")
+    sweep(target.parent, rf"\.{re.escape(target.name)}\.\d+\.\d+")
     wanted = {"source": str(source.resolve()), "target": str(aside.resolve()), "longest_side": longest_side}
     process = _Process(wanted | {"steady": steady, "limits": asdict(limits), "comment": comment})
     try:

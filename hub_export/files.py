@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import errno
-import glob
 import os
 import re
 import shutil
@@ -108,7 +107,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     """
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    sweep(folder.parent, f".{folder.name}-")
+    sweep(folder.parent, rf"\.{re.escape(folder.name)}-[a-z0-9_]{{8}}")  # as `mkdtemp` names them
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         aside.chmod(0o755)
@@ -124,13 +123,12 @@ def replacing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def sweep(place: Path, beginning: str) -> None:
-    """Removes what a kill left under such a name in a folder: what has not changed for an hour."""
-    for path in place.glob(f"{glob.escape(beginning)}*"):
+def sweep(place: Path, name: str) -> None:
+    """Removes what a kill left in a folder: what has a name of this pattern, and has not changed for an hour."""
+    for path in place.iterdir():
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime < ABANDONED_SECONDS:
-                continue
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if re.fullmatch(name, path.name) and time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def replace_folder(aside: Path, folder: Path) -> None:

@@ -94,6 +94,15 @@ def test_other_kinds_become_mp4_with_their_sound(name: str, codec: str, sound: s
     np.testing.assert_allclose(np.diff(times), np.diff(before), atol=0.002)
 
 
+def test_what_a_killed_one_left_goes_and_a_persons_own_stays(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "clip.mkv", moving(3), sound=None)
+    for name in (".out.mp4.123.456", ".out.mp4.mine"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1, 1))
+    made(draw_clip(source, tmp_path / "out.mp4", itself))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.mp4.mine", "clip.mkv", "out.mp4"]
+
+
 @pytest.mark.parametrize(
     ("name", "sound", "rate", "repeats"),
     [

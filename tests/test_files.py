@@ -193,11 +193,16 @@ def test_the_second_choice_takes_the_place_of_another_folder() -> None:
 
 
 def test_what_a_kill_left_goes_with_the_next_try_when_it_is_old(tmp_path: Path) -> None:
-    for name in (".run-old", ".run-new", ".running-old"):
+    for name in (".run-abcd_old", ".run-abcd_new", ".running-abcd_old", ".run-own_old"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
         if name.endswith("old"):
             os.utime(tmp_path / name, (1, 1))
     with replacing(tmp_path / "run") as aside:
         (aside / "file").touch()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".run-new", ".running-old", "run"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".run-abcd_new",
+        ".run-own_old",
+        ".running-abcd_old",
+        "run",
+    ]
