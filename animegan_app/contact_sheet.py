@@ -7,7 +7,9 @@ from math import sqrt
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont
+
+from animegan_app.writing import png_text
 
 MAX_SHEET_PIXELS = 40_000_000
 """Pictures are scaled down until the sheet has no more: 120 MB while it is drawn."""
@@ -67,10 +69,7 @@ def sheet(pictures: Sequence[Labelled | None], columns: int = 0, comment: str = 
         left, top = margin + column * (width + margin), margin + row * (height + strip + margin)
         page.paste(_fitted(picture.path, width, height), (left, top))
         _write(page, picture.lines, (left, top + height), width, letters)
-    text = PngImagePlugin.PngInfo()
-    if comment:
-        text.add_text("Comment", comment)
-    return _encoded(page, "PNG", pnginfo=text)
+    return _encoded(page, "PNG", pnginfo=png_text(comment))
 
 
 def course(pictures: Sequence[Labelled]) -> bytes:

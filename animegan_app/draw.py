@@ -56,7 +56,7 @@ OURS = "Drawn by AnimeGAN: "
 ORIGIN = re.compile(", of ([0-9a-f]{12}) ([0-9a-f]{12})$")
 """How it ends, with the photo's `origin`; not with earlier versions."""
 ENDS = 2**20
-"""Bytes."""
+"""Bytes of a file's beginning and of its end that tell it from others."""
 
 Report = Callable[[float], None]
 """Takes the fraction that is done."""
@@ -125,7 +125,7 @@ class Painter:
         """Whether all is there that `draw` would write, and no older than the photo.
 
         Raises:
-            FileExistsError: something else is there, which nobody asked to be lost.
+            PhotoError: something else is there, which nobody asked to be lost.
             OSError: the photo cannot be read.
         """
         wanted = [work.target, *([_sheet_of(work.target)] if self.with_sheet and not work.is_clip else [])]
@@ -134,7 +134,7 @@ class Painter:
         for path, comment in zip(there, comments, strict=True):
             origin = ORIGIN.search(comment)
             if not comment.startswith(OURS) or (origin and not set(origin.groups()) & set(work.origin)):
-                raise FileExistsError(f"{path} is no drawing of {work.source}: choose another --out, or take it away")
+                raise PhotoError("{path} is no drawing of it: choose another --out, or take that away", path=path)
         fresh = all(path.stat().st_mtime >= work.source.stat().st_mtime for path in there)
         alike = {comment.rpartition(" ")[0] for comment in comments} == {self.comment(work).rpartition(" ")[0]}
         return there == wanted and fresh and alike
@@ -290,9 +290,9 @@ def _draw_all(painter: Painter, works: list[Work]) -> int:
                 continue
             summary = painter.draw(work, partial(_tell, number, len(works), work, start))
         except (PhotoError, OSError, MemoryError) as error:
-            said = f"{work.source}: {error or 'too large'}"
-            if isinstance(error, OSError):
-                said = os_sentence(error, work.source) if error.errno else str(error)
+            said = (
+                os_sentence(error, work.source) if isinstance(error, OSError) else f"{work.source}: {error or 'too large'}"
+            )
             print(said, file=sys.stderr, flush=True)
             failed.append(work.source.name)
             continue

@@ -23,11 +23,17 @@ def encoded(picture: np.ndarray, suffix: str, comment: str = "") -> bytes:
     if suffix in JPEG_SUFFIXES:
         over_white(image).save(content, "JPEG", quality=JPEG_QUALITY, subsampling=0, comment=comment)
     else:
-        text = PngImagePlugin.PngInfo()
-        if comment:
-            text.add_text("Comment", comment)
-        image.save(content, "PNG", compress_level=1, pnginfo=text)  # a third larger than the default and six times as fast
+        # A third larger than by the default, and six times as fast.
+        image.save(content, "PNG", compress_level=1, pnginfo=png_text(comment))
     return content.getvalue()
+
+
+def png_text(comment: str) -> PngImagePlugin.PngInfo:
+    """What Pillow writes a comment into a PNG from; nothing for ""."""
+    text = PngImagePlugin.PngInfo()
+    if comment:
+        text.add_text("Comment", comment)
+    return text
 
 
 def comment_of(path: Path) -> str:

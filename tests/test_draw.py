@@ -111,7 +111,7 @@ def test_what_is_there_and_is_no_drawing_of_the_photo_stays(
     assert main([*command, str(tmp_path / "album")]) == 1
     told = capsys.readouterr()
     assert "0 drawn, 0 already there, 1 failed" in told.out
-    assert f"album/IMG 1.jpg is no drawing of {tmp_path}/one/IMG 1.jpg: choose another --out" in told.err
+    assert f"one/IMG 1.jpg: {tmp_path}/album/IMG 1.jpg is no drawing of it: choose another --out" in told.err
     assert (tmp_path / "album" / "IMG 1.jpg").read_bytes() == own and files(tmp_path / "album") == ["IMG 1.jpg"]
 
     assert main([*command, str(tmp_path / "out")]) == 0

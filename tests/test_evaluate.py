@@ -172,6 +172,9 @@ def test_a_line_is_drawn_in_a_calm_place_and_not_in_texture() -> None:
     both[:, 94:96] = 20
     assert drawing_figures(calm)["drawn"] == 1 and drawing_figures(rough)["drawn"] == 0
     assert 0.05 < drawing_figures(both)["drawn"] < 0.95
+    specks = np.full((200, 200, 3), 160, np.uint8)
+    specks[[50, 90, 130], [40, 100, 160]] = 20
+    assert 0 < drawing_figures(specks)["drawn"] < 0.1, "three dark pixels are no drawing"
 
 
 def test_the_most_drawn_is_recommended() -> None:

@@ -75,7 +75,8 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished = run(tmp_path, "smoke", "--precision", "float32")
     assert finished.returncode == 0, finished.stderr[-2000:]
     assert time.monotonic() - started < 120
-    assert "is done" in finished.stdout and re.search(r": adversarial \d[\d.]* %, .*colour \d", finished.stdout)
+    assert "is done" in finished.stdout and re.search(r"waiting, of a step: \d\S* % for data\n", finished.stdout)
+    assert re.search(r": adversarial \d[\d.]* %, .*colour \d", finished.stdout)
     return tmp_path / "runs" / "smoke"
 
 

@@ -93,7 +93,7 @@ def light(picture: np.ndarray, chroma: float = 1.4, shadows: float = 9.0, split:
         picture: (H, W, 3) float32 [0, 1].
         chroma: factor on Lab's chroma, less where a colour is full already.
         shadows: by how much L (0 to 100) rises at 34, black and white staying; what is more than 20 raises what the first
-            20 gave, and so on, so that lighter stays lighter.
+            20 gave, and so on up to 100, so that lighter stays lighter.
         split: times 4 towards blue in the darks and 2 towards yellow in the lights, of Lab's b.
     """
     lab = cv2.cvtColor(picture.astype(np.float32), cv2.COLOR_RGB2LAB)
@@ -117,9 +117,8 @@ def unlight(picture: np.ndarray, chroma: float = 1.4, shadows: float = 9.0, spli
 
 
 def _open(lightness: np.ndarray, shadows: float) -> np.ndarray:
-    while shadows > 0:
-        lightness = lightness + min(shadows, 20) * np.exp(-(((lightness - 34) / 18) ** 2))
-        shadows -= 20
+    for before in np.arange(0, min(shadows, 100), 20):
+        lightness = lightness + min(shadows - before, 20) * np.exp(-(((lightness - 34) / 18) ** 2))
     return 3 + 0.95 * np.clip(lightness, 0, 100)
 
 
