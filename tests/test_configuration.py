@@ -118,6 +118,7 @@ def test_override_is_typed_and_records_the_difference() -> None:
         (["smoke", "--set", "seed=-1", "--name", "x"], "seed must be from 0"),
         (["smoke", "--set", "data.redrawn=2", "--name", "x"], "data.redrawn must be from 0 to 1, got 2"),
         (["smoke", "--set", "data.redrawn=1", "--name", "x"], "name a target, or set data.redrawn to 0"),
+        (["smoke", "--set", "data.signs=1", "--name", "x"], "name a target, or set data.signs to 0"),
         (["smoke", "--set", "data.resolution=64", "--set", "data.enlarged=1", "--name", "x"], "set data.resolution to 0"),
         (["smoke", "--set", "data.target=flat | ligth", "--name", "x"], "unknown operation 'ligth': did you mean light"),
         (["smoke", "--set", "data.holdout=-1", "--name", "x"], "data.holdout must be 0 or more, got -1"),

@@ -22,7 +22,7 @@ OWN = {
         "smoke",
         ["discriminator.channels=8", "discriminator.layers=1", "generator.channels=4", "spectral_norm=true"],
     ),
-    "pairs": ("cel", ["generator.channels=4"]),
+    "pairs": ("cel", ["generator.channels=4", "data.signs=0"]),
     "cyclegan": ("cyclegan-edges-laptop", ["discriminator_channels=4", "buffer=4", "generator.channels=4"]),
     "animeganv3": (
         "official-v3-hayao",

@@ -215,7 +215,7 @@ FRAMES, IMITATE = "learns from anime frames: give them with --anime DIR", "nothi
         (
             "smoke",
             "--cache-features --set data.augment=none --set data.redrawn=0.5 --set data.target=flat",
-            "data.redrawn puts frames in photos' places, whose features are others: set it to 0",
+            "data.redrawn changes photos at every step, so their features cannot be cached: set it to 0",
         ),
         ("smoke", "--photos P --anime A --set data.holdout=5", "5 pictures in A leave nothing to train on"),
     ],

@@ -14,6 +14,7 @@ from hub_export import pixels
 from train.losses import to_gray
 from train.processes import cores
 from train.settings import DataConfig
+from train.signs import make_signs
 from train.tensors import Tensor
 
 ENTRIES = ("photo", "target", "anime", "anime_gray", "smooth", "smooth_gray")
@@ -28,7 +29,7 @@ class TrainingData:
     """Decoded pictures in memory, and the batches made of them. While it is made it needs twice its final memory.
 
     Args:
-        config: size, augmentation, redrawn share and holdout.
+        config: size, augmentation, shares of redrawn frames and of signs, and holdout.
         photos: uint8 (H, W, 3) RGB, any H and W, or (H, W, 6) with the target beside it; the list is emptied.
         anime: uint8 (H, W, 6), RGB and the edge-smoothed RGB, or (H, W, 9) with what `targets.unpaint` makes of it too; the
             list is emptied. There need be none for recipes that look at photos alone.
@@ -53,6 +54,7 @@ class TrainingData:
                 f"{config.holdout} of each are held out: lower data.holdout or add pictures"
             )
         self._photos, self._anime = _Store(photos), _Store(anime) if anime else None
+        self._signs = make_signs(config.target) if config.signs else None
 
     @property
     def has_targets(self) -> bool:
@@ -115,7 +117,8 @@ class TrainingData:
         Returns:
             Elements of ENTRIES, each (batch, size, size, 3) float32 [-1, 1] RGB. target is what the photo is to
             become, in the same crop; anime, anime_gray, smooth and smooth_gray are one frame in one crop, the gray ones
-            with three equal channels. Where config.redrawn is set, photo and target are sometimes that frame, see there.
+            with three equal channels. Where config.redrawn or config.signs is set, photo and target are sometimes that
+            frame, or have a sign, see there.
         """
         context = context or tf.distribute.InputContext()
         workers = context.num_input_pipelines
@@ -129,6 +132,8 @@ class TrainingData:
             pictures = {**self._photo(photo, photo_seed), **self._frame(frame, frame_seed)}
             if self.config.redrawn:
                 pictures |= self._redrawn(pictures, frame_seed)
+            if self.config.signs:
+                pictures |= self._signed(pictures, photo_seed)
             more = beside(photo, frame) if beside else {}
             return {name: picture for name, picture in pictures.items() if name in entries} | more
 
@@ -191,6 +196,21 @@ class TrainingData:
 
         photo, target = tf.cond(chance[0] < self.config.redrawn, frame, lambda: (pictures["photo"], pictures["target"]))
         return {"photo": photo, "target": target}
+
+    def _signed(self, pictures: dict[str, Tensor], seed: Tensor) -> dict[str, Tensor]:
+        """Photo and target, by chance with a sign somewhere in both."""
+        assert self._signs is not None
+        size = self.config.size
+        chance = tf.random.stateless_uniform([4], seed + tf.constant([0, 1 << 41], tf.int64))
+        sign = tf.gather(self._signs, tf.cast(chance[3] / self.config.signs * len(self._signs), tf.int32) % len(self._signs))
+        room = [[max(size - side, 0)] * 2 for side in sign.shape[:2]]
+        window = tf.cast(_random_window(tf.pad(sign, [*room, [0, 0]]), size, chance), tf.float32)
+        cover = window[..., 6:] / 255 * tf.cast(chance[3] < self.config.signs, tf.float32)
+        beneath = {name: pictures[name] * (1 - cover) for name in ("photo", "target")}
+        return {
+            "photo": beneath["photo"] + pixels.to_model(window[..., :3]) * cover,
+            "target": beneath["target"] + pixels.to_model(window[..., 3:6]) * cover,
+        }
 
     def _cut(self, picture: Tensor, seed: Tensor, augment: str) -> Tensor:
         """uint8 (H, W, C) of any H and W -> float32 (size, size, C) in [0, 255], as the augmentation says."""

@@ -130,6 +130,8 @@ class DataConfig:
             "" for the photo itself, as in the references.
         redrawn: share in [0, 1] of training pictures that are an anime frame, with its target undone and a photo's grain,
             in the photo's place, and the frame itself as its target; needs a target. 0 in the references.
+        signs: share in [0, 1] of training pictures into which a sign with writing is set, drawn as it is, in the target's
+            light, see signs.py; needs a target. 0 in the references.
         holdout: how many photos and how many frames are kept out of training, for judging.
         cut_bars: cut black bars off frames and photos.
     """
@@ -143,6 +145,7 @@ class DataConfig:
     enlarged: float = 0.0
     target: str = ""
     redrawn: float = 0.0
+    signs: float = 0.0
     holdout: int = 0
     cut_bars: bool = False
 
@@ -150,10 +153,12 @@ class DataConfig:
         check_choices(self, "data.")
         check_numbers(self, "data.", holdout=0)
         check_numbers(self, "data.", most=2048, resolution=32 if self.resolution else 0, size=32)
-        check_numbers(self, "data.", most=1.0, redrawn=0, enlarged=0)
+        check_numbers(self, "data.", most=1.0, redrawn=0, enlarged=0, signs=0)
         parse(self.target)
         if self.redrawn and not self.target:
             raise ValueError("data.redrawn undoes what data.target paints: name a target, or set data.redrawn to 0")
+        if self.signs and not self.target:
+            raise ValueError("data.signs draws signs in the light of data.target: name a target, or set data.signs to 0")
         if self.enlarged and self.resolution:
             raise ValueError("data.enlarged enlarges photos of their own size: set data.resolution to 0, or leave it out")
         if self.size % 8:
@@ -543,8 +548,9 @@ class Experiment:
                 f"pictures change with data.augment={self.data.augment}, so their features cannot be cached: train without "
                 "--cache-features"
             )
-        if self.data.redrawn:
-            raise ValueError(
-                "data.redrawn puts frames in photos' places, whose features are others: set it to 0, or train without "
-                "--cache-features"
-            )
+        for name in ("redrawn", "signs"):
+            if getattr(self.data, name):
+                raise ValueError(
+                    f"data.{name} changes photos at every step, so their features cannot be cached: set it to 0, or train "
+                    "without --cache-features"
+                )

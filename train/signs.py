@@ -1,0 +1,142 @@
+"""Signs with writing, as a camera sees them and as they are drawn: what a generator learns to keep letters by.
+
+Photos hold too little writing to learn from, and what paints a target (`targets.py`) takes small letters for texture. So
+signs are made here, and `batches.py` sets them into photos; their target is what is written, in the target's light.
+"""
+
+import string
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from train import targets
+
+COUNT, HEIGHT, WIDTH = 256, 96, 192
+"""How many signs there are, and the largest in pixels."""
+FINE = 3
+"""Signs are made so many times as large, and then reduced."""
+OUTLINE = 1.6
+"""Width in pixels of the line around a drawn sign."""
+
+
+def make_signs(target: str, count: int = COUNT) -> np.ndarray:
+    """Signs, always the same ones.
+
+    Args:
+        target: the operations of `targets.py`; those after the last slow one apply to signs.
+        count: how many.
+
+    Returns:
+        uint8 (count, HEIGHT, WIDTH, 7): RGB as photographed, RGB as drawn, and how much the sign covers, 0 to 255.
+    """
+    random = np.random.default_rng(0)
+    draws_lines = any(name in targets.DRAWING for name, _ in targets.parse(target))
+    clean, outlined, cover = (np.stack(part) for part in zip(*(_sign(random) for _ in range(count)), strict=True))
+    shot = np.stack([_photographed(sign, random) for sign in clean])
+    wall = np.full_like(clean, 128)  # what no sign covers: no sky, in which operations would look for clouds
+    drawn = np.where(cover > 0, outlined if draws_lines else clean, wall)
+    sheet = _sheet(drawn)
+    drawn = _cut_sheet(targets.finish(sheet, sheet, target), count)
+    return np.concatenate([shot, drawn, cover], axis=-1)
+
+
+def _sheet(signs: np.ndarray) -> np.ndarray:
+    """(count, HEIGHT, WIDTH, 3), eight beside each other: (⌈count / 8⌉ * HEIGHT, 8 * WIDTH, 3)."""
+    rows = np.pad(signs, [(0, -len(signs) % 8), (0, 0), (0, 0), (0, 0)]).reshape(-1, 8, HEIGHT, WIDTH, 3)
+    return rows.transpose(0, 2, 1, 3, 4).reshape(-1, 8 * WIDTH, 3)
+
+
+def _cut_sheet(sheet: np.ndarray, count: int) -> np.ndarray:
+    return sheet.reshape(-1, HEIGHT, 8, WIDTH, 3).transpose(0, 2, 1, 3, 4).reshape(-1, HEIGHT, WIDTH, 3)[:count]
+
+
+def _sign(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A sign seen from somewhere: uint8 (HEIGHT, WIDTH, 3) without and with a line around it, and its cover (…, 1)."""
+    letter = float(np.exp(random.uniform(np.log(6), np.log(32))))
+    rows = int(random.integers(1, max(1, min(4, int(0.8 * HEIGHT / (1.5 * letter)))) + 1))
+    height = min(HEIGHT * 0.85, letter * 1.5 * rows + letter * random.uniform(0.1, 0.8))
+    width = min(WIDTH * 0.9, letter * random.uniform(4, 16))
+    ground, ink = _colours(random)
+    on_wall = random.random() < 0.1  # letters alone, without a board
+    face = Image.new("RGB", (WIDTH * FINE, HEIGHT * FINE), ink if on_wall else ground)
+    letters = Image.new("L", face.size, 0)
+    top, left = (HEIGHT - height) / 2, (WIDTH - width) / 2
+    for row in range(rows):
+        _write(ImageDraw.Draw(letters), letter, left + letter / 2, top + letter * (0.3 + 1.5 * row), width - letter, random)
+    board = Image.new("L", face.size, 0)
+    corners = [round(FINE * edge) for edge in (left, top, left + width, top + height)]
+    ImageDraw.Draw(board).rectangle(corners, fill=255)
+    face.paste(ink, mask=letters)
+    edged = face.copy()
+    if not on_wall:
+        line = tuple(int(channel * 0.25) for channel in ground)
+        ImageDraw.Draw(edged).rectangle(corners, outline=line, width=round(FINE * OUTLINE))
+    left_light, right_light = random.uniform(0.75, 1.1, 2).tolist()
+    light = np.linspace(left_light, right_light, WIDTH * FINE)[None, :, None]
+    lit = [np.clip(np.asarray(picture) * light, 0, 255).astype(np.uint8) for picture in (face, edged)]
+    clean, outlined, cover = _seen([*lit, np.asarray(letters if on_wall else board)], random)
+    return clean, outlined, cover[..., None]
+
+
+def _colours(random: np.random.Generator) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """The ground's colour and the ink's, which differ in lightness."""
+    while True:
+        colours = random.uniform(0, 1, (2, 3)) ** random.choice([0.3, 1.0, 3.0], (2, 1))
+        gray = random.random(2) < 0.5
+        colours[gray] = colours[gray].mean(-1, keepdims=True)
+        ground, ink = (colours * 245 + 5).round().astype(int)
+        if abs(np.dot(ground - ink, [0.299, 0.587, 0.114])) > 70:
+            return (int(ground[0]), int(ground[1]), int(ground[2])), (int(ink[0]), int(ink[1]), int(ink[2]))
+
+
+def _write(
+    canvas: ImageDraw.ImageDraw, letter: float, left: float, top: float, width: float, random: np.random.Generator
+) -> None:
+    """A row of letters of a height, in pixels of the sign: Latin ones, or made-up ones as dense as Chinese."""
+    if random.random() < 0.5:
+        font = ImageFont.load_default(letter * 1.3 * FINE)
+        text = "".join(random.choice(list(string.ascii_letters + string.digits + "  -"), 40))
+        while len(text) > 1 and font.getlength(text) > width * FINE:
+            text = text[:-1]
+        canvas.text((left * FINE, (top - 0.25 * letter) * FINE), text, 255, font, stroke_width=int(random.integers(0, 2)))
+        return
+    stroke = max(1, round(letter * FINE * random.uniform(0.08, 0.14)))
+    for start in np.arange(left, left + width - letter, letter * 1.15):
+        corner, grid = np.array([start, top]), letter / 4
+        for _ in range(int(random.integers(3, 9))):
+            x, y, length = random.integers(0, 5), random.integers(0, 5), random.integers(2, 5)
+            across, down = [(1, 0), (1, 0), (0, 1), (0, 1), (1, 1), (-1, 1)][random.integers(0, 6)]
+            end = np.clip([x + across * length, y + down * length], 0, 4)
+            line = np.stack([corner + np.array([x, y]) * grid, corner + end * grid]) * FINE
+            canvas.line([tuple(point) for point in line.tolist()], 255, stroke)
+
+
+def _seen(pictures: list[np.ndarray], random: np.random.Generator) -> list[np.ndarray]:
+    """Pictures (HEIGHT * FINE, WIDTH * FINE, …) turned and in perspective alike, and reduced."""
+    size = np.array([WIDTH, HEIGHT], np.float32) * FINE
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) * size
+    angle = random.normal(0, 0.08)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    moved = (corners - size / 2) @ turn.T * random.uniform(0.8, 1.0) + size / 2 + random.normal(0, 0.04, (4, 2)) * size
+    matrix = cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
+    turned = [
+        cv2.warpPerspective(
+            picture,
+            matrix,
+            (WIDTH * FINE, HEIGHT * FINE),
+            borderMode=cv2.BORDER_REPLICATE if picture.ndim == 3 else cv2.BORDER_CONSTANT,
+        )
+        for picture in pictures
+    ]
+    return [cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for picture in turned]
+
+
+def _photographed(sign: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """uint8 (HEIGHT, WIDTH, 3) as a camera has it: soft, grainy, and kept as a JPEG."""
+    soft = cv2.GaussianBlur(sign, (0, 0), random.uniform(0.2, 0.8)).astype(np.float32)
+    grainy = np.clip(soft + random.normal(0, random.uniform(0, 5), sign.shape), 0, 255).astype(np.uint8)
+    jpeg = cv2.imencode(
+        ".jpg", cv2.cvtColor(grainy, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(60, 98))]
+    )[1]
+    return np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB))
