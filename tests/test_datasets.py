@@ -525,6 +525,23 @@ def test_the_same_photos_alone_are_not_prepared_again(layout: Path, tmp_path: Pa
     assert len(prepared_sets(tmp_path / "cache")) == 2, "photos and frames"
 
 
+def test_copied_and_zipped_pictures_are_not_prepared_again(layout: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    open_data(CONFIG, Source(data=str(layout)), cache)
+    shutil.copytree(layout, tmp_path / "copy", copy_function=shutil.copy)  # files are of today
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", layout)
+    for data in (str(tmp_path / "copy"), archive):
+        assert open_data(CONFIG, Source(data=data), cache).photo_count == 7
+        assert len(prepared_sets(cache)) == 2
+    frame = tmp_path / "copy" / "Hayao" / "style" / "000.jpg"
+    before, content = frame.stat(), bytearray(frame.read_bytes())
+    content[-100] ^= 1
+    frame.write_bytes(content)
+    os.utime(frame, ns=(before.st_atime_ns, before.st_mtime_ns))
+    open_data(CONFIG, Source(data=str(tmp_path / "copy")), cache)
+    assert len(prepared_sets(cache)) == 3, "another content is noticed whatever its time says"
+
+
 def test_an_interrupted_build_is_not_taken_as_whole(layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, cache = Source(data=str(layout)), tmp_path / "cache"
     calls = []

@@ -17,6 +17,7 @@ import threading
 import unicodedata
 import urllib.request
 import zipfile
+import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -277,10 +278,9 @@ def _list(folder: Tree, label: str, deep: bool = True) -> Listing:
     if not files:
         only = "".join(f", only {line}" for line in reason_lines(left_out)) or ": the folder is empty"
         raise ValueError(f"no pictures in {label}{only}")
-    where = f"{folder.root.filename}/{folder.at}" if isinstance(folder, zipfile.Path) else str(folder.resolve())
     stamps = {name: _stamp(file) for name, file in files.items()}
     pictures = {name: functools.partial(_read, file, stamps[name][0]) for name, file in files.items()}
-    return Listing(label, pictures, [where, stamps], left_out)
+    return Listing(label, pictures, [stamps], left_out)
 
 
 def reason_lines(names: Mapping[str, list[str]]) -> list[str]:
@@ -363,12 +363,12 @@ def _identity(entry: Tree) -> Any:
 
 
 def _stamp(file: Tree) -> tuple[int, int]:
-    """Size, and what changes with the content: checksum in a zip, time in nanoseconds in a folder."""
+    """Size and checksum: a copy of the pictures, elsewhere or in a zip, is known as the same."""
     if isinstance(file, zipfile.Path):
         info = file.root.getinfo(file.at)
         return info.file_size, info.CRC
-    status = file.stat()
-    return status.st_size, status.st_mtime_ns
+    size = file.stat().st_size
+    return size, zlib.crc32(_read(file, size)) if size <= MAXIMUM_BYTES else 0
 
 
 def _read(file: Tree, size: int) -> bytes:
