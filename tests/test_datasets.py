@@ -460,7 +460,7 @@ def test_the_versions_of_a_picture_come_from_one_decode(layout: Path, tmp_path: 
             made = [version(original) for version in versions]
             assert all(np.any(original != version) for version in made)
             assert any(np.array_equal(np.dstack([original, *made]), picture) for picture in stored)
-    frames = open_data(replace(config, redrawn=0.0), Source(data=str(layout)), tmp_path / "cache")._anime
+    frames = open_data(replace(config, redrawn=0.0, signs=0.1), Source(data=str(layout)), tmp_path / "cache")._anime
     assert frames.picture(0).shape[-1] == 6, "nothing is undone where no frame is redrawn"
 
 

@@ -16,7 +16,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,9 @@ def open_data(config: DataConfig, source: Source, cache: Path | None = None) -> 
                 f"{len(listing.pictures)} pictures in {listing.label} leave nothing to train on when {config.holdout} are "
                 "held out: lower data.holdout or add pictures"
             )
-    undone = config if config.redrawn else replace(config, target="")  # frames are unpainted where they are redrawn
-    anime = _open_set("anime", located.anime, undone, cache) if located.anime else iter(())
-    photos = _open_set("photo", located.photos, config, cache)
+    undone = config.target if config.redrawn else ""  # frames are unpainted where they are redrawn
+    anime = _open_set("anime", located.anime, config, undone, cache) if located.anime else iter(())
+    photos = _open_set("photo", located.photos, config, config.target, cache)
     data = TrainingData(config, list(photos), list(anime), located.sentence, located.terms)
     processes.end_pool()  # with TensorFlow, which contours need, each of them holds most of a gigabyte
     return data
@@ -196,9 +196,9 @@ class FinishedPictures(tfds.core.GeneratorBasedBuilder):
         yield from enumerate(tqdm(_parallel(finish, _examples(config.base)), "finish", count, unit="picture"))
 
 
-def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> Iterator[np.ndarray]:
+def _open_set(kind: Kind, listing: Listing, data: DataConfig, target: str, cache: Path) -> Iterator[np.ndarray]:
     """Builds a set unless it is there, and says what was skipped; gives its pictures as `TrainingData` takes them."""
-    slow, rest = targets.parts(data.target) if kind == "photo" else ([], targets.parse(data.target))
+    slow, rest = targets.parts(target) if kind == "photo" else ([], targets.parse(target))
     enlarged = data.enlarged if kind == "photo" else 0.0
     depends_on = [data.resolution, targets.digest(slow), data.cut_bars, listing.identity, *([enlarged] if enlarged else [])]
     folder = re.split(r"[/\\:]\s*", listing.label)[-1]  # not where it lies: --data and --photos may name the same one
@@ -209,7 +209,7 @@ def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> It
         kind=kind,
         resolution=data.resolution,
         enlarged=enlarged,
-        target=data.target if slow else "",
+        target=target if slow else "",
         cut_bars=data.cut_bars,
         listing=listing,
         begun=cache / "begun" / _short_digest([data.resolution, targets.digest(slow), data.cut_bars, enlarged], 16),
@@ -225,7 +225,7 @@ def _open_set(kind: Kind, listing: Listing, data: DataConfig, cache: Path) -> It
             print(f"{kind}: black bars at the edges of {len(bars)} pictures {remedy} ({first_names(bars)})")
     if rest:
         name = f"{config.name}-{_short_digest(targets.digest(rest), 8)}"
-        finished = FinishedConfig(name=name, description=data.target, base=builder, target=data.target)
+        finished = FinishedConfig(name=name, description=target, base=builder, target=target)
         builder, _ = _prepared(FinishedPictures, finished, cache)
     return _read_set(builder)
 
