@@ -69,6 +69,25 @@ def test_dabs_even_out_what_is_busy_and_leave_the_rest_alone():
     assert even[1] > 1.5 * even[0], even
 
 
+def test_dabs_leave_windows_and_writing():
+    """What is as busy, but runs at right angles, however it is turned; foliage has dabs as ever."""
+    windows = np.full((96, 96, 3), 0.3, np.float32)
+    for row in range(2, 96, 10):
+        for column in range(2, 96, 8):
+            windows[row : row + 6, column : column + 4] = 0.7
+    inner = np.s_[24:72, 24:72]
+    for angle, most in ((0, 0.1), (20, 0.2), (45, 0.2)):  # 0.16, 0.25 and 0.25 where every busy place has dabs
+        turn = cv2.getRotationMatrix2D((48, 48), angle, 1)
+        facade = cv2.warpAffine(cv2.GaussianBlur(windows, (0, 0), 0.5), turn, (96, 96), borderMode=cv2.BORDER_REFLECT)
+        assert np.abs(painting.dab(facade, facade) - facade)[inner].mean() < most * facade[inner].std()
+        assert painting._squareness(facade @ painting.LUMA, 5)[inner].mean() > 0.3
+    leaves = cv2.GaussianBlur(np.random.default_rng(0).normal(0.5, 0.8, (96, 96, 1)).astype(np.float32), (0, 0), 1.2)[
+        ..., None
+    ].repeat(3, 2)
+    assert painting._squareness(leaves @ painting.LUMA, 5)[inner].mean() < 0.25
+    assert np.abs(painting.dab(leaves, leaves) - leaves).mean() > 0.25 * leaves.std()
+
+
 def test_dabs_keep_a_border_sharp():
     busy = step((0.1, 0.1, 0.1), (0.9, 0.9, 0.9))
     assert np.abs(painting._kuwahara(busy, 3) - busy).max() < 0.05

@@ -254,8 +254,8 @@ class PairsLossConfig:
         pixel_weight: of the absolute difference of pixels, in [-1, 1].
         gradient_weight: of that of the steps between neighbouring pixels.
         line_weight: how much more both count where the target has a dark line: without it a line whose place is unsure
-            fades, since its absence costs less than two halves of it. Before a discriminator, under which no line fades,
-            also where the imitation alone has one: else it draws some where there are none, say across a cheek.
+            fades, since its absence costs less than two halves of it. While a discriminator judges, under which no line
+            fades, also where the imitation alone has one: else it draws some where there are none, say across a cheek.
         adversarial_weight: of the word of a discriminator that tells targets from their imitations, after the warm-up; 0 for
             none.
     """

@@ -27,7 +27,7 @@ SLOW: set[str] = set()
 """What takes more than some tens of milliseconds a picture."""
 NETWORKS = {"contours": "HED, trained on outlines that people drew on the photos of BSDS500"}
 """Operations that ask a pretrained network, and which."""
-CHANGES = {"contours": 2, "clouds": 2, "lines": 1, "light": 1}
+CHANGES = {"dabs": 1, "contours": 2, "clouds": 2, "lines": 1, "light": 1}
 """How often an operation has changed what it paints, or what is undone for it: sets from before the last change are made
 anew."""
 LEAST: dict[str, dict[str, float]] = {}
@@ -72,7 +72,7 @@ def flat(picture: np.ndarray, photo: np.ndarray, threshold: float = 0.01) -> np.
 
 @operation(slow=True, radius=1)
 def dabs(picture: np.ndarray, photo: np.ndarray, radius: float = 3.0) -> np.ndarray:
-    """Brush dabs of a radius in pixels where the photo is busy: foliage, gravel, fur."""
+    """Brush dabs of a radius in pixels where the photo is busy: foliage, gravel, fur; none on houses and writing."""
     return painting.dab(picture, photo, round(radius))
 
 

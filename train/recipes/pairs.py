@@ -2,8 +2,9 @@
 
 The target of a photo is painted by `targets.py` (data.target), or is a drawing given with it (--drawings). Absolute
 difference of pixels, and of their steps to the right and down, without which an imitator blurs; both can count more on
-dark lines of the target and, before a discriminator, on those that the imitation alone has. With data.redrawn a share of
-each batch are anime frames, unpainted, which the generator learns to draw again: how lines really run, no filter knows.
+dark lines of the target and, while a discriminator judges, on those that the imitation alone has. With data.redrawn a share
+of each batch are anime frames, unpainted, which the generator learns to draw again: how lines really run, no filter knows.
+With data.signs a share get a sign, whose letters stay: photos hold too few to learn from.
 
 What is unsure comes out faint and smooth, which costs least. So, after a warm-up, a discriminator may judge, place by place,
 which of a target and its imitation is the target; targets are painted photos, and redrawn frames. Asked about one picture
