@@ -4,6 +4,7 @@ Photos hold too little writing to learn from, and what paints a target (`targets
 signs are made here, and `batches.py` sets them into photos; their target is what is written, in the target's light.
 """
 
+import io
 import string
 
 import cv2
@@ -120,23 +121,18 @@ def _seen(pictures: list[np.ndarray], random: np.random.Generator) -> list[np.nd
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     moved = (corners - size / 2) @ turn.T * random.uniform(0.8, 1.0) + size / 2 + random.normal(0, 0.04, (4, 2)) * size
     matrix = cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
-    turned = [
-        cv2.warpPerspective(
-            picture,
-            matrix,
-            (WIDTH * FINE, HEIGHT * FINE),
-            borderMode=cv2.BORDER_REPLICATE if picture.ndim == 3 else cv2.BORDER_CONSTANT,
-        )
-        for picture in pictures
-    ]
-    return [cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA) for picture in turned]
+    reduced = []
+    for picture in pictures:
+        border = cv2.BORDER_REPLICATE if picture.ndim == 3 else cv2.BORDER_CONSTANT  # a cover ends, colours go on
+        turned = cv2.warpPerspective(picture, matrix, (WIDTH * FINE, HEIGHT * FINE), borderMode=border)
+        reduced.append(cv2.resize(turned, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA))
+    return reduced
 
 
 def _photographed(sign: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """uint8 (HEIGHT, WIDTH, 3) as a camera has it: soft, grainy, and kept as a JPEG."""
     soft = cv2.GaussianBlur(sign, (0, 0), random.uniform(0.2, 0.8)).astype(np.float32)
     grainy = np.clip(soft + random.normal(0, random.uniform(0, 5), sign.shape), 0, 255).astype(np.uint8)
-    jpeg = cv2.imencode(
-        ".jpg", cv2.cvtColor(grainy, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(60, 98))]
-    )[1]
-    return np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB))
+    jpeg = io.BytesIO()
+    Image.fromarray(grainy).save(jpeg, "JPEG", quality=int(random.integers(60, 98)))
+    return np.asarray(Image.open(jpeg))
