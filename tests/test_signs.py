@@ -46,7 +46,7 @@ def test_writing_is_blurred_and_grainy_only_as_photographed() -> None:
 
 
 def test_a_line_surrounds_signs_where_the_target_draws_lines() -> None:
-    without, lined = (signs.make_signs(f"light(1, 0, 0){more}", count=40) for more in ("", " | lines(0)"))
+    without, lined = (signs.make_signs(f"light(1, 0, 0){more}", count=40) for more in ("", " | lines(2)"))
     np.testing.assert_array_equal(without[..., :3], lined[..., :3])
     changed = (without[..., 3:6] != lined[..., 3:6]).any(-1)
     assert np.mean(changed.any((1, 2))) > 0.7, "boards have one, letters alone have none"

@@ -25,7 +25,8 @@ def make_signs(target: str, count: int = COUNT) -> np.ndarray:
     """Signs, always the same ones.
 
     Args:
-        target: the operations of `targets.py`; those after the last slow one apply to signs.
+        target: the operations of `targets.py`; those after the last slow one apply to signs, but for those that draw
+            lines, for which signs have a line around them: letters are lines themselves.
         count: how many.
 
     Returns:
@@ -33,12 +34,13 @@ def make_signs(target: str, count: int = COUNT) -> np.ndarray:
     """
     random = np.random.default_rng(0)
     draws_lines = any(name in targets.DRAWING for name, _ in targets.parse(target))
+    light = [step for step in targets.parts(target)[1] if step[0] not in targets.DRAWING]
     clean, outlined, cover = (np.stack(part) for part in zip(*(_sign(random) for _ in range(count)), strict=True))
     shot = np.stack([_photographed(sign, random) for sign in clean])
     wall = np.full_like(clean, 128)  # what no sign covers: no sky, in which operations would look for clouds
     drawn = np.where(cover > 0, outlined if draws_lines else clean, wall)
     sheet = _sheet(drawn)
-    drawn = _cut_sheet(targets.finish(sheet, sheet, target), count)
+    drawn = _cut_sheet(targets.apply(light, sheet, sheet), count)
     return np.concatenate([shot, drawn, cover], axis=-1)
 
 

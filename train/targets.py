@@ -146,12 +146,12 @@ def paint(photo: np.ndarray, target: str) -> np.ndarray:
 
 def start(photo: np.ndarray, target: str) -> np.ndarray:
     """The photo after the last slow operation: uint8 (H, W, 3) RGB to the same."""
-    return _apply(parts(target)[0], photo, photo)
+    return apply(parts(target)[0], photo, photo)
 
 
 def finish(picture: np.ndarray, photo: np.ndarray, target: str) -> np.ndarray:
     """The target, of what `start` gave for the photo: uint8 (H, W, 3) RGB."""
-    return _apply(parts(target)[1], picture, photo)
+    return apply(parts(target)[1], picture, photo)
 
 
 def unpaint(frame: np.ndarray, target: str) -> np.ndarray:
@@ -192,7 +192,8 @@ def parts(target: str) -> tuple[Steps, Steps]:
     return steps[:end], steps[end:]
 
 
-def _apply(steps: Steps, picture: np.ndarray, photo: np.ndarray) -> np.ndarray:
+def apply(steps: Steps, picture: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    """A picture after some operations, given its photo: uint8 (H, W, 3) RGB to the same."""
     if not steps:
         return picture
     painted, original = picture.astype(np.float32) / 255, photo.astype(np.float32) / 255
