@@ -217,6 +217,11 @@ FRAMES, IMITATE = "learns from anime frames: give them with --anime DIR", "nothi
             "--cache-features --set data.augment=none --set data.redrawn=0.5 --set data.target=flat",
             "data.redrawn changes photos at every step, so their features cannot be cached: set it to 0",
         ),
+        (
+            "smoke",
+            "--cache-features --set data.augment=none --set data.signs=0.5 --set data.target=flat",
+            "data.signs changes photos at every step, so their features cannot be cached: set it to 0",
+        ),
         ("smoke", "--photos P --anime A --set data.holdout=5", "5 pictures in A leave nothing to train on"),
     ],
 )

@@ -54,7 +54,8 @@ class TrainingData:
                 f"{config.holdout} of each are held out: lower data.holdout or add pictures"
             )
         self._photos, self._anime = _Store(photos), _Store(anime) if anime else None
-        self._signs = make_signs(config.target) if config.signs else None
+        with tf.device("CPU"):
+            self._signs = tf.constant(make_signs(config.target)) if config.signs else None
 
     @property
     def has_targets(self) -> bool:
@@ -168,6 +169,8 @@ class TrainingData:
         for store in filter(None, (self._photos, self._anime)):
             digest.update(store.shapes.tobytes())
             digest.update(np.ascontiguousarray(store.flat[::stride]).data)
+        if self._signs is not None:
+            digest.update(self._signs.numpy().data)
         return digest.digest()
 
     def _photo(self, index: Tensor, seed: Tensor) -> dict[str, Tensor]:

@@ -328,21 +328,18 @@ _ask(
     "repro-colour-unit",
     "repro-unit-fake-half",
     "Where the colour loss is not half of all: does fake weight 0.5 keep the discriminator from winning?",
-    cost="18 min in bfloat16, one of 2 cores",
     loss={"fake_weight": 0.5},
 )
 _ask(
     "repro-colour-unit",
     "repro-unit-dropout",
     "Where the colour loss is not half of all: does dropout keep the discriminator from becoming too good?",
-    cost="18 min in bfloat16, one of 2 cores",
     discriminator={"dropout": 0.3},
 )
 _ask(
     "repro-colour-unit",
     "repro-unit-steps-3to1",
     "Where the colour loss is not half of all: do three generator steps for each of the discriminator restore the balance?",
-    cost="18 min in bfloat16, one of 2 cores",
     schedule={"generator_steps": 3},
 )
 # His network with random weights puts out 1e-6, so that his weights of content and style, made for VGG19, left these terms

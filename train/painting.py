@@ -76,7 +76,7 @@ def minimise_gradients(
 def dab(picture: np.ndarray, photo: np.ndarray, radius: int = 3) -> np.ndarray:
     """Brush dabs where the photo is busy in both directions (foliage, gravel, fur): a Kuwahara filter in eight sectors.
 
-    None where its edges meet at right angles, as those of houses, windows and writing do.
+    None where its edges run in one direction or at right angles, as those of houses, windows and writing do.
 
     Args:
         picture: (H, W, 3) float32 [0, 1], painted so far.

@@ -95,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--cache-features",
         action="store_true",
-        help="compute features once and keep them on disk (needs data.augment=none, no data.redrawn; 1 MB a picture)",
+        help="compute features once and keep them on disk, 1 MB a picture (needs augment=none, redrawn=0, signs=0 of data)",
     )
     p.add_argument("--profile", action="store_true", help="write a TensorBoard trace of ten steps into RUN/profile")
     p.add_argument("--resume", action="store_true", help="go on with a run that was stopped or killed")

@@ -131,7 +131,7 @@ class DataConfig:
         redrawn: share in [0, 1] of training pictures that are an anime frame, with its target undone and a photo's grain,
             in the photo's place, and the frame itself as its target; needs a target. 0 in the references.
         signs: share in [0, 1] of training pictures into which a sign with writing is set, drawn as it is, in the target's
-            light, see signs.py; needs a target. 0 in the references.
+            light, see signs.py; fewer where size is below 192, as a sign may be. Needs a target. 0 in the references.
         holdout: how many photos and how many frames are kept out of training, for judging.
         cut_bars: cut black bars off frames and photos.
     """

@@ -22,40 +22,30 @@ OUTLINE = 1.6
 
 
 def make_signs(target: str, count: int = COUNT) -> np.ndarray:
-    """Signs, always the same ones.
+    """Signs, always the same ones with the same versions of NumPy, OpenCV and Pillow.
 
     Args:
-        target: the operations of `targets.py`; those after the last slow one apply to signs, but for those that draw
-            lines, for which signs have a line around them: letters are lines themselves.
+        target: the operations of `targets.py`. Signs get its light: not the slow ones, which would take letters for texture,
+            no lines on letters, which are some themselves, and no clouds on white boards. Where it draws lines, a board
+            has one around it, always the same.
         count: how many.
 
     Returns:
         uint8 (count, HEIGHT, WIDTH, 7): RGB as photographed, RGB as drawn, and how much the sign covers, 0 to 255.
     """
     random = np.random.default_rng(0)
-    draws_lines = any(name in targets.DRAWING for name, _ in targets.parse(target))
-    light = [step for step in targets.parts(target)[1] if step[0] not in targets.DRAWING]
-    clean, outlined, cover = (np.stack(part) for part in zip(*(_sign(random) for _ in range(count)), strict=True))
-    shot = np.stack([_photographed(sign, random) for sign in clean])
-    wall = np.full_like(clean, 128)  # what no sign covers: no sky, in which operations would look for clouds
-    drawn = np.where(cover > 0, outlined if draws_lines else clean, wall)
-    sheet = _sheet(drawn)
-    drawn = _cut_sheet(targets.apply(light, sheet, sheet), count)
-    return np.concatenate([shot, drawn, cover], axis=-1)
-
-
-def _sheet(signs: np.ndarray) -> np.ndarray:
-    """(count, HEIGHT, WIDTH, 3), eight beside each other: (⌈count / 8⌉ * HEIGHT, 8 * WIDTH, 3)."""
-    rows = np.pad(signs, [(0, -len(signs) % 8), (0, 0), (0, 0), (0, 0)]).reshape(-1, 8, HEIGHT, WIDTH, 3)
-    return rows.transpose(0, 2, 1, 3, 4).reshape(-1, 8 * WIDTH, 3)
-
-
-def _cut_sheet(sheet: np.ndarray, count: int) -> np.ndarray:
-    return sheet.reshape(-1, HEIGHT, 8, WIDTH, 3).transpose(0, 2, 1, 3, 4).reshape(-1, HEIGHT, WIDTH, 3)[:count]
+    steps = targets.parse(target)
+    light = [step for step in steps if step[0] not in {*targets.SLOW, *targets.DRAWING, "clouds"}]
+    signs = []
+    for _ in range(count):
+        clean, outlined, cover = _sign(random)
+        drawn = outlined if any(name in targets.DRAWING for name, _ in steps) else clean
+        signs.append(np.dstack([_photographed(clean, random), targets.apply(light, drawn, drawn), cover]))
+    return np.stack(signs)
 
 
 def _sign(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A sign seen from somewhere: uint8 (HEIGHT, WIDTH, 3) without and with a line around it, and its cover (…, 1)."""
+    """A sign seen from somewhere: uint8 (HEIGHT, WIDTH, 3) without and with a line around it, and its cover."""
     letter = float(np.exp(random.uniform(np.log(6), np.log(32))))
     rows = int(random.integers(1, max(1, min(4, int(0.8 * HEIGHT / (1.5 * letter)))) + 1))
     height = min(HEIGHT * 0.85, letter * 1.5 * rows + letter * random.uniform(0.1, 0.8))
@@ -79,7 +69,7 @@ def _sign(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarr
     light = np.linspace(left_light, right_light, WIDTH * FINE)[None, :, None]
     lit = [np.clip(np.asarray(picture) * light, 0, 255).astype(np.uint8) for picture in (face, edged)]
     clean, outlined, cover = _seen([*lit, np.asarray(letters if on_wall else board)], random)
-    return clean, outlined, cover[..., None]
+    return clean, outlined, cover
 
 
 def _colours(random: np.random.Generator) -> tuple[tuple[int, int, int], tuple[int, int, int]]:

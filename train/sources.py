@@ -20,6 +20,7 @@ import zipfile
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,7 @@ from tensorflow_datasets.core.download.extractor import ExtractError
 from hub_export.files import os_sentence
 from hub_export.zips import open_zip, read_entry
 from train.checks import nearest
+from train.processes import cores
 from train.settings import DataConfig
 
 OFFICIAL, OFFICIAL_V2 = "official", "official-v2"
@@ -278,7 +280,8 @@ def _list(folder: Tree, label: str, deep: bool = True) -> Listing:
     if not files:
         only = "".join(f", only {line}" for line in reason_lines(left_out)) or ": the folder is empty"
         raise ValueError(f"no pictures in {label}{only}")
-    stamps = {name: _stamp(file) for name, file in files.items()}
+    with ThreadPoolExecutor(cores()) as pool:  # reading and checksums leave the interpreter to others
+        stamps = dict(zip(files, pool.map(_stamp, files.values()), strict=True))
     pictures = {name: functools.partial(_read, file, stamps[name][0]) for name, file in files.items()}
     return Listing(label, pictures, [stamps], left_out)
 
