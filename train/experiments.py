@@ -441,6 +441,7 @@ cel = _register(
         "target": "denoise | flat(0.02) | dabs | contours(1, 0.75) | shades(7, 1.5) | light(1.35, 11) "
         "| clouds | lines(0.6, 0.8, 0.9)",
         "redrawn": 0.15,
+        "signs": 0.3,
         "holdout": 48,
     },
     schedule={
@@ -543,7 +544,7 @@ _register(
     "pairs",
     "How near does a small generator come to one's own filter, hand or model, given photos and drawings of them?",
     loss={"adversarial_weight": 0.0},
-    data={"target": "", "redrawn": 0.0, "enlarged": 0.0, "holdout": 8},
+    data={"target": "", "redrawn": 0.0, "signs": 0.0, "enlarged": 0.0, "holdout": 8},
     schedule={"warmup": "0 steps", "generator_rate": 1.5e-3},
 )
 _register(
