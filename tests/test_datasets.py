@@ -23,9 +23,10 @@ from PIL import Image, ImageCms
 
 from support.folders import drawing, fill, fill_layout
 from support.pictures import tiff
-from train import datasets, processes, sources, targets
+from train import batches, datasets, processes, sources, targets
 from train.datasets import open_data
 from train.settings import DataConfig
+from train.signs import make_signs
 from train.smooth import smooth_edges
 from train.sources import Source
 
@@ -442,7 +443,10 @@ def test_a_jpeg_of_the_right_size_is_kept_byte_by_byte(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(resized)).format == "PNG"
 
 
-def test_the_versions_of_a_picture_come_from_one_decode(layout: Path, tmp_path: Path) -> None:
+def test_the_versions_of_a_picture_come_from_one_decode(
+    layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "make_signs", functools.partial(make_signs, count=1))
     config = DataConfig(style="Hayao", resolution=0, size=64, target="flat | light", redrawn=0.5)
     open_data(config, Source(data=str(layout)), tmp_path / "cache")
     sets = sorted((tmp_path / "cache" / "animegan_pictures").iterdir())

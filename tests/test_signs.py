@@ -1,10 +1,12 @@
 """Signs set into photos: what is written stays, in the target's light, and a share of the pictures has one."""
 
+import functools
+
 import numpy as np
 import pytest
 
 from hub_export import pixels
-from train import signs, targets
+from train import batches, signs, targets
 from train.batches import TrainingData
 from train.settings import DataConfig
 
@@ -60,7 +62,8 @@ def test_no_sign_is_taken_for_a_sky() -> None:
 
 
 @pytest.mark.parametrize("size", [64, 224])  # signs are wider than the one, and lower than the other
-def test_a_share_of_the_pictures_has_a_sign_in_photo_and_target_alike(size: int) -> None:
+def test_a_share_of_the_pictures_has_a_sign_in_photo_and_target_alike(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "make_signs", functools.partial(signs.make_signs, count=24))
     config = DataConfig(size=size, augment="crop", target="light", signs=0.25)
     wall, drawn_wall = np.uint8([90, 200, 31]), np.uint8([121, 20, 220])
     data = TrainingData(config, [np.tile(np.concatenate([wall, drawn_wall]), (240, 240, 1))], [])
