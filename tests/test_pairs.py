@@ -30,14 +30,9 @@ EVERYWHERE = tf.ones((2, 5, 6, 1))
 
 def tiny(*settings: str) -> Experiment:
     small = ["data.style=generated", "data.size=32", "data.holdout=1", "generator.channels=8", "schedule.batch=4"]
-    length = [
-        "schedule.warmup=0 steps",
-        "schedule.length=20 steps",
-        "schedule.epoch=10 steps",
-        "precision=float32",
-        "data.signs=0",
-    ]
-    return override(get_experiment("cel"), [*small, *length, "loss.adversarial_weight=0", *settings], "tiny")
+    length = ["schedule.warmup=0 steps", "schedule.length=20 steps", "schedule.epoch=10 steps", "precision=float32"]
+    without = ["data.signs=0", "loss.adversarial_weight=0"]
+    return override(get_experiment("cel"), [*small, *length, *without, *settings], "tiny")
 
 
 def negatives(experiment: Experiment) -> TrainingData:

@@ -81,9 +81,8 @@ def test_dabs_leave_windows_and_writing():
         facade = cv2.warpAffine(cv2.GaussianBlur(windows, (0, 0), 0.5), turn, (96, 96), borderMode=cv2.BORDER_REFLECT)
         assert np.abs(painting.dab(facade, facade) - facade)[inner].mean() < most * facade[inner].std()
         assert painting._squareness(facade @ painting.LUMA, 5)[inner].mean() > 0.3
-    leaves = cv2.GaussianBlur(np.random.default_rng(0).normal(0.5, 0.8, (96, 96, 1)).astype(np.float32), (0, 0), 1.2)[
-        ..., None
-    ].repeat(3, 2)
+    noise = np.random.default_rng(0).normal(0.5, 0.8, (96, 96)).astype(np.float32)
+    leaves = cv2.GaussianBlur(noise, (0, 0), 1.2)[..., None].repeat(3, 2)
     assert painting._squareness(leaves @ painting.LUMA, 5)[inner].mean() < 0.25
     assert np.abs(painting.dab(leaves, leaves) - leaves).mean() > 0.25 * leaves.std()
 

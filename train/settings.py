@@ -273,7 +273,7 @@ class PairsLossConfig:
 
 @dataclass(frozen=True)
 class PairsConfig(RecipeConfig):
-    """Imitation of painted targets, or of drawings of the same photos; after a warm-up before a discriminator too.
+    """Imitation of painted targets, or of drawings of the same photos; judged by a discriminator too after a warm-up.
 
     Args:
         features: the network that a projected discriminator looks through; not loaded for another.

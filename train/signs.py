@@ -68,8 +68,7 @@ def _sign(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarr
     left_light, right_light = random.uniform(0.75, 1.1, 2).tolist()
     light = np.linspace(left_light, right_light, WIDTH * FINE)[None, :, None]
     lit = [np.clip(np.asarray(picture) * light, 0, 255).astype(np.uint8) for picture in (face, edged)]
-    clean, outlined, cover = _seen([*lit, np.asarray(letters if on_wall else board)], random)
-    return clean, outlined, cover
+    return _seen(lit[0], lit[1], np.asarray(letters if on_wall else board), random)
 
 
 def _colours(random: np.random.Generator) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
@@ -105,20 +104,23 @@ def _write(
             canvas.line([tuple(point) for point in line.tolist()], 255, stroke)
 
 
-def _seen(pictures: list[np.ndarray], random: np.random.Generator) -> list[np.ndarray]:
-    """Pictures (HEIGHT * FINE, WIDTH * FINE, …) turned and in perspective alike, and reduced."""
+def _seen(
+    face: np.ndarray, edged: np.ndarray, cover: np.ndarray, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """uint8 (HEIGHT * FINE, WIDTH * FINE, …) turned and in perspective alike, and reduced to (HEIGHT, WIDTH, …)."""
     size = np.array([WIDTH, HEIGHT], np.float32) * FINE
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) * size
     angle = random.normal(0, 0.08)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     moved = (corners - size / 2) @ turn.T * random.uniform(0.8, 1.0) + size / 2 + random.normal(0, 0.04, (4, 2)) * size
     matrix = cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
-    reduced = []
-    for picture in pictures:
-        border = cv2.BORDER_REPLICATE if picture.ndim == 3 else cv2.BORDER_CONSTANT  # a cover ends, colours go on
+
+    def reduced(picture: np.ndarray, border: int) -> np.ndarray:
         turned = cv2.warpPerspective(picture, matrix, (WIDTH * FINE, HEIGHT * FINE), borderMode=border)
-        reduced.append(cv2.resize(turned, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA))
-    return reduced
+        return np.asarray(cv2.resize(turned, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA))
+
+    colours = reduced(face, cv2.BORDER_REPLICATE), reduced(edged, cv2.BORDER_REPLICATE)
+    return *colours, reduced(cover, cv2.BORDER_CONSTANT)  # colours go on beyond the sign, its cover does not
 
 
 def _photographed(sign: np.ndarray, random: np.random.Generator) -> np.ndarray:
